@@ -1,0 +1,393 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * A ring of slots: threads take the next file and fill its slot; the assembler empties slots in order. A thread is never more than
+ * WINDOW files ahead, which bounds memory. */
+#include "data/feeder.h"
+
+#include "common/path.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+
+#define WINDOW 256u
+#define TRIES 3
+#define YOUNG_SEC 2 /* a file may change again within its time stamp's grain */
+
+struct feeder {
+	struct feeder_job job;
+	pthread_mutex_t lock;
+	pthread_cond_t filled, emptied;
+	struct feed slots[WINDOW];
+	uint32_t next_to_fill, next_to_empty;
+	bool is_stopping;
+	pthread_t threads[16];
+	unsigned n_threads;
+};
+
+static void report(struct feeder *f, uint32_t entry, const char *what)
+{
+	_free_ char *path = builder_path(f->job.builder, entry);
+	pthread_mutex_lock(&f->lock);
+	seal_report_add(f->job.errors, "%s%s%s: %s", f->job.path, *path ? "/" : "", path, what);
+	pthread_mutex_unlock(&f->lock);
+}
+
+static bool is_cancelled(const struct feeder *f)
+{
+	const bool *flag = f->job.options->is_cancelled;
+	return __atomic_load_n(&f->is_stopping, __ATOMIC_RELAXED) || (flag && __atomic_load_n(flag, __ATOMIC_RELAXED));
+}
+
+/* The root itself is the file when a single file is sealed. */
+static int open_entry(struct feeder *f, uint32_t entry)
+{
+	_free_ char *path = builder_path(f->job.builder, entry);
+	if (*path)
+		return path_open_beneath(f->job.root, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
+	int fd = fcntl(f->job.root, F_DUPFD_CLOEXEC, 0);
+	return fd < 0 ? -errno : fd;
+}
+
+/* 0, -ESTALE if the file ends early, -errno. */
+static int read_fully(int fd, void *p, size_t n, uint64_t offset)
+{
+	for (size_t have = 0; have < n;) {
+		ssize_t got = pread(fd, (uint8_t *)p + have, n - have, (off_t)(offset + have));
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got <= 0)
+			return got < 0 ? -errno : -ESTALE;
+		have += (size_t)got;
+	}
+	return 0;
+}
+
+static int read_small(struct feeder *f, struct feed *d, int fd, size_t size)
+{
+	free(steal(d->bytes));
+	d->bytes = xmalloc(size);
+	int r = read_fully(fd, d->bytes, size, 0);
+	if (r == 0) {
+		data_address_of(d->bytes, size, &d->address);
+		__atomic_fetch_add(&f->job.progress->bytes_read, size, __ATOMIC_RELAXED);
+	}
+	return r;
+}
+
+/* A chunk that lies in a hole is neither read nor written: its digest is that of zeros. */
+static bool is_hole(int fd, uint64_t offset, size_t n, uint64_t *data_at)
+{
+	if (*data_at > offset && *data_at - offset >= n)
+		return true;
+	if (*data_at > offset)
+		return false;
+	off_t at = lseek(fd, (off_t)offset, SEEK_DATA);
+	*data_at = at < 0 ? (errno == ENXIO ? UINT64_MAX : offset) : (uint64_t)at;
+	return *data_at > offset && *data_at - offset >= n;
+}
+
+/* The digest of n zeros; a file's chunks but the last are of one size, so one is remembered. */
+struct zeros {
+	struct digest digest;
+	size_t n;
+};
+
+static void digest_zeros(struct zeros *z, size_t n, struct digest *d)
+{
+	if (z->n != n) {
+		_free_ uint8_t *zeros = xcalloc(1, n);
+		digest_bytes(zeros, n, &z->digest);
+		z->n = n;
+	}
+	*d = z->digest;
+}
+
+static int copy_chunk(struct feeder *f, int fd, void *blob, uint64_t offset, uint8_t *room, size_t n,
+		      struct digest *d)
+{
+	const struct seal_store *store = f->job.options->store;
+	int r = read_fully(fd, room, n, offset);
+	if (r < 0)
+		return r;
+	digest_bytes(room, n, d);
+	__atomic_fetch_add(&f->job.progress->bytes_read, n, __ATOMIC_RELAXED);
+	return store->write(store->arg, blob, offset, room, n);
+}
+
+static int copy_chunks(struct feeder *f, struct blob_chunks *c, int fd, void *blob)
+{
+	_free_ uint8_t *room = xmalloc(c->chunk_size);
+	struct zeros zeros = {0};
+	uint64_t data_at = 0;
+	int r = 0;
+	for (uint32_t i = 0; i < c->n && r == 0; i++) {
+		uint64_t offset = (uint64_t)i * c->chunk_size;
+		size_t n = (size_t)min((uint64_t)c->chunk_size, c->size - offset);
+		if (is_cancelled(f))
+			return -ECANCELED;
+		if (is_hole(fd, offset, n, &data_at))
+			digest_zeros(&zeros, n, &c->chunks[i]);
+		else
+			r = copy_chunk(f, fd, blob, offset, room, n, &c->chunks[i]);
+		__atomic_fetch_add(&f->job.progress->bytes_done, n, __ATOMIC_RELAXED);
+	}
+	return r;
+}
+
+static void forget_chunks(struct feed *d)
+{
+	free(steal(d->chunks.chunks));
+	d->chunks = (struct blob_chunks){0};
+}
+
+static int read_large(struct feeder *f, struct feed *d, int fd, uint64_t size, const struct signature *before)
+{
+	const struct seal_store *store = f->job.options->store;
+	struct blob_chunks *c = &d->chunks;
+	struct stat st;
+	struct signature after;
+	void *blob;
+
+	forget_chunks(d);
+	c->size = size;
+	c->chunk_size = data_chunk_size(size);
+	if (data_n_chunks(size, c->chunk_size) > UINT32_MAX)
+		return -EFBIG;
+	c->n = (uint32_t)data_n_chunks(size, c->chunk_size);
+	c->chunks = malloc(c->n * sizeof *c->chunks);
+	if (!c->chunks)
+		return -ENOMEM;
+	int r = store->begin(store->arg, size, &blob);
+	if (r < 0)
+		return r;
+	r = copy_chunks(f, c, fd, blob);
+	if (r == 0 && fstat(fd, &st) < 0)
+		r = -errno;
+	if (r == 0) {
+		signature_of(&st, &after);
+		r = signature_is_equal(before, &after) ? 0 : -ESTALE;
+	}
+	if (r < 0) {
+		store->abort(store->arg, blob);
+		return r;
+	}
+	data_address(size, c->chunk_size, c->chunks, &c->address);
+	d->address = c->address;
+	r = store->commit(store->arg, blob, c);
+	if (r == 0 && store->learn_blob)
+		store->learn_blob(store->arg, &c->address, c);
+	return r;
+}
+
+/* One try. -ESTALE: it changed under us. What is declared is what was there when the reading began. */
+static int read_once(struct feeder *f, struct feed *d, int fd, struct signature *before)
+{
+	struct stat st;
+	struct signature after;
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if (!S_ISREG(st.st_mode))
+		return -ESTALE;
+	struct entry *e = builder_entry(f->job.builder, d->entry);
+	signature_of(&st, before);
+	e->signature = *before;
+	e->mode = st.st_mode & 01777;
+	e->mtime_sec = st.st_mtim.tv_sec;
+	e->mtime_nsec = (uint32_t)st.st_mtim.tv_nsec;
+	d->size = (uint64_t)st.st_size;
+	if (d->size > DATA_SMALL_MAX) {
+		free(steal(d->bytes));
+		return read_large(f, d, fd, d->size, before);
+	}
+	forget_chunks(d);
+	int r = read_small(f, d, fd, (size_t)d->size);
+	if (r < 0)
+		return r;
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	signature_of(&st, &after);
+	return signature_is_equal(before, &after) ? 0 : -ESTALE;
+}
+
+static bool is_young(const struct signature *s)
+{
+	return max(s->mtime_sec, s->ctime_sec) + YOUNG_SEC >= (int64_t)time(NULL);
+}
+
+static char *full_path(const struct feeder *f, uint32_t entry)
+{
+	_free_ char *path = builder_path(f->job.builder, entry);
+	return path_join(f->job.path, path);
+}
+
+static bool recall(struct feeder *f, struct feed *d)
+{
+	const struct seal_store *store = f->job.options->store;
+	const struct signature *s = &builder_entry(f->job.builder, d->entry)->signature;
+	if (!store->recall_file)
+		return false;
+	_free_ char *path = full_path(f, d->entry);
+	if (!store->recall_file(store->arg, path, s, &d->address))
+		return false;
+	d->size = s->size;
+	if (d->size <= DATA_SMALL_MAX)
+		return true;
+	return store->recall_blob && store->recall_blob(store->arg, &d->address, &d->chunks) &&
+	       d->chunks.size == d->size;
+}
+
+static void learn(struct feeder *f, const struct feed *d, const struct signature *s)
+{
+	const struct seal_store *store = f->job.options->store;
+	if (!store->learn_file || is_young(s))
+		return;
+	_free_ char *path = full_path(f, d->entry);
+	store->learn_file(store->arg, path, s, &d->address);
+}
+
+static void fill(struct feeder *f, struct feed *d)
+{
+	struct seal_progress *p = f->job.progress;
+	char text[160];
+	struct signature s, first = builder_entry(f->job.builder, d->entry)->signature;
+	if (recall(f, d)) {
+		__atomic_fetch_add(&p->bytes_done, d->size, __ATOMIC_RELAXED);
+		__atomic_fetch_add(&p->files_done, 1, __ATOMIC_RELAXED);
+		return;
+	}
+	_close_ int fd = open_entry(f, d->entry);
+	int r = fd < 0 ? fd : -ESTALE;
+	for (int i = 0; i < TRIES && r == -ESTALE && fd >= 0; i++)
+		r = read_once(f, d, fd, &s);
+	if (r == 0) {
+		learn(f, d, &s);
+		if (d->size <= DATA_SMALL_MAX)
+			__atomic_fetch_add(&p->bytes_done, d->size, __ATOMIC_RELAXED);
+		__atomic_fetch_add(&p->files_done, 1, __ATOMIC_RELAXED);
+		return;
+	}
+	d->error = r;
+	if (r == -ESTALE) {
+		char change[160];
+		snprintf(change, sizeof change,
+			 "changes while it is read: was %llu bytes of %lld.%09u, is %llu bytes of %lld.%09u",
+			 (unsigned long long)first.size, (long long)first.mtime_sec, first.mtime_nsec,
+			 (unsigned long long)s.size, (long long)s.mtime_sec, s.mtime_nsec);
+		report(f, d->entry, change);
+	} else if (r != -ECANCELED) {
+		report(f, d->entry, strerror_r(-r, text, sizeof text));
+	}
+}
+
+static void *feeder_thread(void *arg)
+{
+	struct feeder *f = arg;
+	pthread_mutex_lock(&f->lock);
+	for (;;) {
+		while (!f->is_stopping && f->next_to_fill < f->job.n_files &&
+		       f->next_to_fill - f->next_to_empty >= WINDOW)
+			pthread_cond_wait(&f->emptied, &f->lock);
+		if (f->is_stopping || f->next_to_fill >= f->job.n_files)
+			break;
+		uint32_t i = f->next_to_fill++;
+		struct feed *d = &f->slots[i % WINDOW];
+		assert(!d->is_ready);
+		*d = (struct feed){.entry = f->job.files[i]};
+		pthread_mutex_unlock(&f->lock);
+		fill(f, d);
+		pthread_mutex_lock(&f->lock);
+		d->is_ready = true;
+		if (i == f->next_to_empty)
+			pthread_cond_signal(&f->filled);
+	}
+	pthread_mutex_unlock(&f->lock);
+	return NULL;
+}
+
+struct feeder *feeder_new(const struct feeder_job *job)
+{
+	struct feeder *f = NEW(struct feeder);
+	pthread_condattr_t attributes;
+	f->job = *job;
+	pthread_mutex_init(&f->lock, NULL);
+	pthread_condattr_init(&attributes);
+	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+	pthread_cond_init(&f->filled, &attributes);
+	pthread_cond_init(&f->emptied, NULL);
+	pthread_condattr_destroy(&attributes);
+	unsigned wanted = min(job->n_threads, (unsigned)countof(f->threads));
+	while (f->n_threads < wanted &&
+	       pthread_create(&f->threads[f->n_threads], NULL, feeder_thread, f) == 0)
+		f->n_threads++;
+	if (!f->n_threads)
+		abort(); /* no thread at all: as bad as no memory */
+	return f;
+}
+
+static void feed_clear(struct feed *d)
+{
+	free(steal(d->bytes));
+	forget_chunks(d);
+	d->is_ready = false;
+}
+
+void feeder_free(struct feeder *f)
+{
+	if (!f)
+		return;
+	pthread_mutex_lock(&f->lock);
+	__atomic_store_n(&f->is_stopping, true, __ATOMIC_RELAXED);
+	pthread_cond_broadcast(&f->emptied);
+	pthread_mutex_unlock(&f->lock);
+	while (f->n_threads)
+		pthread_join(f->threads[--f->n_threads], NULL);
+	for (unsigned i = 0; i < WINDOW; i++)
+		feed_clear(&f->slots[i]);
+	pthread_cond_destroy(&f->filled);
+	pthread_cond_destroy(&f->emptied);
+	pthread_mutex_destroy(&f->lock);
+	free(f);
+}
+
+const struct feed *feeder_next(struct feeder *f, int msec)
+{
+	struct timespec until;
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_nsec += (long)msec * 1000000;
+	until.tv_sec += until.tv_nsec / 1000000000;
+	until.tv_nsec %= 1000000000;
+	pthread_mutex_lock(&f->lock);
+	assert(f->next_to_empty < f->job.n_files);
+	const struct feed *d = &f->slots[f->next_to_empty % WINDOW];
+	int r = 0;
+	while (!d->is_ready && r == 0)
+		r = pthread_cond_timedwait(&f->filled, &f->lock, &until);
+	bool is_ready = d->is_ready;
+	pthread_mutex_unlock(&f->lock);
+	return is_ready ? d : NULL;
+}
+
+void feeder_done(struct feeder *f)
+{
+	pthread_mutex_lock(&f->lock);
+	assert(f->slots[f->next_to_empty % WINDOW].is_ready);
+	feed_clear(&f->slots[f->next_to_empty++ % WINDOW]);
+	pthread_cond_broadcast(&f->emptied);
+	pthread_mutex_unlock(&f->lock);
+}
+
+int feeder_load(struct feeder *f, uint32_t entry, uint64_t size, const struct digest *address, void *p)
+{
+	struct digest found;
+	_close_ int fd = open_entry(f, entry);
+	if (fd < 0)
+		return fd;
+	int r = read_fully(fd, p, (size_t)size, 0);
+	if (r < 0)
+		return r;
+	__atomic_fetch_add(&f->job.progress->bytes_read, size, __ATOMIC_RELAXED);
+	data_address_of(p, (size_t)size, &found);
+	return digest_is_equal(&found, address) ? 0 : -ESTALE;
+}

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+# deadline: 120
+# alone
+# Peers that send rubbish, half a frame, a 2 GB length or nothing cost little and end within 5 s, and 1,000 of them at once do
+# not keep `status` waiting.
+. "$SRC/tests/system/lib.sh"
+
+memory() { sed -n 's/^VmRSS:[^0-9]*\([0-9]*\).*/\1/p' "/proc/$(field cluster pid)/status"; }
+status_msec() {
+	local begin=$EPOCHREALTIME
+	vine status >"$DIR/status.out"
+	echo $(((${EPOCHREALTIME/./} - ${begin/./}) / 1000))
+}
+
+start_vined cluster
+start_node n1
+vine run -- true
+for address in "$(field cluster address)" "$(field cluster socket)"; do
+	for mode in garbage half huge silent; do
+		nuisance "$address" 3 $mode 8 >"$DIR/nuisance.out" || fail "$mode on $address: $(cat "$DIR/nuisance.out")"
+	done
+done
+# Each was named once in the log, with its reason.
+contains "$DIR/cluster.log" "not TLS"
+
+before=$(memory)
+nuisance "$(field cluster address)" 1000 mixed 10 >"$DIR/nuisance.out" &
+storm=$!
+poll 20 grep -q connected "$DIR/nuisance.out"
+worst=0
+for i in 1 2 3 4 5 6 7 8 9 10; do
+	took=$(status_msec)
+	[ "$took" -le $worst ] || worst=$took
+done
+during=$(memory)
+echo "status took at most $worst ms, of which starting the command is a part; memory $before -> $during KiB"
+[ $worst -le $((50 * ${DEADLINE_FACTOR:-1})) ] || fail "status took $worst ms beside 1,000 nuisances"
+[ $((during - before)) -le $((64 * 1000)) ] || fail "1,000 nuisances cost $((during - before)) KiB"
+wait $storm || fail "not all were thrown out: $(cat "$DIR/nuisance.out")"
+vine run -- true

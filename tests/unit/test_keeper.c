@@ -1,0 +1,465 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The keeper as a program. It starts this program as its vinefs, which only hands its end of the pair to the test and then
+ * waits to be killed; the test speaks for it. */
+#include "tests/unit/unit.h"
+
+#include "common/base.h"
+#include "vinefs/keeper/keeper.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define RELAY "TEST_KEEPER_RELAY"
+#define DEADLINE_MSEC 20000
+
+/* ---- the vinefs that the keeper starts */
+
+static int address_of(const char *path, struct sockaddr_un *a)
+{
+	*a = (struct sockaddr_un){.sun_family = AF_UNIX};
+	return snprintf(a->sun_path, sizeof a->sun_path, "%s", path) < (int)sizeof a->sun_path ? 0 : -1;
+}
+
+__attribute__((constructor)) static void relay(void)
+{
+	const char *path = getenv(RELAY), *number = getenv(KEEPER_FD);
+	struct sockaddr_un a;
+	if (!path || !number)
+		return;
+	int pair = atoi(number), fd = socket(AF_UNIX, SOCK_STREAM, 0), pid = getpid();
+	char room[CMSG_SPACE(sizeof pair)] = {0};
+	struct iovec v = {.iov_base = &pid, .iov_len = sizeof pid};
+	struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1, .msg_control = room, .msg_controllen = sizeof room};
+	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN(sizeof pair);
+	memcpy(CMSG_DATA(c), &pair, sizeof pair);
+	if (address_of(path, &a) || connect(fd, (struct sockaddr *)&a, sizeof a) || sendmsg(fd, &m, 0) < 0)
+		_exit(125);
+	/* One byte is the status to exit with; a test that has turned to the next vinefs wants this one killed. */
+	char status = 125;
+	while (read(fd, &status, 1) != 1)
+		pause();
+	_exit(status);
+}
+
+/* ---- the bench */
+
+struct bench {
+	char *state, *socket_path;
+	pid_t keeper, vinefs;
+	int listener, relay, fd;
+	unsigned n_started, n_ended, n_failed, n_lost, n_listed, n_stopping, n_gone;
+	struct keeper_report last; /* ended, failed or lost */
+	struct keeper_report started;
+};
+
+static int64_t now_msec(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* The socket of the next vinefs. */
+static void meet(struct bench *b)
+{
+	char room[CMSG_SPACE(sizeof(int))];
+	struct iovec v = {.iov_base = &b->vinefs, .iov_len = sizeof b->vinefs};
+	struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1, .msg_control = room, .msg_controllen = sizeof room};
+	struct timeval limit = {.tv_sec = DEADLINE_MSEC / 1000};
+	setsockopt(b->listener, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+	b->relay = close_fd(b->relay);
+	b->fd = close_fd(b->fd);
+	b->n_listed = 0;
+	b->relay = accept4(b->listener, NULL, NULL, SOCK_CLOEXEC);
+	ASSERT(b->relay >= 0);
+	ASSERT_EQ(recvmsg(b->relay, &m, MSG_CMSG_CLOEXEC), sizeof b->vinefs);
+	memcpy(&b->fd, CMSG_DATA(CMSG_FIRSTHDR(&m)), sizeof b->fd);
+	limit.tv_sec = DEADLINE_MSEC / 1000;
+	setsockopt(b->fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+	setsockopt(b->fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+}
+
+static void hear(struct bench *b)
+{
+	struct keeper_report r;
+	ASSERT_EQ(recv(b->fd, &r, sizeof r, MSG_WAITALL), sizeof r);
+	ASSERT_EQ(r.length, sizeof r);
+	b->n_started += r.type == KEEPER_STARTED;
+	b->n_ended += r.type == KEEPER_ENDED;
+	b->n_failed += r.type == KEEPER_FAILED;
+	b->n_lost += r.type == KEEPER_LOST;
+	b->n_listed += r.type == KEEPER_LISTED;
+	b->n_stopping += r.type == KEEPER_STOPPING;
+	b->n_gone += r.type == KEEPER_GONE;
+	if (r.type == KEEPER_ENDED || r.type == KEEPER_FAILED || r.type == KEEPER_LOST)
+		b->last = r;
+	if (r.type == KEEPER_STARTED)
+		b->started = r;
+}
+
+static void start_keeper(struct bench *b, const char *grace)
+{
+	const char *told = getenv("VINE_KEEPER");
+	char self[4096] = "", state[4200];
+	ASSERT(readlink("/proc/self/exe", self, sizeof self - 1) > 0);
+	snprintf(state, sizeof state, "--state=%s", b->state);
+	b->keeper = fork();
+	if (b->keeper == 0) {
+		setenv(RELAY, b->socket_path, 1);
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		execl(told ? told : "vinefs/vine-keeper", "vine-keeper", state, "--lock=0", grace, "--", self, self,
+		      NULL);
+		_exit(126);
+	}
+	ASSERT(b->keeper > 0);
+	meet(b);
+	while (!b->n_listed)
+		hear(b);
+}
+
+static struct bench begin(const char *grace)
+{
+	struct sockaddr_un a;
+	struct bench b = {.state = xstrdup(unit_tmpdir()), .relay = -1, .fd = -1};
+	b.socket_path = xasprintf("%s/relay", b.state);
+	b.listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	ASSERT_EQ(address_of(b.socket_path, &a), 0);
+	ASSERT_EQ(bind(b.listener, (struct sockaddr *)&a, sizeof a), 0);
+	ASSERT_EQ(listen(b.listener, 10), 0);
+	start_keeper(&b, grace);
+	return b;
+}
+
+static int wait_for_keeper(const struct bench *b)
+{
+	int status = -1;
+	for (int64_t end = now_msec() + DEADLINE_MSEC; now_msec() < end;) {
+		pid_t pid = waitpid(b->keeper, &status, WNOHANG);
+		if (pid == b->keeper)
+			return status;
+		usleep(1000);
+	}
+	kill(b->keeper, SIGKILL);
+	waitpid(b->keeper, &status, 0);
+	return -1;
+}
+
+static void finish(struct bench *b)
+{
+	kill(b->keeper, SIGTERM);
+	while (!b->n_gone)
+		hear(b);
+	ASSERT_EQ(write(b->relay, "\0", 1), 1);
+	int status = wait_for_keeper(b);
+	ASSERT(WIFEXITED(status));
+	ASSERT_EQ(WEXITSTATUS(status), 0);
+	close_fd(b->relay);
+	close_fd(b->listener);
+	close_fd(b->fd);
+	free(b->state);
+	free(b->socket_path);
+}
+
+static void say(struct bench *b, const void *p, size_t n)
+{
+	ASSERT_EQ(send(b->fd, p, n, MSG_NOSIGNAL), n);
+}
+
+static void start(struct bench *b, uint64_t attempt, const char *const *argv, uint32_t n_argv, const char *path)
+{
+	struct keeper_request q = {.type = KEEPER_START, .attempt = attempt, .task = attempt + 1000};
+	char *out = NULL;
+	size_t n = 0;
+	FILE *f = open_memstream(&out, &n);
+	fwrite(&q, sizeof q, 1, f);
+	fprintf(f, "%s%c%s/out%lu%c%s/err%lu%c", b->state, 0, b->state, attempt, 0, b->state, attempt, 0);
+	for (uint32_t i = 0; i < n_argv; i++)
+		fwrite(argv[i], strlen(argv[i]) + 1, 1, f);
+	fprintf(f, "PATH=%s%c" KEEPER_MARK "%s/s/%lu%c", path, 0, b->state, attempt, 0);
+	fflush(f);
+	while (ftell(f) % 8)
+		fputc(0, f);
+	fclose(f);
+	q.length = (uint32_t)n;
+	q.n_argv = n_argv;
+	q.n_environment = 2;
+	memcpy(out, &q, sizeof q);
+	say(b, out, n);
+	free(out);
+}
+
+static void shell(struct bench *b, uint64_t attempt, const char *script)
+{
+	start(b, attempt, (const char *[]){"sh", "-c", script}, 3, "/usr/bin:/bin");
+}
+
+static void ask(struct bench *b, uint32_t type, uint64_t attempt, int signo, uint32_t grace_msec)
+{
+	struct keeper_request q = {
+		.length = sizeof q, .type = type, .attempt = attempt, .signo = signo, .grace_msec = grace_msec};
+	say(b, &q, sizeof q);
+}
+
+static char *content(const struct bench *b, const char *name)
+{
+	static char text[4096];
+	char path[4200];
+	snprintf(path, sizeof path, "%s/%s", b->state, name);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? 0 : read(fd, text, sizeof text - 1);
+	text[n > 0 ? n : 0] = 0;
+	close_fd(fd);
+	return text;
+}
+
+static bool poll_until_gone(pid_t pid)
+{
+	for (int64_t end = now_msec() + DEADLINE_MSEC; now_msec() < end; usleep(1000)) {
+		char path[64], state = 0;
+		snprintf(path, sizeof path, "/proc/%d/stat", pid);
+		FILE *f = fopen(path, "re");
+		if (!f)
+			return true;
+		int n = fscanf(f, "%*d (%*[^)]) %c", &state);
+		fclose(f);
+		if (n == 1 && state == 'Z')
+			return true;
+	}
+	return false;
+}
+
+/* A pid that a task wrote into a file. */
+static pid_t read_pid(const struct bench *b, const char *name)
+{
+	for (int64_t end = now_msec() + DEADLINE_MSEC; now_msec() < end; usleep(1000)) {
+		const char *text = content(b, name);
+		if (strchr(text, '\n'))
+			return atoi(text);
+	}
+	return 0;
+}
+
+/* ---- tests */
+
+TEST(a_task_runs_and_its_status_and_output_come_back)
+{
+	struct bench b = begin("--grace-msec=1000");
+	shell(&b, 1, "echo hello; echo oops >&2; exit 7");
+	while (!b.n_ended)
+		hear(&b);
+	ASSERT_EQ(b.n_started, 1);
+	ASSERT_EQ(b.last.attempt, 1);
+	ASSERT_EQ(b.last.task, 1001);
+	ASSERT(WIFEXITED(b.last.status));
+	ASSERT_EQ(WEXITSTATUS(b.last.status), 7);
+	ASSERT(b.last.peak_memory > 0);
+	ASSERT(b.last.wall_usec > 0);
+	ASSERT_STR(content(&b, "out1"), "hello\n");
+	ASSERT_STR(content(&b, "err1"), "oops\n");
+	finish(&b);
+}
+
+TEST(a_command_that_is_not_there_fails_with_its_errno_and_name)
+{
+	struct bench b = begin("--grace-msec=1000");
+	start(&b, 1, (const char *[]){"/x/y"}, 1, "/bin");
+	while (!b.n_failed)
+		hear(&b);
+	ASSERT_EQ(b.last.error, ENOENT);
+	ASSERT_EQ(b.last.step, KEEPER_STEP_EXEC);
+	ASSERT_STR(b.last.what, "/x/y");
+	/* The task's own PATH counts. */
+	start(&b, 2, (const char *[]){"sh", "-c", "true"}, 3, "/nowhere");
+	while (b.n_failed < 2)
+		hear(&b);
+	ASSERT_STR(b.last.what, "sh");
+	finish(&b);
+}
+
+TEST(no_descriptor_signal_mask_or_standard_input_of_ours_reaches_a_task)
+{
+	struct bench b = begin("--grace-msec=1000");
+	shell(&b, 1,
+	      "ls /proc/self/fd | tr '\\n' ' '; grep -E 'SigBlk|SigIgn' /proc/self/status >&2; read x || echo end");
+	while (!b.n_ended)
+		hear(&b);
+	/* 3 is the directory that ls reads. */
+	ASSERT_STR(content(&b, "out1"), "0 1 2 3 end\n");
+	ASSERT(strstr(content(&b, "err1"), "SigBlk:\t0000000000000000") != NULL);
+	ASSERT(strstr(content(&b, "err1"), "SigIgn:\t0000000000000000") != NULL);
+	finish(&b);
+}
+
+TEST(a_killed_task_gets_its_signal_and_after_the_grace_the_last_one)
+{
+	struct bench b = begin("--grace-msec=1000");
+	shell(&b, 1, "trap 'echo term' TERM; echo $$ >pid; while :; do sleep 0.02; done");
+	ASSERT(read_pid(&b, "pid") > 0);
+	ask(&b, KEEPER_KILL, 1, SIGTERM, 200);
+	while (!b.n_ended)
+		hear(&b);
+	ASSERT(WIFSIGNALED(b.last.status));
+	ASSERT_EQ(WTERMSIG(b.last.status), SIGKILL);
+	ASSERT_STR(content(&b, "out1"), "term\n");
+	finish(&b);
+}
+
+TEST(what_a_task_leaves_behind_ends_with_it)
+{
+	struct bench b = begin("--grace-msec=1000");
+	shell(&b, 1,
+	      "sleep 1000 & echo $! >group; setsid sh -c 'echo $$ >session; exec sleep 1000' & "
+	      "while [ ! -s session ]; do sleep 0.01; done");
+	pid_t group = read_pid(&b, "group"), session = read_pid(&b, "session");
+	ASSERT(group > 0 && session > 0);
+	while (!b.n_ended)
+		hear(&b);
+	ASSERT(poll_until_gone(group));
+	ASSERT(poll_until_gone(session));
+	finish(&b);
+}
+
+TEST(a_new_vinefs_hears_of_running_and_of_ended_attempts)
+{
+	enum { N = 100 };
+	struct bench b = begin("--grace-msec=1000");
+	for (uint64_t i = 1; i <= N; i++)
+		shell(&b, i, "while [ ! -e go ]; do sleep 0.05; done; exit 3");
+	while (b.n_started < N)
+		hear(&b);
+	for (int round = 0; round < 3; round++) {
+		b.n_started = 0;
+		kill(b.vinefs, SIGKILL);
+		meet(&b);
+		while (!b.n_listed)
+			hear(&b);
+		ASSERT_EQ(b.n_started, N);
+		ASSERT_EQ(b.n_ended, 0);
+	}
+	char path[4200];
+	snprintf(path, sizeof path, "%s/go", b.state);
+	/* They end while nobody listens. */
+	kill(b.vinefs, SIGKILL);
+	close_fd(open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+	meet(&b);
+	while (!b.n_listed || b.n_ended < N)
+		hear(&b);
+	/* Those taken are not told again, the others are. */
+	for (uint64_t i = 1; i <= N / 2; i++)
+		ask(&b, KEEPER_TAKEN, i, 0, 0);
+	shell(&b, 1000, "true");
+	while (b.n_ended < N + 1)
+		hear(&b);
+	b.n_ended = 0;
+	kill(b.vinefs, SIGKILL);
+	meet(&b);
+	while (!b.n_listed)
+		hear(&b);
+	ASSERT_EQ(b.n_ended, N / 2 + 1);
+	ASSERT(b.last.status == 0 || WEXITSTATUS(b.last.status) == 3);
+	finish(&b);
+}
+
+TEST(tasks_die_with_a_killed_keeper_and_are_lost_to_the_next)
+{
+	struct bench b = begin("--grace-msec=1000");
+	shell(&b, 1, "exit 5");
+	while (!b.n_ended)
+		hear(&b);
+	shell(&b, 2, "setsid sh -c 'echo $$ >session; exec sleep 1000' & echo $$ >pid; sleep 1000");
+	pid_t pid = read_pid(&b, "pid"), session = read_pid(&b, "session");
+	kill(b.keeper, SIGKILL);
+	waitpid(b.keeper, NULL, 0);
+	ASSERT(poll_until_gone(pid));
+	b.n_ended = b.n_lost = 0;
+	start_keeper(&b, "--grace-msec=1000");
+	ASSERT_EQ(b.n_ended, 1);
+	ASSERT_EQ(b.n_lost, 1);
+	ASSERT(poll_until_gone(session));
+	finish(&b);
+}
+
+TEST(a_torn_last_entry_of_the_record_does_no_harm)
+{
+	struct bench b = begin("--grace-msec=1000");
+	shell(&b, 1, "exit 5");
+	while (!b.n_ended)
+		hear(&b);
+	kill(b.keeper, SIGKILL);
+	waitpid(b.keeper, NULL, 0);
+	char path[4200];
+	struct stat st;
+	snprintf(path, sizeof path, "%s/keeper.log", b.state);
+	ASSERT_EQ(stat(path, &st), 0);
+	ASSERT_EQ(truncate(path, st.st_size - 10), 0);
+	b.n_ended = 0;
+	start_keeper(&b, "--grace-msec=1000");
+	/* The end is torn off, the start is known. */
+	ASSERT_EQ(b.n_lost, 1);
+	finish(&b);
+}
+
+TEST(an_orderly_stop_loses_what_it_ends_and_leaves_nothing)
+{
+	struct bench b = begin("--grace-msec=300");
+	shell(&b, 1, "trap '' TERM; echo $$ >stubborn; while :; do sleep 0.02; done");
+	shell(&b, 2, "echo $$ >pid; exec sleep 1000");
+	pid_t stubborn = read_pid(&b, "stubborn"), pid = read_pid(&b, "pid");
+	finish(&b);
+	ASSERT_EQ(b.n_lost, 2);
+	ASSERT_EQ(b.n_ended, 0);
+	ASSERT_EQ(b.n_stopping, 1);
+	ASSERT(poll_until_gone(stubborn));
+	ASSERT(poll_until_gone(pid));
+}
+
+TEST(a_large_command_line_passes_and_too_large_a_word_is_refused_by_exec)
+{
+	struct bench b = begin("--grace-msec=1000");
+	enum { N = 12 };
+	char *word = xmalloc(100000);
+	memset(word, 'x', 99999);
+	word[99999] = 0;
+	const char *argv[N + 4] = {"sh", "-c", "echo $# ${#1}", "sh"};
+	for (int i = 0; i < N; i++)
+		argv[4 + i] = word;
+	start(&b, 1, argv, N + 4, "/usr/bin:/bin");
+	while (!b.n_ended)
+		hear(&b);
+	ASSERT_STR(content(&b, "out1"), "12 99999\n");
+	free(word);
+	word = xmalloc(200001);
+	memset(word, 'x', 200000);
+	word[200000] = 0;
+	argv[4] = word;
+	start(&b, 2, argv, 5, "/usr/bin:/bin");
+	while (!b.n_failed)
+		hear(&b);
+	ASSERT_EQ(b.last.error, E2BIG);
+	free(word);
+	finish(&b);
+}
+
+TEST(nonsense_from_a_vinefs_costs_that_vinefs_its_life_only)
+{
+	struct bench b = begin("--grace-msec=1000");
+	shell(&b, 1, "echo $$ >pid; exec sleep 1000");
+	pid_t pid = read_pid(&b, "pid");
+	say(&b, "\377\377\377\377nonsense", 12);
+	meet(&b);
+	while (!b.n_listed)
+		hear(&b);
+	ASSERT_EQ(kill(pid, 0), 0);
+	finish(&b);
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The command `vine`. vine.c has the one table of its commands; cmd_*.c is one command each, its options are in *.def. Below them
+ * table.c (rows for people and for programs) and json.c.
+ *
+ * To add a command: its cmd_NAME.c, its options in NAME.def, a line in vine.c and in the Makefile's list. */
+#ifndef TOOLS_H
+#define TOOLS_H
+
+#include "common/buf.h"
+#include "common/conf.h"
+
+#include <stdio.h>
+
+#define EXIT_VINE_FAILED 125
+
+struct command {
+	const char *name;
+	/* argv[0] is the command's name; the exit status is returned. */
+	int (*run)(int argc, char **argv);
+	const struct conf_table *options; /* its summary is the command's */
+	const char *about;                /* some sentences for help and the man page; lines are joined */
+};
+
+extern const struct command commands[];
+extern const size_t n_commands;
+
+/* The command of that name, or NULL; *nearest is then the most similar one, or NULL. */
+const struct command *command_find(const char *name, const char **nearest);
+
+/* Reads the options; answers --help. Returns the index of the first word that is none, or -1 with *status to end with. */
+int tool_options(const struct conf_table *t, void *into, int argc, char **argv, int *status);
+
+/* Prints "vine NAME: TEXT" in one line on standard error, escaped, and returns EXIT_VINE_FAILED. */
+int tool_fail(const struct conf_table *t, const char *fmt, ...) _printf_(2, 3);
+
+/* Flushes standard output; the status, or 125 if something could not be written. */
+int tool_end(const struct conf_table *t, int status);
+
+/* ---- table.c: rows of text */
+struct table {
+	size_t n_columns, n_rows;
+	char **names;
+	struct buf cells; /* char *, row by row */
+};
+
+/* As a vine_row_fn; arg is the table. Takes copies. */
+int table_add(void *arg, size_t n, const char *const names[], const char *const cells[]);
+void table_fini(struct table *t);
+const char *table_cell(const struct table *t, size_t row, size_t column);
+/* The cell of that column in that row; NULL if there is none. */
+const char *table_find(const struct table *t, size_t row, const char *column);
+
+/* Columns as wide as they must be, numbers to the right, headings bold on a terminal. */
+void table_print(const struct table *t, FILE *to);
+
+/* "1.5 GB", "12.3 s" of a number in text, in place of bytes and microseconds. */
+void print_size(char to[32], uint64_t size);
+void print_usec(char to[32], uint64_t usec);
+
+/* ---- colours: "" where standard output is no terminal, or NO_COLOR is set */
+enum colour { COLOUR_NONE, COLOUR_BOLD, COLOUR_GREEN, COLOUR_YELLOW, COLOUR_RED };
+const char *colour(enum colour c);
+
+#endif

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vined/client.h"
+
+#include "common/log.h"
+
+#define ATTACHMENTS_MOST 1024 /* of one connection */
+
+struct client {
+	struct list link;
+	struct clients *clients;
+	struct conn *conn;
+	struct list promises, outputs, attachments;
+	size_t n_attachments;
+};
+
+struct attachment {
+	struct list link;
+	struct run *run;
+};
+
+static void client_free(struct client *k)
+{
+	list_remove(&k->link);
+	k->clients->n--;
+	promise_forget_all(&k->promises);
+	client_stop_outputs(&k->outputs);
+	list_foreach(&k->attachments, struct attachment, link, a) {
+		list_remove(&a->link);
+		driver_detach(a->run, k->conn);
+		free(a);
+	}
+	conn_free(k->conn);
+	free(k);
+}
+
+static struct run *find_run(const struct client *k, const char *name)
+{
+	list_foreach(&k->attachments, struct attachment, link, a) {
+		if (streq(driver_run_name(a->run), name))
+			return a->run;
+	}
+	return NULL;
+}
+
+static void on_attach(struct client *k, uint64_t id, const struct wire_attach *m)
+{
+	char reason[256];
+	int r = m->run[0] ? client_check_run(m->run, reason) : 0;
+	if (r) {
+		conn_reply_status(k->conn, id, r, "%s", reason);
+		return;
+	}
+	if (k->n_attachments >= ATTACHMENTS_MOST) {
+		conn_reply_status(k->conn, id, EMFILE, "one connection attaches at most %d times", ATTACHMENTS_MOST);
+		return;
+	}
+	struct run *run = driver_attach(k->clients->driver, m, k->conn, promise_new(&k->promises, k->conn, id));
+	if (!run)
+		return;
+	struct attachment *a = NEW(struct attachment);
+	a->run = run;
+	list_init(&a->link);
+	list_append(&k->attachments, &a->link);
+	k->n_attachments++;
+}
+
+static void on_submit(struct client *k, uint64_t id, const struct wire_submit *m)
+{
+	char reason[256];
+	struct run *run = find_run(k, m->run);
+	if (!run) {
+		conn_reply_status(k->conn, id, ENOENT, "run %s is not attached on this connection", m->run);
+		return;
+	}
+	int r = client_check_submit(m, reason);
+	if (r)
+		conn_reply_status(k->conn, id, r, "%s", reason);
+	else
+		driver_submit(run, m, promise_new(&k->promises, k->conn, id));
+}
+
+static void on_abandon(struct client *k, uint64_t id, const struct wire_abandon *m)
+{
+	struct run *run = find_run(k, m->run);
+	if (run)
+		driver_abandon(run, &m->tasks, promise_new(&k->promises, k->conn, id));
+	else
+		conn_reply_status(k->conn, id, ENOENT, "run %s is not attached on this connection", m->run);
+}
+
+static void on_message(struct conn *c, const struct wire_head *h, const void *message)
+{
+	struct client *k = conn_owner(c);
+	struct clients *s = k->clients;
+	switch (h->type) {
+	case WIRE_ATTACH:
+		on_attach(k, h->id, message);
+		break;
+	case WIRE_SUBMIT:
+		on_submit(k, h->id, message);
+		break;
+	case WIRE_DONE:
+		driver_done(s->driver, &((const struct wire_done *)message)->tasks,
+			    promise_new(&k->promises, c, h->id));
+		break;
+	case WIRE_ABANDON:
+		on_abandon(k, h->id, message);
+		break;
+	case WIRE_QUERY:
+		s->on_query(s->arg, c, h->id, message);
+		break;
+	case WIRE_READ_OUTPUT:
+		client_read_output(&k->outputs, s->driver, c, h->id, message);
+		break;
+	default:
+		conn_reply_status(c, h->id, ENOSYS, "vined takes no %s from a client", wire_name(h->type));
+		break;
+	}
+}
+
+static void on_room(struct conn *c)
+{
+	struct client *k = conn_owner(c);
+	list_foreach(&k->attachments, struct attachment, link, a)
+		driver_push(a->run);
+}
+
+/* What was asked of the store is stored all the same. */
+static void on_cancel(struct conn *c, uint64_t id)
+{
+	struct client *k = conn_owner(c);
+	client_cancel_output(&k->outputs, id);
+}
+
+static void on_close(struct conn *c, int error, const char *reason)
+{
+	struct client *k = conn_owner(c);
+	assert(k->conn == c);
+	if (error)
+		log_info("%s: connection lost: %s", conn_peer_name(c), reason);
+	else
+		log_debug("%s: connection closed: %s", conn_peer_name(c), reason);
+	client_free(k);
+}
+
+static const struct conn_ops ops = {
+	.on_message = on_message,
+	.on_cancel = on_cancel,
+	.on_room = on_room,
+	.on_close = on_close,
+};
+
+void clients_init(struct clients *s, struct driver *d)
+{
+	*s = (struct clients){.driver = d};
+	list_init(&s->all);
+}
+
+void clients_take(struct clients *s, struct conn *c)
+{
+	struct client *k = NEW(struct client);
+	k->clients = s;
+	k->conn = c;
+	list_init(&k->link);
+	list_init(&k->promises);
+	list_init(&k->outputs);
+	list_init(&k->attachments);
+	list_append(&s->all, &k->link);
+	s->n++;
+	conn_set(c, &ops, k);
+}
+
+void clients_close(struct clients *s, const char *reason)
+{
+	list_foreach(&s->all, struct client, link, k)
+		conn_close(k->conn, reason, false);
+}
+
+void clients_fini(struct clients *s)
+{
+	list_foreach(&s->all, struct client, link, k)
+		client_free(k);
+	assert(s->n == 0);
+}

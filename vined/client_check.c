@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What is wrong with a request is said here, once and with its place, before anything is stored. */
+#include "vined/client.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#define RUN_MOST 128
+#define WORD_MOST 1024              /* keys and tags */
+#define DIRECTORY_MOST 4095
+#define STRING_MOST ((128u << 10) - 1) /* the kernel's limit of one argument or variable */
+#define STRINGS_MOST (2u << 20)     /* and about its limit of all */
+#define CORES_MOST 65536u
+
+static int say(char reason[256], int error, const char *fmt, ...) _printf_(3, 4);
+static int say(char reason[256], int error, const char *fmt, ...)
+{
+	va_list args;
+	assert(error > 0);
+	va_start(args, fmt);
+	vsnprintf(reason, 256, fmt, args);
+	va_end(args);
+	return error;
+}
+
+static bool has_control(const char *text)
+{
+	for (; *text; text++) {
+		if ((unsigned char)*text < 0x20 || *text == 0x7f)
+			return true;
+	}
+	return false;
+}
+
+int client_check_run(const char *name, char reason[256])
+{
+	size_t n = strlen(name);
+	if (n > RUN_MOST)
+		return say(reason, ENAMETOOLONG, "the run's name has %zu bytes, at most %d are allowed", n, RUN_MOST);
+	if (has_control(name))
+		return say(reason, EINVAL, "the run's name contains a control character");
+	/* Selectors of tasks must not be mistaken for it. */
+	if (strpbrk(name, "/@:") || name[0] == '-')
+		return say(reason, EINVAL, "run name %s: it may not contain '/', '@' or ':' nor begin with '-'", name);
+	if (strspn(name, "0123456789-,") == n)
+		return say(reason, EINVAL, "run name %s: a number means a task, so a run needs a letter", name);
+	return 0;
+}
+
+static int check_word(const char *what, const char *word, char reason[256])
+{
+	if (strlen(word) > WORD_MOST)
+		return say(reason, ENAMETOOLONG, "its %s is longer than %d bytes", what, WORD_MOST);
+	if (has_control(word))
+		return say(reason, EINVAL, "its %s contains a control character", what);
+	return 0;
+}
+
+static int check_strings(const struct wire_task *t, char reason[256])
+{
+	size_t total = 0;
+	for (uint32_t i = 0; i < t->argv.n; i++) {
+		size_t n = strlen(t->argv.at[i]);
+		if (n > STRING_MOST)
+			return say(reason, E2BIG, "its argument %u has %zu bytes, the kernel takes %u", i, n, STRING_MOST);
+		total += n + 1;
+	}
+	for (uint32_t i = 0; i < t->environment.n; i++) {
+		const char *variable = t->environment.at[i], *equals = strchr(variable, '=');
+		size_t n = strlen(variable);
+		if (!equals || equals == variable)
+			return say(reason, EINVAL, "its environment entry %u is not NAME=value", i);
+		if (n > STRING_MOST)
+			return say(reason, E2BIG, "its variable %.*s has %zu bytes, the kernel takes %u",
+				   (int)min(equals - variable, (ptrdiff_t)64), variable, n, STRING_MOST);
+		total += n + 1;
+	}
+	if (total > STRINGS_MOST)
+		return say(reason, E2BIG, "its arguments and environment have %zu bytes together, at most %u are allowed",
+			   total, STRINGS_MOST);
+	return 0;
+}
+
+static int check_task(const struct wire_task *t, char reason[256])
+{
+	int r = check_word("key", t->key, reason);
+	if (!r)
+		r = check_word("tag", t->tag, reason);
+	if (r)
+		return r;
+	if (t->argv.n == 0 || !t->argv.at[0][0])
+		return say(reason, EINVAL, "its command is empty");
+	if (t->bindings.n)
+		return say(reason, EOPNOTSUPP, "it declares %s, and this vined knows no inputs and outputs yet",
+			   t->bindings.at[0].path[0] ? "an input or output" : "bindings");
+	if (t->directory[0] && (t->directory[0] != '/' || strlen(t->directory) > DIRECTORY_MOST))
+		return say(reason, EINVAL, "its working directory is no absolute path of at most %d bytes", DIRECTORY_MOST);
+	if (has_control(t->directory))
+		return say(reason, EINVAL, "its working directory contains a control character");
+	if (t->cores > CORES_MOST)
+		return say(reason, ERANGE, "it wants %u cores, at most %u are allowed", t->cores, CORES_MOST);
+	if (t->memory > INT64_MAX)
+		return say(reason, ERANGE, "it wants more memory than there can be");
+	return check_strings(t, reason);
+}
+
+int client_check_submit(const struct wire_submit *m, char reason[256])
+{
+	char text[256];
+	if (m->tasks.n == 0)
+		return say(reason, EINVAL, "there is no task in it");
+	for (uint32_t i = 0; i < m->tasks.n; i++) {
+		int r = check_task(&m->tasks.at[i], text);
+		if (r)
+			return say(reason, r, "task %u of %u: %.200s", i + 1, m->tasks.n, text);
+	}
+	return 0;
+}

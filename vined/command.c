@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vined/command.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+
+#define ROWS_MOST 10000u
+#define CELLS_SIZE_MOST ((size_t)4 << 20)
+
+/* Cells one after the other, each ended by NUL. */
+struct table {
+	struct command *command;
+	struct buf cells;
+	uint32_t n_cells, n_rows, most;
+	bool is_cut;
+};
+
+static void put(struct table *t, const char *fmt, ...) _printf_(2, 3);
+static void put(struct table *t, const char *fmt, ...)
+{
+	char text[1200];
+	va_list args;
+	va_start(args, fmt);
+	int n = vsnprintf(text, sizeof text, fmt, args);
+	va_end(args);
+	assert(n >= 0);
+	buf_put(&t->cells, text, strlen(text) + 1);
+	t->n_cells++;
+}
+
+static void put_number(struct table *t, uint64_t n)
+{
+	put(t, "%llu", (unsigned long long)n);
+}
+
+/* False if there are enough rows. */
+static bool begin_row(struct table *t)
+{
+	if (t->n_rows >= t->most || t->cells.n > CELLS_SIZE_MOST) {
+		t->is_cut = true;
+		return false;
+	}
+	t->n_rows++;
+	return true;
+}
+
+static void put_time(struct table *t, int64_t usec)
+{
+	time_t sec = usec / 1000000;
+	struct tm tm;
+	char text[40];
+	gmtime_r(&sec, &tm);
+	strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &tm);
+	put(t, "%s", text);
+}
+
+/* ---- cluster */
+
+#define CLUSTER_COLUMNS                                                                                      \
+	"cluster", "name", "version", "boot", "pid", "address", "socket", "state", "uptime_sec", "nodes", "cores", \
+		"cores_free", "queued", "running", "held", "ended", "runs", "clients"
+
+static int list_cluster(struct table *t, const char *selector)
+{
+	struct command *m = t->command;
+	struct driver_numbers n;
+	(void)selector;
+	driver_numbers(m->driver, &n);
+	begin_row(t);
+	put(t, "%s", store_cluster(driver_store(m->driver)));
+	put(t, "%s", m->name);
+	put(t, "%s", PACKAGE_VERSION);
+	put_number(t, store_boot(driver_store(m->driver)));
+	put_number(t, (uint64_t)getpid());
+	put(t, "%s", m->address);
+	put(t, "%s", m->socket);
+	put(t, "%s", m->state);
+	put_number(t, (loop_now_usec(m->loop) - m->started_usec) / 1000000);
+	const uint64_t numbers[] = {n.nodes, n.cores, n.cores_free, n.queued,	  n.running,
+				    n.held,  n.ended, n.runs,	    *m->n_clients};
+	for (size_t i = 0; i < countof(numbers); i++)
+		put_number(t, numbers[i]);
+	return 0;
+}
+
+/* ---- nodes */
+
+#define NODE_COLUMNS "name", "node", "state", "address", "tier", "cores", "memory", "task_limit", "running", "kernel"
+
+static int list_nodes(struct table *t, const char *selector)
+{
+	struct driver_node n;
+	size_t i = 0;
+	while (driver_next_node(t->command->driver, &i, &n)) {
+		if (*selector && !streq(selector, n.name) && !streq(selector, n.uuid))
+			continue;
+		if (!begin_row(t))
+			break;
+		put(t, "%s", n.name);
+		put(t, "%s", n.uuid);
+		put(t, "%s", n.is_connected ? "connected" : n.n_running ? "waited for" : "away");
+		put(t, "%s", n.address);
+		put(t, "%s", n.tier);
+		put_number(t, n.cores);
+		put_number(t, n.memory);
+		put_number(t, n.task_limit);
+		put_number(t, n.n_running);
+		put(t, "%s", n.kernel);
+	}
+	return 0;
+}
+
+/* ---- tasks */
+
+#define TASK_COLUMNS "task", "run", "tag", "state", "node", "attempts", "how", "status", "reason", "submitted"
+
+static void on_task(void *arg, const struct store_row *row)
+{
+	static const char *const states[] = {"queued", "running", "held", "ended", "delivered"};
+	static const char *const hows[] = {"", "exited", "killed", "not started", "lost", "cancelled"};
+	struct table *t = arg;
+	if (!begin_row(t))
+		return;
+	put_number(t, row->id);
+	put(t, "%s", row->name);
+	put(t, "%s", row->tag);
+	put(t, "%s", (size_t)row->state < countof(states) ? states[row->state] : "unknown");
+	put(t, "%s", row->node);
+	put_number(t, row->attempts);
+	put(t, "%s", row->how < countof(hows) ? hows[row->how] : "unknown");
+	put_number(t, row->status);
+	bool is_waiting = row->state == STORE_QUEUED || row->state == STORE_HELD;
+	put(t, "%s", is_waiting ? driver_reason(t->command->driver, row->id) : row->reason);
+	put_time(t, row->at_usec);
+}
+
+static int list_tasks(struct table *t, const char *selector)
+{
+	struct driver *d = t->command->driver;
+	uint64_t task = 0, run = 0;
+	size_t n_unfinished, n_ended;
+	if (*selector && strspn(selector, "0123456789") == strlen(selector))
+		task = strtoull(selector, NULL, 10);
+	else if (*selector)
+		run = driver_find_run(d, selector, &n_unfinished, &n_ended);
+	if (*selector && !task && !run)
+		return -ENOENT;
+	/* One more than wanted tells whether there are more. */
+	int r = store_list_tasks(driver_store(d), task, run, t->most + 1, on_task, t);
+	return r == 0 && task ? -ENOENT : min(r, 0);
+}
+
+/* ---- runs */
+
+#define RUN_COLUMNS "run", "kind", "unfinished", "unacknowledged", "created"
+
+static void on_run(void *arg, const struct store_row *row)
+{
+	struct table *t = arg;
+	size_t n_unfinished, n_ended;
+	if (!begin_row(t))
+		return;
+	driver_find_run(t->command->driver, row->name, &n_unfinished, &n_ended);
+	put(t, "%s", row->name);
+	put(t, "%s", row->attempts ? "attached" : "detached");
+	put_number(t, n_unfinished);
+	put_number(t, n_ended);
+	put_time(t, row->at_usec);
+}
+
+static int list_runs(struct table *t, const char *selector)
+{
+	struct driver *d = t->command->driver;
+	size_t n_unfinished, n_ended;
+	uint64_t run = *selector ? driver_find_run(d, selector, &n_unfinished, &n_ended) : 0;
+	if (*selector && !run)
+		return -ENOENT;
+	return min(store_list_runs(driver_store(d), run, t->most + 1, on_run, t), 0);
+}
+
+/* ---- the table */
+
+static const char *const cluster_columns[] = {CLUSTER_COLUMNS};
+static const char *const node_columns[] = {NODE_COLUMNS};
+static const char *const task_columns[] = {TASK_COLUMNS};
+static const char *const run_columns[] = {RUN_COLUMNS};
+
+static const struct question {
+	const char *what;
+	int (*list)(struct table *t, const char *selector);
+	const char *const *columns;
+	uint32_t n_columns;
+} questions[] = {
+	{"cluster", list_cluster, cluster_columns, countof(cluster_columns)},
+	{"nodes", list_nodes, node_columns, countof(node_columns)},
+	{"tasks", list_tasks, task_columns, countof(task_columns)},
+	{"runs", list_runs, run_columns, countof(run_columns)},
+};
+
+static void answer(struct table *t, const struct question *q, struct conn *c, uint64_t id)
+{
+	_free_ const char **cells = xcalloc(t->n_cells, sizeof *cells);
+	const char *at = (const char *)t->cells.at;
+	for (uint32_t i = 0; i < t->n_cells; i++) {
+		cells[i] = at;
+		at += strlen(at) + 1;
+	}
+	assert(t->n_cells == t->n_rows * q->n_columns);
+	conn_reply(c, id, WIRE_ROWS,
+		   &(struct wire_rows){.columns = {q->columns, q->n_columns},
+				       .cells = {cells, t->n_cells},
+				       .is_cut = t->is_cut});
+}
+
+void command_query(struct command *m, struct conn *c, uint64_t id, const struct wire_query *w)
+{
+	struct table t = {.command = m, .most = w->most && w->most < ROWS_MOST ? w->most : ROWS_MOST};
+	const struct question *q = NULL;
+	for (size_t i = 0; i < countof(questions) && !q; i++) {
+		if (streq(questions[i].what, w->what))
+			q = &questions[i];
+	}
+	if (!q) {
+		conn_reply_status(c, id, EINVAL, "nothing is known about '%.64s': cluster, nodes, tasks or runs", w->what);
+		return;
+	}
+	int r = q->list(&t, w->selector);
+	if (r < 0)
+		conn_reply_status(c, id, -r, "%s '%.128s': %s", q->what, w->selector,
+				  r == -ENOENT ? "there is none" : strerror(-r));
+	else
+		answer(&t, q, c, id);
+	buf_fini(&t.cells);
+}

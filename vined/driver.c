@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vined/driver_internal.h"
+
+#include "common/log.h"
+
+#include <stdio.h>
+
+#define DECISIONS_PER_TURN 4096 /* then messages get their turn */
+
+/* ---- tasks */
+
+struct task *task_new(struct driver *d, const struct store_task *s, struct run *r)
+{
+	struct task *t = NEW(struct task);
+	assert(s->id && !map_get(&d->tasks, s->id));
+	t->id = s->id;
+	t->run = r;
+	t->tag = s->tag && s->tag[0] ? xstrdup(s->tag) : NULL;
+	t->attempt = s->attempt;
+	t->memory = s->memory;
+	t->command = s->command_id;
+	t->environment = s->environment_id;
+	t->cores = s->cores;
+	t->attempts = s->attempts;
+	t->losses = s->losses;
+	t->state = (uint8_t)s->state;
+	t->is_cancelled = s->is_cancelled;
+	list_init(&t->link);
+	list_init(&t->node_link);
+	bool is_over = t->state >= STORE_ENDED;
+	list_append(is_over ? &r->results : &r->unfinished, &t->link);
+	r->n_ended += is_over;
+	r->n_unfinished += !is_over;
+	d->n_ended += is_over;
+	map_put(&d->tasks, t->id, t);
+	return t;
+}
+
+void task_free(struct task *t)
+{
+	struct driver *d = t->run->driver;
+	bool is_over = t->state >= STORE_ENDED;
+	task_set_node(t, NULL, t->attempt);
+	list_remove(&t->link);
+	map_remove(&d->tasks, t->id);
+	t->run->n_ended -= is_over;
+	t->run->n_unfinished -= !is_over;
+	d->n_ended -= is_over;
+	free(t->tag);
+	free(t);
+}
+
+void task_set_node(struct task *t, struct node *n, uint64_t attempt)
+{
+	if (t->node) {
+		assert(t->node->n_running > 0);
+		t->node->n_running--;
+		list_remove(&t->node_link);
+	}
+	t->node = n;
+	t->attempt = attempt;
+	if (n) {
+		n->n_running++;
+		list_append(&n->running, &t->node_link);
+	}
+}
+
+void task_record_start(struct task *t)
+{
+	assert(t->node && t->attempt);
+	t->state = STORE_RUNNING;
+	store_put(t->run->driver->o.store,
+		  &(struct store_op){.kind = STORE_START,
+				     .is_kept = true,
+				     .attempt = {.task = t->id,
+						 .attempt = t->attempt,
+						 .node = t->node->id,
+						 .attempts = t->attempts}});
+}
+
+void task_record_lost(struct task *t, bool is_held)
+{
+	assert(t->state < STORE_ENDED);
+	t->state = is_held ? STORE_HELD : STORE_QUEUED;
+	store_put(t->run->driver->o.store,
+		  &(struct store_op){.kind = STORE_LOST,
+				     .is_kept = true,
+				     .attempt = {.task = t->id,
+						 .attempt = t->attempt,
+						 .losses = t->losses,
+						 .is_held = is_held}});
+	task_set_node(t, NULL, t->attempt);
+}
+
+/* ---- the core's actions */
+
+/* Points `to` at the texts of a body, each ended by NUL. */
+static struct wire_texts split(const struct wire_bytes *body, const char ***to)
+{
+	uint32_t n = 0, i = 0;
+	const char *at = body->at, *end = at + body->n;
+	for (const char *p = at; p < end; p += strlen(p) + 1)
+		n++;
+	*to = xcalloc(n, sizeof **to);
+	for (const char *p = at; p < end; p += strlen(p) + 1)
+		(*to)[i++] = p;
+	assert(i == n && (!n || end[-1] == 0));
+	return (struct wire_texts){*to, n};
+}
+
+static int send_start(struct task *t)
+{
+	struct store *s = t->run->driver->o.store;
+	struct wire_bytes command, environment;
+	_free_ const char **argv = NULL, **variables = NULL;
+	int r = store_read_body(s, t->command, &command);
+	if (!r)
+		r = store_read_body(s, t->environment, &environment);
+	if (r)
+		return r;
+	struct wire_start m = {
+		.attempt = t->attempt,
+		.task = t->id,
+		.environment = split(&environment, &variables),
+		.cores = max(t->cores, 1u),
+		.memory = t->memory,
+	};
+	struct wire_texts words = split(&command, &argv);
+	if (words.n < 2)
+		return -EUCLEAN;
+	m.directory = words.at[0];
+	m.argv = (struct wire_texts){words.at + 1, words.n - 1};
+	r = conn_send(t->node->conn, WIRE_START, &m);
+	/* A node that just went away will not list it, and then it runs again. */
+	return r == -ENOTCONN ? 0 : r;
+}
+
+static void on_start(void *arg, uint64_t id, uint64_t node, uint64_t attempt)
+{
+	struct driver *d = arg;
+	struct task *t = map_get(&d->tasks, id);
+	struct node *n = map_get(&d->nodes, node);
+	assert(t && n && n->conn && t->state < STORE_ENDED);
+	task_set_node(t, n, attempt);
+	t->attempts++;
+	task_record_start(t);
+	int r = send_start(t);
+	if (r) {
+		log_error("task %llu: cannot start: its command cannot be read: %s", (unsigned long long)id,
+			  strerror(-r));
+		task_end(t, 3, (uint32_t)-r, "vined cannot read its command");
+	}
+}
+
+static void on_stop(void *arg, uint64_t id, uint64_t node, uint64_t attempt, bool is_fenced)
+{
+	struct driver *d = arg;
+	struct node *n = map_get(&d->nodes, node);
+	const struct wire_stop m = {.attempt = attempt, .grace_usec = d->o.grace_usec, .fenced = is_fenced};
+	log_debug("task %llu: attempt %llu is stopped%s", (unsigned long long)id, (unsigned long long)attempt,
+		  is_fenced ? ", another counts" : "");
+	if (n && n->conn)
+		conn_send(n->conn, WIRE_STOP, &m);
+}
+
+static void on_cancelled(void *arg, uint64_t id)
+{
+	struct driver *d = arg;
+	struct task *t = map_get(&d->tasks, id);
+	assert(t && t->state < STORE_ENDED);
+	task_end(t, STORE_CANCELLED, 0, "cancelled before it ran");
+}
+
+static void on_held(void *arg, uint64_t id, unsigned losses)
+{
+	struct driver *d = arg;
+	struct task *t = map_get(&d->tasks, id);
+	assert(t && t->state < STORE_ENDED);
+	t->losses = losses;
+	log_warn("task %llu: held: %u nodes were lost under it", (unsigned long long)id, losses);
+	task_record_lost(t, true);
+}
+
+static uint64_t next_attempt(void *arg)
+{
+	struct driver *d = arg;
+	assert(d->last_attempt + 1 < (uint64_t)1 << 40);
+	return store_boot(d->o.store) << 40 | ++d->last_attempt;
+}
+
+static const struct core_actions actions = {
+	.start = on_start,
+	.stop = on_stop,
+	.cancelled = on_cancelled,
+	.held = on_held,
+	.next_attempt = next_attempt,
+};
+
+/* ---- the turn */
+
+static void on_again(struct timer *t)
+{
+	/* It only makes a turn, at whose end decisions are made and messages sent. */
+	(void)t;
+}
+
+static void on_sleep(struct before_sleep *b)
+{
+	struct driver *d = container_of(b, struct driver, before_sleep);
+	/* What is sent from here may be sent too late for this turn, and not all decisions may have been made. */
+	if (core_decide(d->core, DECISIONS_PER_TURN))
+		timer_start(&d->again, d->o.loop, 0, on_again);
+	store_flush(d->o.store);
+}
+
+void driver_start(struct driver *d)
+{
+	before_sleep_start(&d->before_sleep, d->o.loop, on_sleep);
+}
+
+struct driver *driver_new(const struct driver_options *o)
+{
+	struct driver *d = NEW(struct driver);
+	assert(o->loop && o->store);
+	d->o = *o;
+	list_init(&d->before_sleep.link);
+	d->core = core_new(&actions, d, &(struct core_options){.crash_limit = o->crash_limit});
+	return d;
+}
+
+void driver_free(struct driver *d)
+{
+	struct task *t;
+	struct run *r;
+	struct node *n;
+	if (!d)
+		return;
+	before_sleep_stop(&d->before_sleep);
+	timer_stop(&d->again);
+	for (size_t i = 0; (t = map_next(&d->tasks, &i)); i = 0)
+		task_free(t);
+	for (size_t i = 0; (r = map_next(&d->runs, &i)); i = 0)
+		run_free(r);
+	for (size_t i = 0; (n = map_next(&d->nodes, &i)); i = 0)
+		node_free(n);
+	core_free(d->core);
+	map_fini(&d->tasks);
+	map_fini(&d->runs);
+	map_fini(&d->runs_by_id);
+	map_fini(&d->nodes);
+	map_fini(&d->nodes_by_uuid);
+	free(d);
+}
+
+void driver_numbers(const struct driver *d, struct driver_numbers *n)
+{
+	struct core_numbers c;
+	core_numbers(d->core, &c);
+	*n = (struct driver_numbers){
+		.queued = c.queued,
+		.running = c.running,
+		.held = c.held,
+		.nodes = c.nodes,
+		.cores = c.cores,
+		.cores_free = c.cores_free,
+		.ended = d->n_ended,
+		.runs = d->runs.n,
+	};
+}
+
+const char *driver_reason(const struct driver *d, uint64_t task)
+{
+	const struct task *t = map_get(&d->tasks, task);
+	if (!t || t->state >= STORE_ENDED)
+		return "";
+	return core_reason_text(core_task_reason(d->core, task));
+}
+
+struct store *driver_store(const struct driver *d)
+{
+	return d->o.store;
+}

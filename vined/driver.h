@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Between store, core and connections: turns rows and messages into events of the core, and the core's actions into operations of
+ * the store and messages to nodes. The only caller of core.
+ *
+ * Files: driver.c (the turn, the core's actions), driver_load.c (restart), driver_node.c (nodes), driver_run.c (runs and what
+ * clients ask), driver_result.c (results). promise.h: requests that wait for a commit.
+ *
+ * 1. A task enters the core after its commit; a result leaves for its client, and is acknowledged to its node, after its own.
+ * 2. Dispatches are recorded by the next commit and not waited for: an unrecorded one that survives a crash is adopted.
+ * 3. In memory are only tasks without an acknowledged result, as numbers; what they run is read from the store before START.
+ *
+ * One thread: the loop's. */
+#ifndef VINED_DRIVER_H
+#define VINED_DRIVER_H
+
+#include "common/conn.h"
+#include "vined/promise.h"
+#include "vined/store_read.h"
+
+struct driver;
+struct run;  /* owned by the driver, alive as long as someone is attached or a task of it is not acknowledged */
+struct node; /* the same, for ever */
+
+struct driver_options {
+	struct loop *loop;
+	struct store *store;
+	uint64_t node_timeout_usec, client_timeout_usec, grace_usec;
+	unsigned crash_limit;
+};
+
+struct driver *driver_new(const struct driver_options *o);
+void driver_free(struct driver *d);
+DEFINE_FREEP(struct driver, driver_free)
+
+/* Reads what the store holds; before store_start. 0 or -errno. */
+int driver_load(struct driver *d);
+/* Decides and commits at the end of each turn from here on. */
+void driver_start(struct driver *d);
+
+/* ---- clients. All texts were checked by the caller. */
+
+/* Finds or makes the run and answers ATTACHED when it is stored; results go to `c` from then on if that is wanted, and no longer to whoever had them.
+ * Returns it with a hold on it, to be given back by driver_detach, or NULL after answering. */
+struct run *driver_attach(struct driver *d, const struct wire_attach *a, struct conn *c, struct promise *p);
+void driver_detach(struct run *r, const struct conn *c);
+const char *driver_run_name(const struct run *r);
+/* Sends what waits; call it when the connection has room again. */
+void driver_push(struct run *r);
+
+void driver_submit(struct run *r, const struct wire_submit *s, struct promise *p);
+void driver_done(struct driver *d, const struct wire_u64s *tasks, struct promise *p);
+void driver_abandon(struct run *r, const struct wire_u64s *tasks, struct promise *p);
+
+#endif

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vined/node.h"
+
+#include "common/log.h"
+
+#define NAME_MOST 64
+#define UUID_MOST 64
+#define CORES_MOST 65536u
+
+struct link {
+	struct list link;
+	struct nodes *nodes;
+	struct conn *conn;
+	struct node *node; /* NULL until it has joined */
+	struct list promises;
+	char name[NAME_MOST + 4];
+	uint64_t instance;
+};
+
+static void link_free(struct link *l)
+{
+	list_remove(&l->link);
+	promise_forget_all(&l->promises);
+	if (l->node)
+		driver_leave(l->node, l->conn);
+	conn_free(l->conn);
+	free(l);
+}
+
+/* NULL, or what is wrong with it. */
+static const char *find_fault(const struct wire_join *j)
+{
+	size_t n = strlen(j->node);
+	if (n == 0 || n > UUID_MOST || strspn(j->node, "0123456789abcdefABCDEF-") != n)
+		return "the node id is no uuid";
+	if (j->cores == 0 || j->cores > CORES_MOST)
+		return "it offers no cores, or more than 65536";
+	if (j->task_limit == 0)
+		return "it offers to run no task";
+	if (strlen(j->tier) > 16 || strlen(j->kernel) > 256)
+		return "tier or kernel is too long";
+	return NULL;
+}
+
+static void on_join(struct link *l, uint64_t id, const struct wire_join *j)
+{
+	char reason[256];
+	const char *fault = find_fault(j);
+	if (fault) {
+		log_warn("%s: may not join: %s", conn_peer_name(l->conn), fault);
+		conn_reply_status(l->conn, id, EINVAL, "%s", fault);
+		return;
+	}
+	struct node *n = driver_join(l->nodes->driver, l->conn, l->name, l->instance, j, reason);
+	if (!n) {
+		log_warn("%s: may not join: %s", conn_peer_name(l->conn), reason);
+		conn_reply_status(l->conn, id, EEXIST, "%s", reason);
+		return;
+	}
+	assert(!l->node || l->node == n);
+	l->node = n;
+	conn_reply_status(l->conn, id, 0, "%s", "");
+}
+
+static void on_message(struct conn *c, const struct wire_head *h, const void *message)
+{
+	struct link *l = conn_owner(c);
+	switch (h->type) {
+	case WIRE_JOIN:
+		on_join(l, h->id, message);
+		break;
+	case WIRE_ENDED:
+		if (l->node)
+			driver_ended(l->node, message, promise_new(&l->promises, c, h->id));
+		else
+			conn_reply_status(c, h->id, ENOTCONN, "%s", "JOIN comes first");
+		break;
+	default:
+		conn_reply_status(c, h->id, ENOSYS, "vined takes no %s from a node", wire_name(h->type));
+		break;
+	}
+}
+
+static void on_close(struct conn *c, int error, const char *reason)
+{
+	struct link *l = conn_owner(c);
+	assert(l->conn == c);
+	if (error)
+		log_warn("%s: connection lost: %s", conn_peer_name(c), reason);
+	else
+		log_info("%s: connection closed: %s", conn_peer_name(c), reason);
+	link_free(l);
+}
+
+static const struct conn_ops ops = {
+	.on_message = on_message,
+	.on_close = on_close,
+};
+
+void nodes_init(struct nodes *s, struct driver *d)
+{
+	s->driver = d;
+	list_init(&s->all);
+}
+
+void nodes_take(struct nodes *s, struct conn *c, const struct wire_hello *peer)
+{
+	struct link *l = NEW(struct link);
+	l->nodes = s;
+	l->conn = c;
+	l->instance = peer->instance;
+	log_escape(peer->name, strlen(peer->name), l->name, sizeof l->name);
+	list_init(&l->link);
+	list_init(&l->promises);
+	list_append(&s->all, &l->link);
+	conn_set(c, &ops, l);
+}
+
+void nodes_close(struct nodes *s, const char *reason)
+{
+	list_foreach(&s->all, struct link, link, l)
+		conn_close(l->conn, reason, false);
+}
+
+void nodes_fini(struct nodes *s)
+{
+	list_foreach(&s->all, struct link, link, l)
+		link_free(l);
+}

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vined/settings.h"
+
+#include "common/log.h"
+#include "common/net.h"
+#include "common/path.h"
+#include "common/service.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+#define CONF_STRUCT settings
+#define CONF_FILE "vined/settings.def"
+#include "common/conf_table.h"
+
+static const struct conf_table table = {
+	.program = "vined",
+	.prefix = "VINED",
+	.summary = "schedules a cluster's tasks and remembers them",
+	.usage = "",
+	.at = settings_table,
+	.n = countof(settings_table),
+};
+
+/* Takes over `value` if the setting was left empty. */
+static void fill_in(char **setting, char *value)
+{
+	if (**setting) {
+		free(value);
+		return;
+	}
+	free(*setting);
+	*setting = value;
+}
+
+/* Detached, it may be in another working directory. */
+static void make_absolute(char **path)
+{
+	_free_ char *cwd = **path ? getcwd(NULL, 0) : NULL;
+	if (!cwd)
+		return;
+	char *absolute = path_join(cwd, *path);
+	free(*path);
+	*path = absolute;
+}
+
+static int check(const struct settings *s)
+{
+	struct net_address a;
+	assert(*s->state == '/' && *s->socket == '/');
+	if (net_parse(s->listen, &a) == -EINVAL || net_is_local(&a)) {
+		fprintf(stderr, "vined: --listen=%s: not HOST:PORT\n", s->listen);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+int settings_read(struct settings *s, int argc, char **argv)
+{
+	int first = argc;
+	char host[256] = "";
+	*s = (struct settings){0};
+	int r = service_settings(&table, s, argc, argv, &first);
+	if (r < 0)
+		return r;
+	if (first < argc) {
+		fprintf(stderr, "vined: '%s' is no option; see vined --help\n", argv[first]);
+		settings_fini(s);
+		return -EINVAL;
+	}
+	gethostname(host, sizeof host - 1);
+	fill_in(&s->state, service_state_path("default"));
+	make_absolute(&s->state);
+	fill_in(&s->socket, path_join(s->state, "vined.sock"));
+	fill_in(&s->secret, path_join(s->state, "secret"));
+	fill_in(&s->name, xstrdup(*host ? host : "vined"));
+	if (s->detach)
+		fill_in(&s->log, path_join(s->state, "vined.log"));
+	make_absolute(&s->socket);
+	make_absolute(&s->secret);
+	make_absolute(&s->log);
+	r = check(s);
+	if (r)
+		settings_fini(s);
+	return r;
+}
+
+void settings_fini(struct settings *s)
+{
+	conf_fini(&table, s);
+	*s = (struct settings){0};
+}

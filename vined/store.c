@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vined/store.h"
+
+#include "common/log.h"
+#include "vined/store_internal.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <time.h>
+
+#define BLOCK_SIZE ((size_t)16 << 10)
+#define RETRY_USEC 1000000u
+/* A transaction takes this much and leaves the rest for the next: the first promise in it need not wait for the last. */
+#define COMMIT_SIZE ((size_t)16 << 20)
+
+/* ---- batches */
+
+static struct store_batch *batch_new(struct store *s)
+{
+	struct store_batch *b = NEW(struct store_batch);
+	list_init(&b->link);
+	list_init(&b->ops);
+	list_init(&b->blocks);
+	b->store = s;
+	return b;
+}
+
+static void batch_free(struct store_batch *b)
+{
+	list_remove(&b->link);
+	timer_stop(&b->retry);
+	list_foreach(&b->blocks, struct store_block, link, block)
+		free(block);
+	free(b);
+}
+
+DEFINE_FREEP(struct store_batch, batch_free)
+
+void *store_alloc(struct store *s, size_t n)
+{
+	struct store_batch *b = s->open;
+	size_t need = (n + 15) & ~(size_t)15;
+	struct store_block *block =
+		list_is_empty(&b->blocks) ? NULL : list_entry(b->blocks.prev, struct store_block, link);
+	assert(b);
+	if (!block || block->room - block->used < need) {
+		size_t room = max(need, BLOCK_SIZE);
+		block = xmalloc(sizeof *block + room);
+		block->used = 0;
+		block->room = room;
+		list_init(&block->link);
+		list_append(&b->blocks, &block->link);
+	}
+	void *p = block->at + block->used;
+	block->used += need;
+	b->size += need;
+	s->backlog += need;
+	return p;
+}
+
+const char *store_text(struct store *s, const char *text)
+{
+	size_t n = text ? strlen(text) : 0;
+	char *copy = store_alloc(s, n + 1);
+	if (n)
+		memcpy(copy, text, n);
+	copy[n] = 0;
+	return copy;
+}
+
+void store_put(struct store *s, const struct store_op *op)
+{
+	struct store_op *copy = store_alloc(s, sizeof *copy);
+	/* A promise needs an answer either way; what is kept hears only of success. */
+	assert(op->kind <= STORE_DONE);
+	*copy = *op;
+	list_init(&copy->link);
+	list_append(&s->open->ops, &copy->link);
+}
+
+size_t store_backlog(const struct store *s)
+{
+	return s->backlog;
+}
+
+static void give(struct store *s, struct store_batch *b)
+{
+	assert(list_is_empty(&b->link));
+	pthread_mutex_lock(&s->lock);
+	list_append(&s->given, &b->link);
+	pthread_cond_signal(&s->wake);
+	pthread_mutex_unlock(&s->lock);
+}
+
+void store_flush(struct store *s)
+{
+	/* After store_finish() nothing more is promised. */
+	if (!s->is_running || list_is_empty(&s->open->ops))
+		return;
+	struct store_batch *b = s->open;
+	s->open = batch_new(s);
+	give(s, b);
+}
+
+/* ---- back on the loop's thread */
+
+static void on_retry(struct timer *t)
+{
+	struct store_batch *b = container_of(t, struct store_batch, retry);
+	list_remove(&b->link);
+	give(b->store, b);
+}
+
+static void say_health(struct store *s, int error)
+{
+	if (error && !s->is_failing)
+		log_error("database: cannot commit: %s; requests are refused until it can", strerror(-error));
+	else if (!error && s->is_failing)
+		log_info("database: commits succeed again");
+	s->is_failing = error != 0;
+}
+
+static void on_committed(struct post *p)
+{
+	struct store_batch *b = container_of(p, struct store_batch, post);
+	struct store *s = b->store;
+	say_health(s, b->error);
+	list_foreach(&b->ops, struct store_op, link, op) {
+		if (b->error && op->is_kept)
+			continue;
+		list_remove(&op->link);
+		if (op->on_stored)
+			op->on_stored(op, b->error);
+	}
+	if (list_is_empty(&b->ops)) {
+		assert(s->backlog >= b->size);
+		s->backlog -= b->size;
+		batch_free(b);
+		return;
+	}
+	list_append(&s->retries, &b->link);
+	timer_start(&b->retry, s->loop, RETRY_USEC, on_retry);
+}
+
+/* ---- the writer thread */
+
+/* Moves what has gathered, up to COMMIT_SIZE, into `taken`. False: there is nothing and never will be. */
+static bool take(struct store *s, struct list *taken)
+{
+	size_t size = 0;
+	pthread_mutex_lock(&s->lock);
+	while (list_is_empty(&s->given) && !s->is_stopping)
+		pthread_cond_wait(&s->wake, &s->lock);
+	while (!list_is_empty(&s->given) && size < COMMIT_SIZE) {
+		struct store_batch *b = list_first(&s->given, struct store_batch, link);
+		size += b->size;
+		list_remove(&b->link);
+		list_append(taken, &b->link);
+	}
+	pthread_mutex_unlock(&s->lock);
+	return !list_is_empty(taken);
+}
+
+static void *write_batches(void *arg)
+{
+	struct store *s = arg;
+	struct list taken;
+	list_init(&taken);
+	while (take(s, &taken)) {
+		int error = store_writer_commit(s->writer, &taken);
+		list_foreach(&taken, struct store_batch, link, b) {
+			list_remove(&b->link);
+			b->error = error;
+			b->post.on_post = on_committed;
+			loop_post(s->loop, &b->post);
+		}
+	}
+	return NULL;
+}
+
+int store_start(struct store *s, struct loop *l)
+{
+	assert(!s->is_running);
+	s->loop = l;
+	s->open = batch_new(s);
+	sigset_t all, old;
+	/* Signals are the loop's. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	int r = pthread_create(&s->thread, NULL, write_batches, s);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	s->is_running = r == 0;
+	return -r;
+}
+
+void store_finish(struct store *s)
+{
+	if (!s->is_running)
+		return;
+	store_flush(s);
+	pthread_mutex_lock(&s->lock);
+	s->is_stopping = true;
+	pthread_cond_signal(&s->wake);
+	pthread_mutex_unlock(&s->lock);
+	pthread_join(s->thread, NULL);
+	s->is_running = false;
+}
+
+/* ---- opening */
+
+static int get_text(sqlite3 *db, const char *sql, char *to, size_t room)
+{
+	sqlite3_stmt *q = NULL;
+	int r = sqlite3_prepare_v2(db, sql, -1, &q, NULL) ? store_sql_errno(db) : 0;
+	if (!r) {
+		int step = sqlite3_step(q);
+		if (step == SQLITE_ROW)
+			snprintf(to, room, "%s", (const char *)sqlite3_column_text(q, 0));
+		else
+			r = step == SQLITE_DONE ? -ENOENT : store_sql_errno(db);
+	}
+	sqlite3_finalize(q);
+	return r;
+}
+
+/* The cluster's uuid is made once; the boot number rises at every start, before anyone is listened to. */
+static int begin_boot(struct store *s)
+{
+	char text[32], fresh[UUID_TEXT_SIZE];
+	char *sql = sqlite3_mprintf("BEGIN IMMEDIATE;"
+				    "INSERT INTO meta VALUES ('cluster', %Q) ON CONFLICT DO NOTHING;"
+				    "INSERT INTO meta VALUES ('boot', 1) ON CONFLICT DO UPDATE SET value = value + 1;"
+				    "COMMIT",
+				    secret_uuid(fresh));
+	int r = store_sql_exec(s->db, sql);
+	sqlite3_free(sql);
+	if (r) {
+		sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
+		return r;
+	}
+	r = get_text(s->db, "SELECT value FROM meta WHERE name = 'cluster'", s->cluster, sizeof s->cluster);
+	if (!r)
+		r = get_text(s->db, "SELECT value FROM meta WHERE name = 'boot'", text, sizeof text);
+	if (!r)
+		s->boot = strtoull(text, NULL, 10);
+	return r;
+}
+
+static int open_all(struct store *s, const struct store_options *o, struct conf_error *e)
+{
+	int r = store_sql_open(o->path, false, o->exclusive, &s->db, e);
+	if (!r)
+		r = store_sql_migrate(s->db, o->path, &store_migrations, e);
+	if (r)
+		return r;
+	r = begin_boot(s);
+	if (!r && !(s->writer = store_writer_new(s->db)))
+		r = store_sql_errno(s->db);
+	if (r) {
+		snprintf(e->text, sizeof e->text, "%s: cannot write to the database: %s", o->path, strerror(-r));
+		return r;
+	}
+	if (o->exclusive)
+		s->reader_db = s->db;
+	else
+		r = store_sql_open(o->path, true, false, &s->reader_db, e);
+	if (!r && !(s->reader = store_reader_new(s->reader_db))) {
+		r = store_sql_errno(s->reader_db);
+		snprintf(e->text, sizeof e->text, "%s: cannot read the database: %s", o->path, strerror(-r));
+	}
+	return r;
+}
+
+int store_open(struct store **out, const struct store_options *o, struct conf_error *e)
+{
+	_cleanup_(store_freep) struct store *s = NEW(struct store);
+	pthread_mutex_init(&s->lock, NULL);
+	pthread_cond_init(&s->wake, NULL);
+	list_init(&s->given);
+	list_init(&s->retries);
+	int r = open_all(s, o, e);
+	if (r)
+		return r;
+	assert(s->boot > 0 && s->cluster[0]);
+	*out = steal(s);
+	return 0;
+}
+
+void store_free(struct store *s)
+{
+	if (!s)
+		return;
+	store_finish(s);
+	list_foreach(&s->retries, struct store_batch, link, b)
+		batch_free(b);
+	if (s->open)
+		batch_free(s->open);
+	store_reader_free(s->reader);
+	store_writer_free(s->writer);
+	if (s->reader_db != s->db)
+		sqlite3_close(s->reader_db);
+	sqlite3_close(s->db);
+	pthread_cond_destroy(&s->wake);
+	pthread_mutex_destroy(&s->lock);
+	free(s);
+}
+
+const char *store_cluster(const struct store *s)
+{
+	return s->cluster;
+}
+
+uint64_t store_boot(const struct store *s)
+{
+	return s->boot;
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The store's reading side: all at start, then single rows by primary key and bounded lists, on the loop's thread. */
+#ifndef VINED_STORE_READ_H
+#define VINED_STORE_READ_H
+
+#include "vined/store.h"
+
+/* Everything that is not over, at start: nodes, then runs that have tasks, then tasks (those that ended last, in the order of their
+ * results). What they point to is valid during the call. */
+struct store_loader {
+	void (*on_node)(void *arg, const struct store_node *n);
+	void (*on_run)(void *arg, const struct store_run *r);
+	void (*on_task)(void *arg, const struct store_task *t);
+	void *arg;
+	uint64_t last_task, last_run, last_node; /* set: the highest numbers ever given */
+};
+int store_load(struct store *s, struct store_loader *l);
+
+/* A command or environment by its id. Borrowed; those of the last two calls stay valid. -ENOENT, -EIO ... */
+int store_read_body(struct store *s, uint64_t id, struct wire_bytes *body);
+
+/* Remembers a body that was just stored, so that reading it costs nothing. */
+void store_remember_body(struct store *s, uint64_t id, const struct wire_bytes *body);
+
+/* The result of a task, and the task's tag and attempts in *t if it is not NULL. Borrowed, until the next call. -ENOENT: it has none (*t is filled if there is such
+ * a task: t->id). */
+int store_read_result(struct store *s, uint64_t task, struct store_result *r, struct store_task *t);
+
+/* A run by its name; r->name is the caller's. -ENOENT. */
+int store_find_run(struct store *s, const char *name, struct store_run *r);
+
+/* Rows for people, newest first. Each returns how many were told, or -errno. */
+struct store_row {
+	uint64_t id, run, attempts;
+	const char *name, *tag, *node, *reason; /* name: of the run */
+	enum store_state state;
+	uint8_t how;
+	uint32_t status;
+	int64_t at_usec;
+};
+typedef void (*store_on_row)(void *arg, const struct store_row *row);
+/* Of one task, of one run, or (both 0) of all. */
+int store_list_tasks(struct store *s, uint64_t task, uint64_t run, uint32_t most, store_on_row on_row, void *arg);
+int store_list_runs(struct store *s, uint64_t run, uint32_t most, store_on_row on_row, void *arg);
+
+#endif

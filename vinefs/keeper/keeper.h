@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What vinefs and the keeper say to each other over a socket pair: flat structs of this machine, each with its length first.
+ * The keeper is small because it must never die: it starts vinefs and every task, and keeps what became of each attempt until
+ * vinefs has taken it.
+ *
+ * Files, top to bottom: main.c (the loop, vinefs' restarts, the orderly end), door.c (requests and reports), spawn.c (a
+ * task's first microseconds), proc.c (what tasks left behind), record.c (attempts, in memory and in the file that survives a
+ * keeper). parts.h is theirs alone.
+ *
+ * vinefs finds its end of the pair in KEEPER_FD. The first it hears is each attempt's state, then KEEPER_LISTED; from then on
+ * one report for each change. An attempt is told again to every new vinefs until KEEPER_TAKEN. */
+#ifndef KEEPER_H
+#define KEEPER_H
+
+#include <stdint.h>
+
+#define KEEPER_FD "VINE_KEEPER_FD"
+/* Every task has this in its environment, as STATE/s/ATTEMPT: how what it left behind is recognised. */
+#define KEEPER_MARK "VINE_SANDBOX="
+
+#define KEEPER_REQUEST_MAX ((2u << 20) + (64u << 10))
+#define KEEPER_ATTEMPTS_MAX 65536u
+#define KEEPER_WHAT_MAX 160
+
+enum keeper_request_type {
+	KEEPER_START = 1, /* known attempts are left as they are */
+	KEEPER_KILL,      /* signo to the attempt's group, SIGKILL after grace_msec; 0: only signo */
+	KEEPER_TAKEN,     /* forget it; one that still runs is forgotten at its end, without a report */
+	KEEPER_LEAVE,     /* end everything, as SIGTERM does; said twice, it hastens nothing */
+};
+
+struct keeper_request {
+	uint32_t length; /* with this head */
+	uint32_t type;
+	uint64_t attempt, task;
+	int32_t signo;
+	uint32_t grace_msec;
+	uint32_t n_argv, n_environment; /* KEEPER_START: after the head come directory, file for standard
+					 * output, for standard error, argv, environment: texts with their NUL */
+};
+
+enum keeper_report_type {
+	KEEPER_STARTED = 1,
+	KEEPER_ENDED,    /* status, as of wait(2) */
+	KEEPER_FAILED,   /* error at step, with what */
+	KEEPER_LOST,     /* an earlier keeper died under it: nobody knows how it ended */
+	KEEPER_LISTED,   /* every attempt has been told */
+	KEEPER_STOPPING, /* the node is being stopped: what ends now was ended by us */
+	KEEPER_GONE,     /* and now nothing is left: say good bye and exit */
+};
+
+enum keeper_step {
+	KEEPER_STEP_NONE,
+	KEEPER_STEP_FORK, /* the node's own trouble, as is ... */
+	KEEPER_STEP_RECORD,
+	KEEPER_STEP_OUTPUT,
+	KEEPER_STEP_DIRECTORY, /* the task's, as is ... */
+	KEEPER_STEP_EXEC,
+};
+
+struct keeper_report {
+	uint32_t length;
+	uint32_t type;
+	uint64_t attempt, task;
+	int32_t pid, status, error;
+	uint32_t step;
+	uint64_t wall_usec, cpu_usec, peak_memory;
+	char what[KEEPER_WHAT_MAX]; /* the path that step failed on, cut, printable */
+};
+
+#endif

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * One attempt on this node: its sandbox STATE/s/ATTEMPT/{cwd,tmp,out,err}, its environment, its end. */
+#ifndef RUN_ATTEMPT_H
+#define RUN_ATTEMPT_H
+
+#include "common/buf.h"
+#include "common/list.h"
+#include "common/wire.h"
+#include "vinefs/keeper/keeper.h"
+
+enum attempt_state {
+	ATTEMPT_RUNNING,   /* the keeper has it */
+	ATTEMPT_ENDED,     /* `end` says how; in run's list until it is sent */
+	ATTEMPT_UNDER_WAY, /* sent, not acknowledged */
+};
+
+struct attempt {
+	struct list link; /* in run's list of ends to be sent */
+	enum attempt_state state;
+	struct keeper_report end; /* as the keeper told it; its number and task are the attempt's from the beginning */
+};
+
+/* STATE/s/ATTEMPT, yours to free. */
+char *attempt_sandbox(const char *state, uint64_t attempt);
+
+/* Makes the sandbox. 0 or -errno. */
+int attempt_make_sandbox(const char *sandbox);
+
+/* The environment that the task gets: what was given, and what Vine says of itself. NULL-terminated; attempt_free_texts(). */
+char **attempt_environment(const struct wire_start *m, const char *sandbox, const char *directory, uint32_t *n);
+void attempt_free_texts(char **texts);
+
+/* Fills in ENDED; what it points to lies in `heads`. */
+void attempt_fill_ended(const struct attempt *a, const char *sandbox, struct wire_ended *m, struct buf *heads);
+
+#endif

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vinefs/settings.h"
+
+#include "common/net.h"
+#include "common/path.h"
+#include "common/service.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+#define CONF_STRUCT settings
+#define CONF_FILE "vinefs/settings.def"
+#include "common/conf_table.h"
+
+static const struct conf_table table = {
+	.program = "vinefs",
+	.prefix = "VINEFS",
+	.summary = "runs a cluster's tasks on this node and gives them their data",
+	.usage = "",
+	.at = settings_table,
+	.n = countof(settings_table),
+};
+
+/* Whoever is started again by the keeper may be in another working directory. */
+static void make_absolute(char **path)
+{
+	_free_ char *cwd = **path ? getcwd(NULL, 0) : NULL;
+	if (!cwd)
+		return;
+	char *absolute = path_join(cwd, *path);
+	free(*path);
+	*path = absolute;
+}
+
+static int refuse(const char *text)
+{
+	fprintf(stderr, "vinefs: %s\n", text);
+	return -EINVAL;
+}
+
+static int check(const struct settings *s)
+{
+	struct net_address address;
+	assert(*s->state == '/');
+	if (!*s->vined)
+		return refuse("--vined is missing: the address of the scheduler, HOST:PORT or the path of its socket");
+	/* A name that cannot be resolved today may be tomorrow; a text that is no address never will. */
+	bool is_local = has_prefix(s->vined, "/") || has_prefix(s->vined, "unix:");
+	if (net_parse(s->vined, &address) == -EINVAL) {
+		fprintf(stderr, "vinefs: --vined=%s: not HOST:PORT nor the path of a socket\n", s->vined);
+		return -EINVAL;
+	}
+	if (!is_local && !*s->secret)
+		return refuse("--secret is missing: the file with the cluster's secret, as vined made it");
+	return 0;
+}
+
+int settings_read(struct settings *s, int argc, char **argv)
+{
+	int first = argc;
+	*s = (struct settings){0};
+	int r = service_settings(&table, s, argc, argv, &first);
+	if (r == 0 && first < argc) {
+		fprintf(stderr, "vinefs: '%s' is no option; see vinefs --help\n", argv[first]);
+		r = -EINVAL;
+	}
+	if (r == 0 && !*s->state) {
+		free(s->state);
+		s->state = service_state_path("node");
+	}
+	if (r == 0) {
+		make_absolute(&s->state);
+		make_absolute(&s->log);
+		make_absolute(&s->secret);
+		r = check(s);
+	}
+	if (r == 0 && !*s->name) {
+		char host[256] = "";
+		gethostname(host, sizeof host - 1);
+		free(s->name);
+		s->name = xstrdup(*host ? host : "node");
+	}
+	if (r)
+		settings_fini(s);
+	return r;
+}
+
+void settings_fini(struct settings *s)
+{
+	conf_fini(&table, s);
+	*s = (struct settings){0};
+}

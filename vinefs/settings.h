@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The settings of vinefs as a struct, read and checked. */
+#ifndef VINEFS_SETTINGS_H
+#define VINEFS_SETTINGS_H
+
+#include "common/conf.h"
+#include "common/log.h"
+
+#define CONF_STRUCT settings
+#define CONF_FILE "vinefs/settings.def"
+#include "common/conf_struct.h"
+
+/* Reads file, environment (VINEFS_NAME) and words, fills in what depends on the machine, makes paths absolute. -errno
+ * after printing the one-line error. Answers --help and its like and exits. */
+int settings_read(struct settings *s, int argc, char **argv);
+void settings_fini(struct settings *s);
+
+#endif
