@@ -15,6 +15,7 @@
 #include "common/map.h"
 
 #define CONN_BULK_MAX (192u << 10)      /* of stream bytes that a message may have before it */
+#define CONN_BULK_LOW (16u << 10)       /* below this streams are asked for more: what is left is moved in memory then */
 #define CONN_TURN_SIZE (256u << 10)     /* of one connection in one turn */
 #define CONN_TURN_MESSAGES 256
 #define CONN_READ_LEAST (16u << 10)

@@ -301,7 +301,7 @@ ssize_t conn_stream_sendfile(struct conn *c)
 
 bool conn_stream_has_work(const struct conn *c)
 {
-	return c->state == CONN_OPEN && !list_is_empty(&c->ready) && c->out.n < CONN_BULK_MAX / 2;
+	return c->state == CONN_OPEN && !list_is_empty(&c->ready) && c->out.n < CONN_BULK_LOW;
 }
 
 /* Calls the first one that waits for a word from us, not for the socket. */
@@ -324,8 +324,12 @@ bool conn_stream_pump(struct conn *c)
 {
 	assert(c->depth > 0);
 	bool did = false;
-	for (unsigned i = 0; i < 64 && conn_stream_has_work(c); i++) {
+	if (!conn_stream_has_work(c))
+		return false;
+	for (unsigned i = 0; i < 64 && c->state == CONN_OPEN && c->out.n <= CONN_BULK_MAX - WIRE_DATA_MAX; i++) {
 		struct stream *s = list_first(&c->ready, struct stream, link);
+		if (!s)
+			break;
 		bool is_owed = !s->has_file || s->fd < 0 || (!s->rest && c->filing != s);
 		if (!is_owed) {
 			/* A file's frame goes out as such; without TLS only when all before it is out. */

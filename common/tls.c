@@ -53,6 +53,7 @@ struct tls {
 	int io_error; /* errno of the last read or write, 0 if it was the end */
 	enum tls_role peer;
 	bool is_server, is_done, is_resumed, is_wrong_role, is_broken;
+	bool has_ticket; /* just come */
 	uint8_t events;
 	uint8_t n_first;   /* of first[] */
 	uint8_t first[9];  /* record and handshake header of a peer not yet trusted */
@@ -201,7 +202,10 @@ static struct tls_session *tls_session_find(struct tls_context *c, int fd, enum 
 static int tls_on_session(SSL *ssl, SSL_SESSION *session)
 {
 	struct tls *t = SSL_get_app_data(ssl);
-	if (t->is_server || !SSL_SESSION_is_resumable(session))
+	if (t->is_server)
+		return 0;
+	t->has_ticket = true;
+	if (!SSL_SESSION_is_resumable(session))
 		return 0;
 	struct tls_session *s = tls_session_find(t->context, t->fd, t->peer, true);
 	if (!s || !SSL_SESSION_set1_ticket_appdata(session, tls_name, sizeof tls_name))
@@ -506,13 +510,26 @@ int tls_handshake(struct tls *t)
 	return 0;
 }
 
+/* A ticket wakes OpenSSL's handshake machine, which takes a write buffer of 16 KiB and keeps it till something is written. It
+ * is given back, but not while a record is half read: its head would go with the buffers. */
+static void tls_release(struct tls *t)
+{
+	if (streq(SSL_rstate_string(t->ssl), "RH") && SSL_free_buffers(t->ssl))
+		t->has_ticket = false;
+}
+
 ssize_t tls_read(struct tls *t, void *p, size_t n)
 {
 	assert(t->is_done && n > 0);
 	size_t got = 0;
 	ERR_clear_error();
 	int r = SSL_read_ex(t->ssl, p, n, &got);
-	return r == 1 ? (ssize_t)got : tls_error(t, r);
+	if (r == 1)
+		return (ssize_t)got;
+	r = tls_error(t, r);
+	if (r == -EAGAIN && t->has_ticket)
+		tls_release(t);
+	return r;
 }
 
 ssize_t tls_write(struct tls *t, const void *p, size_t n)

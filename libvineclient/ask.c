@@ -30,8 +30,8 @@ static void ask_finish(struct ask *a, int error, const char *text)
 /* The connection ended, not the request: it stays in the list and goes out again on the next one. */
 static bool is_loss(int error)
 {
-	return error == -ECONNRESET || error == -ECONNABORTED || error == -ENOTCONN ||
-	       error == -EPIPE || error == -ETIMEDOUT || error == -ECANCELED;
+	return error == -ECONNRESET || error == -ECONNABORTED || error == -ENOTCONN || error == -EPIPE ||
+	       error == -ETIMEDOUT || error == -ECANCELED;
 }
 
 static void ask_on_reply(struct call *call, int error, uint16_t type, const void *message)

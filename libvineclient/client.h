@@ -34,7 +34,7 @@ void ids_fini(struct ids *s);
 /* ---- cluster.c */
 struct cluster {
 	char *address;
-	char *name; /* for people: "default (/home/u/.local/state/vine/default)" */
+	char *name;    /* for people: "default (/home/u/.local/state/vine/default)" */
 	bool is_local; /* a Unix socket: no TLS */
 	uint8_t secret[SECRET_SIZE];
 };
@@ -69,8 +69,8 @@ struct vine {
 	/* loop */
 	struct loop *loop;
 	struct dial *dial;
-	struct conn *conn;  /* open, else NULL */
-	char *cluster_uuid; /* of the first HELLO; another one is not our cluster */
+	struct conn *conn;        /* open, else NULL */
+	char *cluster_uuid;       /* of the first HELLO; another one is not our cluster */
 	char failure[ERROR_SIZE]; /* why there is no connection */
 	bool is_attached, was_attached, is_stopping;
 	struct call attach;
@@ -110,11 +110,11 @@ struct ask {
 	struct call call;
 	struct timer timer;
 	pthread_cond_t wake;
-	struct buf data;    /* lock: of the stream, not yet written */
-	bool is_held;       /* lock: credit is held back until data is taken */
-	bool is_more_posted;/* lock */
-	bool is_abandoned;  /* lock: the waiting thread cannot write */
-	bool is_over;       /* lock */
+	struct buf data;     /* lock: of the stream, not yet written */
+	bool is_held;        /* lock: credit is held back until data is taken */
+	bool is_more_posted; /* lock */
+	bool is_abandoned;   /* lock: the waiting thread cannot write */
+	bool is_over;        /* lock */
 	int error;
 	char text[ERROR_SIZE];
 };

@@ -23,13 +23,17 @@ static int find_directory(struct cluster *c, const char *name, char *directory)
 	if (stat(at, &st) < 0) {
 		int e = errno;
 		if (e == ENOENT)
-			return error_set(e, "there is no cluster %s: %s does not exist; start vined, or name a "
-					    "cluster with VINE=NAME, /DIR or HOST:PORT", name, at);
+			return error_set(e,
+					 "there is no cluster %s: %s does not exist; start vined, or name a "
+					 "cluster with VINE=NAME, /DIR or HOST:PORT",
+					 name, at);
 		return error_set(e, "cluster %s: %s: %s", name, at, strerror(e));
 	}
 	if (!S_ISDIR(st.st_mode))
-		return error_set(ENOTDIR, "cluster %s: %s is not a directory; name the directory that vined keeps "
-					  "its state in", name, at);
+		return error_set(ENOTDIR,
+				 "cluster %s: %s is not a directory; name the directory that vined keeps "
+				 "its state in",
+				 name, at);
 	c->is_local = true;
 	c->address = path_join(at, "vined.sock");
 	c->name = streq(name, at) ? xstrdup(at) : xasprintf("%s (%s)", name, at);

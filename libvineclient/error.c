@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "libvineclient/client.h"
 #include "common/log.h"
+#include "libvineclient/client.h"
 
 #include <stdarg.h>
 #include <stdio.h>

@@ -31,7 +31,12 @@ static void on_attached(struct call *call, int error, uint16_t type, const void 
 		}
 		return;
 	}
+	if (type != WIRE_ATTACHED) {
+		link_break(v, EPROTO, "vined answered ATTACH with something else");
+		return;
+	}
 	const struct wire_attached *attached = message;
+	assert(!v->is_attached);
 	pthread_mutex_lock(&v->lock);
 	if (!v->run)
 		v->run = xstrdup(attached->run);

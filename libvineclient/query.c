@@ -14,8 +14,11 @@ int64_t vine_output(struct vine *v, uint64_t task, int which, uint64_t offset, i
 	if (r < 0)
 		return r;
 	struct wire_read_output message = {.task = task, .which = (uint8_t)which, .offset = offset};
-	struct ask ask = {.type = WIRE_READ_OUTPUT, .message = &message, .patience_usec = QUERY_USEC,
-			  .has_stream = true, .fd = fd};
+	struct ask ask = {.type = WIRE_READ_OUTPUT,
+			  .message = &message,
+			  .patience_usec = QUERY_USEC,
+			  .has_stream = true,
+			  .fd = fd};
 	r = ask_wait(v, &ask);
 	session_leave(v);
 	return r < 0 ? r : (int64_t)ask.n_written;
@@ -49,7 +52,10 @@ int vine_cancel(struct vine *v, const char *selector)
 	if (r < 0)
 		return r;
 	struct wire_abandon message = {.tasks = {(const uint64_t *)(const void *)tasks.at, (uint32_t)n}};
-	struct ask ask = {.type = WIRE_ABANDON, .message = &message, .needs_run = true, .run = &message.run,
+	struct ask ask = {.type = WIRE_ABANDON,
+			  .message = &message,
+			  .needs_run = true,
+			  .run = &message.run,
 			  .patience_usec = QUERY_USEC};
 	/* A run that nothing was posted to has nothing to cancel. */
 	if (v->has_run)
@@ -71,8 +77,11 @@ int vine_query(struct vine *v, const char *what, const char *selector, vine_row_
 		return r;
 	_free_ struct wire_rows *rows = NULL;
 	struct wire_query message = {.what = what, .selector = selector, .most = QUERY_MOST};
-	struct ask ask = {.type = WIRE_QUERY, .message = &message, .patience_usec = QUERY_USEC,
-			  .on_answer = on_rows, .arg = &rows};
+	struct ask ask = {.type = WIRE_QUERY,
+			  .message = &message,
+			  .patience_usec = QUERY_USEC,
+			  .on_answer = on_rows,
+			  .arg = &rows};
 	r = ask_wait(v, &ask);
 	if (!r && (!rows || !rows->columns.n || rows->cells.n % rows->columns.n))
 		r = error_set(EPROTO, "cluster %s: vined answered QUERY with no table", v->cluster.name);

@@ -210,8 +210,10 @@ static int wait_for_acks(struct vine *v)
 	pthread_mutex_unlock(&v->lock);
 	if (!n)
 		return 0;
-	return error_set(ETIMEDOUT, "cluster %s: %zu acknowledgments of run %s could not be delivered: these results "
-				    "come again to who attaches to it", v->cluster.name, n, v->run ?: "?");
+	return error_set(ETIMEDOUT,
+			 "cluster %s: %zu acknowledgments of run %s could not be delivered: these results "
+			 "come again to who attaches to it",
+			 v->cluster.name, n, v->run ?: "?");
 }
 
 int vine_close(struct vine *v, int detach)
@@ -233,8 +235,11 @@ int vine_close(struct vine *v, int detach)
 	pthread_mutex_unlock(&v->lock);
 	if (!detach && v->has_run) {
 		struct wire_abandon message = {.run = NULL};
-		struct ask abandon = {.type = WIRE_ABANDON, .message = &message, .needs_run = true,
-				      .run = &message.run, .patience_usec = CLOSE_USEC};
+		struct ask abandon = {.type = WIRE_ABANDON,
+				      .message = &message,
+				      .needs_run = true,
+				      .run = &message.run,
+				      .patience_usec = CLOSE_USEC};
 		r = ask_wait(v, &abandon);
 	}
 	int acks = wait_for_acks(v);

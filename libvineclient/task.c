@@ -140,7 +140,8 @@ int vine_task_set(struct vine_task *t, const char *name, const char *value)
 	if (r < 0)
 		return r;
 	if (streq(name, "directory") && *value && *value != '/')
-		return error_set(EINVAL, "directory '%s': must be absolute, since the task runs on another machine", value);
+		return error_set(EINVAL, "directory '%s': must be absolute, since the task runs on another machine",
+				 value);
 	r = conf_set(&task_table, &t->settings, name, value, &e);
 	return r < 0 ? error_set(-r, "%s", e.text) : 0;
 }
@@ -150,10 +151,10 @@ int vine_task_set(struct vine_task *t, const char *name, const char *value)
 /* What names this process' place or a secret's is not for tasks elsewhere. */
 static bool is_inherited(const char *variable)
 {
-	static const char *const not[] = {"_", "OLDPWD", "PWD", "SHLVL", "VINE_SECRET"};
+	static const char *const not [] = {"_", "OLDPWD", "PWD", "SHLVL", "VINE_SECRET"};
 	size_t length = name_length(variable);
-	for (size_t i = 0; i < countof(not); i++) {
-		if (strlen(not[i]) == length && memcmp(not[i], variable, length) == 0)
+	for (size_t i = 0; i < countof(not ); i++) {
+		if (strlen(not [i]) == length && memcmp(not [i], variable, length) == 0)
 			return false;
 	}
 	return variable[length] == '=';
@@ -200,6 +201,7 @@ static size_t merge_environment(const struct vine_task *t, const char ***out)
 static void batch_init(struct batch *b, struct vine_task *const t[], size_t n, uint64_t *ids)
 {
 	uint64_t random[2];
+	assert(n && n <= POST_MOST);
 	secret_random(random, sizeof random);
 	*b = (struct batch){.n = n, .ids = ids};
 	b->tasks = xcalloc(n, sizeof *b->tasks);
@@ -254,8 +256,13 @@ int vine_post(struct vine *v, struct vine_task *const t[], size_t n, uint64_t id
 	batch_init(&b, t, n, ids);
 	v->has_run = true;
 	struct wire_submit message = {.tasks = {b.tasks, (uint32_t)n}};
-	struct ask ask = {.type = WIRE_SUBMIT, .message = &message, .needs_run = true, .run = &message.run,
-			  .patience_usec = POST_USEC, .on_answer = on_submitted, .arg = &b};
+	struct ask ask = {.type = WIRE_SUBMIT,
+			  .message = &message,
+			  .needs_run = true,
+			  .run = &message.run,
+			  .patience_usec = POST_USEC,
+			  .on_answer = on_submitted,
+			  .arg = &b};
 	r = ask_wait(v, &ask);
 	if (!r && b.is_short)
 		r = error_set(EPROTO, "cluster %s: vined answered SUBMIT with something else", v->cluster.name);

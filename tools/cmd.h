@@ -5,8 +5,8 @@
 
 #include "tools/tools.h"
 
-#define COMMAND(name)                                                                              \
-	int cmd_##name(int argc, char **argv);                                                     \
+#define COMMAND(name)                          \
+	int cmd_##name(int argc, char **argv); \
 	extern const struct conf_table name##_table;
 COMMAND(doctor)
 COMMAND(help)

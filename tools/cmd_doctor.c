@@ -57,6 +57,7 @@ static void print_json(const struct probe_report *r)
 static void print_text(const struct probe_report *r)
 {
 	int width = 0;
+	assert(r->tier <= PROBE_TIER_VIEWS);
 	char memory[32];
 	for (size_t i = 0; i < countof(r->at); i++)
 		width = max(width, (int)strlen(r->at[i].name));

@@ -21,7 +21,8 @@ const struct conf_table help_table = {
 static const struct {
 	const char *name, *text;
 } environment[] = {
-	{"VINE", "the cluster: a NAME (its directory is ~/.local/state/vine/NAME), the /path of such a directory, or HOST:PORT of its "
+	{"VINE", "the cluster: a NAME (its directory is ~/.local/state/vine/NAME), the /path of such a directory, or "
+		 "HOST:PORT of its "
 		 "vined; default: the cluster named default"},
 	{"VINE_SECRET", "with HOST:PORT: the file that holds the cluster's secret; default: the default cluster's"},
 	{"NO_COLOR", "if it is not empty, no colours are printed"},
@@ -30,7 +31,7 @@ static const struct {
 static const struct {
 	const char *status, *text;
 } statuses[] = {
-	{"0", "success; of run: the command's"}, {"125", "Vine failed; one line on standard error says why"},
+	{"0", "success; of run: the command's"},           {"125", "Vine failed; one line on standard error says why"},
 	{"126", "of run: the command cannot be executed"}, {"127", "of run: the command is not found"},
 	{"128+N", "of run: signal N ended the command"},
 };
@@ -95,9 +96,11 @@ static void put_item(const char *name, const char *text)
 
 static void print_man(void)
 {
-	printf(".TH VINE 1 \"\" \"vine %s\" \"Vine\"\n.SH NAME\nvine \\- run tasks on a cluster, near their data\n", vine_version());
+	printf(".TH VINE 1 \"\" \"vine %s\" \"Vine\"\n.SH NAME\nvine \\- run tasks on a cluster, near their data\n",
+	       vine_version());
 	printf(".SH SYNOPSIS\n.B vine\n.I COMMAND\n[\\fIOPTION\\fR ...] [\\fIWORD\\fR ...]\n.SH DESCRIPTION\n");
-	put_roff("The command of Vine's users. Tasks are given to vined(8), the cluster's scheduler, which runs them on nodes, each with "
+	put_roff("The command of Vine's users. Tasks are given to vined(8), the cluster's scheduler, which runs them "
+		 "on nodes, each with "
 		 "its vinefs(8).");
 	printf("\n.SH COMMANDS\n");
 	for (size_t i = 0; i < n_commands; i++) {

@@ -38,6 +38,7 @@ struct interrupt {
 static void interrupt_cancel(struct interrupt *i)
 {
 	char selector[24];
+	assert(i->task);
 	snprintf(selector, sizeof selector, "%" PRIu64, i->task);
 	if (vine_cancel(i->v, selector) < 0)
 		tool_fail(&run_table, "%s", vine_error());
@@ -75,7 +76,8 @@ static void *interrupt_thread(void *arg)
 	const struct timespec limit = {.tv_sec = INTERRUPT_SEC};
 	int second = sigtimedwait(&set, NULL, &limit);
 	if (second < 0)
-		tool_fail(&run_table, "the task did not end within %d s of its cancellation; it is not waited for", INTERRUPT_SEC);
+		tool_fail(&run_table, "the task did not end within %d s of its cancellation; it is not waited for",
+			  INTERRUPT_SEC);
 	_exit(128 + (second > 0 ? second : signo));
 }
 
@@ -101,7 +103,8 @@ static int set_environment(struct vine_task *t, const struct run_options *o)
 	for (size_t i = 0; i < o->env.n && r >= 0; i++) {
 		const char *equals = strchr(o->env.at[i], '=');
 		const char *value = equals ? equals + 1 : getenv(o->env.at[i]);
-		_free_ char *name = xasprintf("env.%.*s", (int)(strchrnul(o->env.at[i], '=') - o->env.at[i]), o->env.at[i]);
+		_free_ char *name =
+			xasprintf("env.%.*s", (int)(strchrnul(o->env.at[i], '=') - o->env.at[i]), o->env.at[i]);
 		/* A variable that is not set here is not set there. */
 		if (value)
 			r = vine_task_set(t, name, value);
@@ -148,12 +151,14 @@ static const char *value_of(struct vine_event *e, const char *name)
 static int copy_output(struct vine *v, struct vine_event *e, uint64_t task, int which)
 {
 	const char *p;
+	assert(which == STDOUT_FILENO || which == STDERR_FILENO);
 	int64_t n = vine_event_get(e, which == 1 ? "out" : "err", &p), rest;
 	int64_t size = strtoll(value_of(e, which == 1 ? "out-size" : "err-size"), NULL, 10);
 	for (int64_t done = 0; done < n;) {
 		ssize_t w = write(which, p + done, (size_t)(n - done));
 		if (w < 0 && errno != EINTR)
-			return errno == EPIPE ? 0 : tool_fail(&run_table, "write the task's output: %s", strerror(errno));
+			return errno == EPIPE ? 0
+					      : tool_fail(&run_table, "write the task's output: %s", strerror(errno));
 		done += max(w, (ssize_t)0);
 	}
 	if (size <= n)
@@ -162,9 +167,11 @@ static int copy_output(struct vine *v, struct vine_event *e, uint64_t task, int 
 	if (rest == -EPIPE)
 		return 0;
 	if (rest >= 0 && rest != size - n)
-		return tool_fail(&run_table, "task %" PRIu64 ": %" PRId64 " of %" PRId64 " bytes of its output came", task,
-				 n + rest, size);
-	return rest < 0 ? tool_fail(&run_table, "task %" PRIu64 ": the rest of its output is lost: %s", task, vine_error()) : 0;
+		return tool_fail(&run_table, "task %" PRIu64 ": %" PRId64 " of %" PRId64 " bytes of its output came",
+				 task, n + rest, size);
+	return rest < 0 ? tool_fail(&run_table, "task %" PRIu64 ": the rest of its output is lost: %s", task,
+				    vine_error())
+			: 0;
 }
 
 static int not_started(struct vine_event *e, const char *command)

@@ -51,6 +51,7 @@ static bool is_count(const char *column, const char *cell)
 
 static void put_row(struct json *j, const char *key, const struct table *t, size_t row)
 {
+	assert(row < t->n_rows);
 	json_begin(j, key, '{');
 	for (size_t c = 0; c < t->n_columns; c++) {
 		const char *cell = table_cell(t, row, c);
@@ -77,20 +78,25 @@ static void print_json(const struct status *s)
 	buf_fini(&j.out);
 }
 
-/* The same rows with sizes and times as people read them. */
+/* The same rows with sizes as people read them, and without what only programs look for. */
 static int add_for_people(void *arg, size_t n, const char *const names[], const char *const cells[])
 {
 	_free_ char(*texts)[32] = xcalloc(n, sizeof *texts);
+	_free_ const char **heads = xcalloc(n, sizeof *heads);
 	_free_ const char **shown = xcalloc(n, sizeof *shown);
+	size_t n_shown = 0;
 	for (size_t i = 0; i < n; i++) {
-		enum kind kind = kind_of(names[i]);
-		shown[i] = texts[i];
-		if (kind == KIND_SIZE)
+		if (streq(names[i], "node") || streq(names[i], "kernel"))
+			continue;
+		heads[n_shown] = names[i];
+		shown[n_shown] = cells[i];
+		if (kind_of(names[i]) == KIND_SIZE) {
 			print_size(texts[i], strtoull(cells[i], NULL, 10));
-		else
-			shown[i] = cells[i];
+			shown[n_shown] = texts[i];
+		}
+		n_shown++;
 	}
-	return table_add(arg, n, names, shown);
+	return table_add(arg, n_shown, heads, shown);
 }
 
 static const char *of_cluster(const struct status *s, const char *column)
@@ -105,8 +111,9 @@ static void print_text(const struct status *s)
 	printf("cluster  %s%s%s (%s), vined %s up %s\n", colour(COLOUR_BOLD), of_cluster(s, "state"),
 	       colour(COLOUR_NONE), of_cluster(s, "cluster"), of_cluster(s, "version"), up);
 	printf("address  %s\n", of_cluster(s, "address"));
-	printf("tasks    %s queued, %s running, %s held, %s ended but not fetched, in %s runs\n", of_cluster(s, "queued"),
-	       of_cluster(s, "running"), of_cluster(s, "held"), of_cluster(s, "ended"), of_cluster(s, "runs"));
+	printf("tasks    %s queued, %s running, %s held, %s ended but not fetched, in %s runs\n",
+	       of_cluster(s, "queued"), of_cluster(s, "running"), of_cluster(s, "held"), of_cluster(s, "ended"),
+	       of_cluster(s, "runs"));
 	printf("cores    %s free of %s on %s nodes\n\n", of_cluster(s, "cores_free"), of_cluster(s, "cores"),
 	       of_cluster(s, "nodes"));
 	if (s->nodes.n_rows)

@@ -8,6 +8,7 @@ static size_t utf8_length(const uint8_t *p, size_t n)
 {
 	if (p[0] < 0x80)
 		return 1;
+	assert(n);
 	size_t length = p[0] >= 0xf0 ? 4 : p[0] >= 0xe0 ? 3 : 2;
 	if (p[0] < 0xc2 || p[0] > 0xf4 || length > n)
 		return 0;
@@ -16,8 +17,8 @@ static size_t utf8_length(const uint8_t *p, size_t n)
 			return 0;
 	}
 	/* Overlong forms, surrogates, and what lies beyond U+10FFFF. */
-	if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) ||
-	    (p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] > 0x8f))
+	if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) || (p[0] == 0xf0 && p[1] < 0x90) ||
+	    (p[0] == 0xf4 && p[1] > 0x8f))
 		return 0;
 	return length;
 }

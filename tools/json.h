@@ -12,7 +12,7 @@ struct json {
 };
 
 void json_begin(struct json *j, const char *key, char bracket); /* '{' or '['; key NULL in an array or at the top */
-void json_end(struct json *j, char bracket);                   /* '}' or ']' */
+void json_end(struct json *j, char bracket);                    /* '}' or ']' */
 void json_text(struct json *j, const char *key, const char *text);
 void json_number(struct json *j, const char *key, int64_t number);
 void json_bool(struct json *j, const char *key, bool value);

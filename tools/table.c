@@ -79,6 +79,7 @@ static int cell_width(const char *text)
 void table_print(const struct table *t, FILE *to)
 {
 	size_t n = t->n_columns;
+	assert(t->cells.n == t->n_rows * n * sizeof(char *));
 	_free_ int *widths = xcalloc(n, sizeof *widths);
 	_free_ bool *right = xcalloc(n, sizeof *right);
 	for (size_t c = 0; c < n; c++) {
@@ -111,10 +112,10 @@ void print_size(char to[32], uint64_t size)
 
 void print_usec(char to[32], uint64_t usec)
 {
-	if (usec < 1000000)
+	if (usec && usec < 1000000)
 		snprintf(to, 32, "%" PRIu64 " ms", usec / 1000);
 	else if (usec < 100 * 1000000ull)
-		snprintf(to, 32, "%.1f s", (double)usec / 1e6);
+		snprintf(to, 32, "%.3g s", (double)usec / 1e6);
 	else if (usec < 7200 * 1000000ull)
 		snprintf(to, 32, "%" PRIu64 " min", usec / 60000000);
 	else

@@ -8,17 +8,21 @@
 
 const struct command commands[] = {
 	{"run", cmd_run, &run_table,
-	 "Runs COMMAND on a node with enough room, in a private directory there, with your environment. Its standard output and "
-	 "error come back as they were written, at its end. The exit status is its own; 128 and the signal's number if a signal "
-	 "ended it; 125 if Vine failed, 126 if COMMAND cannot be executed, 127 if it is not found. Ctrl-C cancels it; a second one "
+	 "Runs COMMAND on a node with enough room, in a private directory there, with your environment. Its standard "
+	 "output and "
+	 "error come back as they were written, at its end. The exit status is its own; 128 and the signal's number if "
+	 "a signal "
+	 "ended it; 125 if Vine failed, 126 if COMMAND cannot be executed, 127 if it is not found. Ctrl-C cancels it; "
+	 "a second one "
 	 "does not wait for that."},
-	{"status", cmd_status, &status_table,
-	 "Shows the cluster, its nodes, and how many tasks are in which state."},
+	{"status", cmd_status, &status_table, "Shows the cluster, its nodes, and how many tasks are in which state."},
 	{"logs", cmd_logs, &logs_table,
-	 "Prints what a task has written, its standard output to standard output and its standard error to standard error, "
+	 "Prints what a task has written, its standard output to standard output and its standard error to standard "
+	 "error, "
 	 "while its node keeps them."},
 	{"doctor", cmd_doctor, &doctor_table,
-	 "Tries what this machine lets Vine do and prints a line for each: whether it is there, what lacking it costs and how to "
+	 "Tries what this machine lets Vine do and prints a line for each: whether it is there, what lacking it costs "
+	 "and how to "
 	 "get it; then the tier a node here would have. Needs no cluster."},
 	{"help", cmd_help, &help_table, "Without WORD, lists the commands; with it, explains that command."},
 	{"version", cmd_version, &version_table, "Prints the versions of the command and of the protocol it speaks."},
@@ -47,6 +51,8 @@ int tool_end(const struct conf_table *t, int status)
 int tool_options(const struct conf_table *t, void *into, int argc, char **argv, int *status)
 {
 	struct conf_error e;
+	assert(t && into);
+	assert(argc >= 1);
 	conf_preset(t, into);
 	int first = conf_read_args(t, into, argc, argv, &e);
 	if (first >= 0)
@@ -116,6 +122,7 @@ int main(int argc, char **argv)
 		return tool_fail(NULL, "there is no command '%s'; 'vine help' lists them", name);
 	if (argc < 2)
 		return cmd_help(1, (char *[]){"help", NULL});
+	assert(c->run && c->options && c->about);
 	argv[1] = (char *)c->name;
 	return c->run(argc - 1, argv + 1);
 }

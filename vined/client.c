@@ -18,13 +18,14 @@ struct attachment {
 	struct run *run;
 };
 
+/* Promises are kept in the database, but answered to nobody; runs learn that their client has gone. */
 static void client_free(struct client *k)
 {
 	list_remove(&k->link);
 	k->clients->n--;
 	promise_forget_all(&k->promises);
 	client_stop_outputs(&k->outputs);
-	list_foreach(&k->attachments, struct attachment, link, a) {
+	list_foreach (&k->attachments, struct attachment, link, a) {
 		list_remove(&a->link);
 		driver_detach(a->run, k->conn);
 		free(a);
@@ -33,9 +34,10 @@ static void client_free(struct client *k)
 	free(k);
 }
 
+/* A connection attaches to one or a few runs, so a list is as good as a map. */
 static struct run *find_run(const struct client *k, const char *name)
 {
-	list_foreach(&k->attachments, struct attachment, link, a) {
+	list_foreach (&k->attachments, struct attachment, link, a) {
 		if (streq(driver_run_name(a->run), name))
 			return a->run;
 	}
@@ -121,7 +123,7 @@ static void on_message(struct conn *c, const struct wire_head *h, const void *me
 static void on_room(struct conn *c)
 {
 	struct client *k = conn_owner(c);
-	list_foreach(&k->attachments, struct attachment, link, a)
+	list_foreach (&k->attachments, struct attachment, link, a)
 		driver_push(a->run);
 }
 
@@ -172,13 +174,13 @@ void clients_take(struct clients *s, struct conn *c)
 
 void clients_close(struct clients *s, const char *reason)
 {
-	list_foreach(&s->all, struct client, link, k)
+	list_foreach (&s->all, struct client, link, k)
 		conn_close(k->conn, reason, false);
 }
 
 void clients_fini(struct clients *s)
 {
-	list_foreach(&s->all, struct client, link, k)
+	list_foreach (&s->all, struct client, link, k)
 		client_free(k);
 	assert(s->n == 0);
 }

@@ -30,7 +30,8 @@ int client_check_submit(const struct wire_submit *m, char reason[256]);
 
 /* ---- client_output.c */
 /* Answers READ_OUTPUT; relays are linked into `all` and ended by client_stop_outputs. */
-void client_read_output(struct list *all, struct driver *d, struct conn *c, uint64_t id, const struct wire_read_output *m);
+void client_read_output(struct list *all, struct driver *d, struct conn *c, uint64_t id,
+			const struct wire_read_output *m);
 void client_cancel_output(struct list *all, uint64_t id);
 void client_stop_outputs(struct list *all);
 

@@ -6,10 +6,10 @@
 #include <stdio.h>
 
 #define RUN_MOST 128
-#define WORD_MOST 1024              /* keys and tags */
+#define WORD_MOST 1024 /* keys and tags */
 #define DIRECTORY_MOST 4095
 #define STRING_MOST ((128u << 10) - 1) /* the kernel's limit of one argument or variable */
-#define STRINGS_MOST (2u << 20)     /* and about its limit of all */
+#define STRINGS_MOST (2u << 20)        /* and about its limit of all */
 #define CORES_MOST 65536u
 
 static int say(char reason[256], int error, const char *fmt, ...) _printf_(3, 4);
@@ -62,7 +62,8 @@ static int check_strings(const struct wire_task *t, char reason[256])
 	for (uint32_t i = 0; i < t->argv.n; i++) {
 		size_t n = strlen(t->argv.at[i]);
 		if (n > STRING_MOST)
-			return say(reason, E2BIG, "its argument %u has %zu bytes, the kernel takes %u", i, n, STRING_MOST);
+			return say(reason, E2BIG, "its argument %u has %zu bytes, the kernel takes %u", i, n,
+				   STRING_MOST);
 		total += n + 1;
 	}
 	for (uint32_t i = 0; i < t->environment.n; i++) {
@@ -76,8 +77,9 @@ static int check_strings(const struct wire_task *t, char reason[256])
 		total += n + 1;
 	}
 	if (total > STRINGS_MOST)
-		return say(reason, E2BIG, "its arguments and environment have %zu bytes together, at most %u are allowed",
-			   total, STRINGS_MOST);
+		return say(reason, E2BIG,
+			   "its arguments and environment have %zu bytes together, at most %u are allowed", total,
+			   STRINGS_MOST);
 	return 0;
 }
 
@@ -94,7 +96,8 @@ static int check_task(const struct wire_task *t, char reason[256])
 		return say(reason, EOPNOTSUPP, "it declares %s, and this vined knows no inputs and outputs yet",
 			   t->bindings.at[0].path[0] ? "an input or output" : "bindings");
 	if (t->directory[0] && (t->directory[0] != '/' || strlen(t->directory) > DIRECTORY_MOST))
-		return say(reason, EINVAL, "its working directory is no absolute path of at most %d bytes", DIRECTORY_MOST);
+		return say(reason, EINVAL, "its working directory is no absolute path of at most %d bytes",
+			   DIRECTORY_MOST);
 	if (has_control(t->directory))
 		return say(reason, EINVAL, "its working directory contains a control character");
 	if (t->cores > CORES_MOST)

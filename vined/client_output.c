@@ -75,6 +75,7 @@ static void on_reply(struct call *call, int error, uint16_t type, const void *me
 	}
 }
 
+/* Bytes pass straight through as long as the client keeps up; what it does not take is held, and its credit with it. */
 static bool on_data(struct call *call, const void *p, size_t n)
 {
 	struct output *o = container_of(call, struct output, call);
@@ -94,6 +95,7 @@ static void on_end(struct call *call, int error)
 		output_free(o);
 }
 
+/* Short output was committed with the result: no node is asked, and it may be long gone. */
 static void answer_from(struct output *o, const struct wire_bytes *head, uint64_t offset)
 {
 	if (offset < head->n)
@@ -117,7 +119,8 @@ static void ask_node(struct output *o, struct conn *node, const struct wire_read
 	}
 }
 
-void client_read_output(struct list *all, struct driver *d, struct conn *c, uint64_t id, const struct wire_read_output *m)
+void client_read_output(struct list *all, struct driver *d, struct conn *c, uint64_t id,
+			const struct wire_read_output *m)
 {
 	char reason[256];
 	struct conn *node = NULL;
@@ -145,7 +148,7 @@ void client_read_output(struct list *all, struct driver *d, struct conn *c, uint
 
 void client_cancel_output(struct list *all, uint64_t id)
 {
-	list_foreach(all, struct output, link, o) {
+	list_foreach (all, struct output, link, o) {
 		if (o->id == id)
 			output_free(o);
 	}
@@ -153,7 +156,7 @@ void client_cancel_output(struct list *all, uint64_t id)
 
 void client_stop_outputs(struct list *all)
 {
-	list_foreach(all, struct output, link, o) {
+	list_foreach (all, struct output, link, o) {
 		o->error = ECONNRESET;
 		output_free(o);
 	}

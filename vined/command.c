@@ -36,6 +36,7 @@ static void put_number(struct table *t, uint64_t n)
 }
 
 /* False if there are enough rows. */
+/* A question must not cost more than an answer that fits a message. */
 static bool begin_row(struct table *t)
 {
 	if (t->n_rows >= t->most || t->cells.n > CELLS_SIZE_MOST) {
@@ -58,7 +59,7 @@ static void put_time(struct table *t, int64_t usec)
 
 /* ---- cluster */
 
-#define CLUSTER_COLUMNS                                                                                      \
+#define CLUSTER_COLUMNS                                                                                            \
 	"cluster", "name", "version", "boot", "pid", "address", "socket", "state", "uptime_sec", "nodes", "cores", \
 		"cores_free", "queued", "running", "held", "ended", "runs", "clients"
 
@@ -78,8 +79,8 @@ static int list_cluster(struct table *t, const char *selector)
 	put(t, "%s", m->socket);
 	put(t, "%s", m->state);
 	put_number(t, (loop_now_usec(m->loop) - m->started_usec) / 1000000);
-	const uint64_t numbers[] = {n.nodes, n.cores, n.cores_free, n.queued,	  n.running,
-				    n.held,  n.ended, n.runs,	    *m->n_clients};
+	const uint64_t numbers[] = {n.nodes, n.cores, n.cores_free, n.queued,     n.running,
+				    n.held,  n.ended, n.runs,       *m->n_clients};
 	for (size_t i = 0; i < countof(numbers); i++)
 		put_number(t, numbers[i]);
 	return 0;
@@ -209,9 +210,8 @@ static void answer(struct table *t, const struct question *q, struct conn *c, ui
 	}
 	assert(t->n_cells == t->n_rows * q->n_columns);
 	conn_reply(c, id, WIRE_ROWS,
-		   &(struct wire_rows){.columns = {q->columns, q->n_columns},
-				       .cells = {cells, t->n_cells},
-				       .is_cut = t->is_cut});
+		   &(struct wire_rows){
+			   .columns = {q->columns, q->n_columns}, .cells = {cells, t->n_cells}, .is_cut = t->is_cut});
 }
 
 void command_query(struct command *m, struct conn *c, uint64_t id, const struct wire_query *w)
@@ -223,7 +223,8 @@ void command_query(struct command *m, struct conn *c, uint64_t id, const struct 
 			q = &questions[i];
 	}
 	if (!q) {
-		conn_reply_status(c, id, EINVAL, "nothing is known about '%.64s': cluster, nodes, tasks or runs", w->what);
+		conn_reply_status(c, id, EINVAL, "nothing is known about '%.64s': cluster, nodes, tasks or runs",
+				  w->what);
 		return;
 	}
 	int r = q->list(&t, w->selector);

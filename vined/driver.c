@@ -36,6 +36,7 @@ struct task *task_new(struct driver *d, const struct store_task *s, struct run *
 	return t;
 }
 
+/* Of a task that is acknowledged, or of all of them at the end: the core has forgotten it or is about to. */
 void task_free(struct task *t)
 {
 	struct driver *d = t->run->driver;
@@ -50,6 +51,7 @@ void task_free(struct task *t)
 	free(t);
 }
 
+/* Each node keeps a list of its own, so that losing one or its coming back costs what it has, not what there is. */
 void task_set_node(struct task *t, struct node *n, uint64_t attempt)
 {
 	if (t->node) {
@@ -65,17 +67,17 @@ void task_set_node(struct task *t, struct node *n, uint64_t attempt)
 	}
 }
 
+/* Kept until it is stored: nobody waits for it, but a restart must know whom to wait for. */
 void task_record_start(struct task *t)
 {
 	assert(t->node && t->attempt);
 	t->state = STORE_RUNNING;
-	store_put(t->run->driver->o.store,
-		  &(struct store_op){.kind = STORE_START,
-				     .is_kept = true,
-				     .attempt = {.task = t->id,
-						 .attempt = t->attempt,
-						 .node = t->node->id,
-						 .attempts = t->attempts}});
+	store_put(t->run->driver->o.store, &(struct store_op){.kind = STORE_START,
+							      .is_kept = true,
+							      .attempt = {.task = t->id,
+									  .attempt = t->attempt,
+									  .node = t->node->id,
+									  .attempts = t->attempts}});
 }
 
 void task_record_lost(struct task *t, bool is_held)
@@ -83,12 +85,10 @@ void task_record_lost(struct task *t, bool is_held)
 	assert(t->state < STORE_ENDED);
 	t->state = is_held ? STORE_HELD : STORE_QUEUED;
 	store_put(t->run->driver->o.store,
-		  &(struct store_op){.kind = STORE_LOST,
-				     .is_kept = true,
-				     .attempt = {.task = t->id,
-						 .attempt = t->attempt,
-						 .losses = t->losses,
-						 .is_held = is_held}});
+		  &(struct store_op){
+			  .kind = STORE_LOST,
+			  .is_kept = true,
+			  .attempt = {.task = t->id, .attempt = t->attempt, .losses = t->losses, .is_held = is_held}});
 	task_set_node(t, NULL, t->attempt);
 }
 
@@ -108,6 +108,7 @@ static struct wire_texts split(const struct wire_bytes *body, const char ***to)
 	return (struct wire_texts){*to, n};
 }
 
+/* What is to be run lives in the store alone; a million waiting tasks cost numbers only. */
 static int send_start(struct task *t)
 {
 	struct store *s = t->run->driver->o.store;
@@ -125,6 +126,7 @@ static int send_start(struct task *t)
 		.cores = max(t->cores, 1u),
 		.memory = t->memory,
 	};
+	/* The working directory goes first, so a command is never shorter than two texts. */
 	struct wire_texts words = split(&command, &argv);
 	if (words.n < 2)
 		return -EUCLEAN;
@@ -159,6 +161,7 @@ static void on_stop(void *arg, uint64_t id, uint64_t node, uint64_t attempt, boo
 	const struct wire_stop m = {.attempt = attempt, .grace_usec = d->o.grace_usec, .fenced = is_fenced};
 	log_debug("task %llu: attempt %llu is stopped%s", (unsigned long long)id, (unsigned long long)attempt,
 		  is_fenced ? ", another counts" : "");
+	/* A node that is away lists the attempt when it is back, and is told then. */
 	if (n && n->conn)
 		conn_send(n->conn, WIRE_STOP, &m);
 }
@@ -235,6 +238,7 @@ void driver_free(struct driver *d)
 	struct node *n;
 	if (!d)
 		return;
+	/* Tasks hold runs and nodes, so they go first. */
 	before_sleep_stop(&d->before_sleep);
 	timer_stop(&d->again);
 	for (size_t i = 0; (t = map_next(&d->tasks, &i)); i = 0)

@@ -73,7 +73,7 @@ int driver_load(struct driver *d)
 		log_error("database: %llu tasks belong to no run and are left alone",
 			  (unsigned long long)loading.n_orphans);
 	if (!r)
-		log_info("loaded %llu tasks of %zu runs, %zu known nodes", (unsigned long long)loading.n_tasks,
-			 d->runs.n, d->nodes.n);
+		log_debug("loaded %llu tasks of %zu runs, %zu known nodes", (unsigned long long)loading.n_tasks,
+			  d->runs.n, d->nodes.n);
 	return r;
 }

@@ -38,8 +38,11 @@ static void on_lost(struct timer *t)
 {
 	struct node *n = container_of(t, struct node, is_lost);
 	assert(!n->conn);
-	log_warn("node %s: lost: not back in time; %zu tasks run again elsewhere", n->name, n->n_running);
-	list_foreach(&n->running, struct task, node_link, task) {
+	if (n->n_running)
+		log_warn("node %s: lost: not back in time; %zu tasks run again elsewhere", n->name, n->n_running);
+	else
+		log_info("node %s: not back in time; it had no tasks", n->name);
+	list_foreach (&n->running, struct task, node_link, task) {
 		task->losses++;
 		task_record_lost(task, false);
 	}
@@ -47,12 +50,14 @@ static void on_lost(struct timer *t)
 	n->in_core = NODE_ABSENT;
 }
 
+/* Also at a restart, for nodes that have attempts on record: a node that never returns must not hold them for ever. */
 void node_wait(struct node *n)
 {
 	if (!n->is_lost.loop && !n->conn)
 		timer_start(&n->is_lost, n->driver->o.loop, n->driver->o.node_timeout_usec, on_lost);
 }
 
+/* The number that tasks refer to must be known before any of them does; operations are stored in order, so it is. */
 static void record_node(struct node *n)
 {
 	struct store *s = n->driver->o.store;
@@ -102,7 +107,7 @@ static void adopt(struct node *n, const struct wire_held *h)
 /* What is recorded as running there and was not listed never arrived, or was forgotten with the node's record. */
 static void give_up_unlisted(struct node *n)
 {
-	list_foreach(&n->running, struct task, node_link, t) {
+	list_foreach (&n->running, struct task, node_link, t) {
 		if (t->joins == n->joins)
 			continue;
 		uint64_t attempt = t->attempt;
@@ -122,6 +127,7 @@ static void describe(struct node *n, const struct wire_join *j)
 	n->spec = (struct core_node_spec){j->cores, j->memory, j->task_limit};
 }
 
+/* A node that was present all along may have come back with another offer. */
 static void enter_core(struct node *n)
 {
 	struct core *c = n->driver->core;
@@ -142,10 +148,12 @@ struct node *driver_join(struct driver *d, struct conn *c, const char *name, uin
 	struct node *n = find_or_make(d, j->node, name);
 	struct conn *old = n->conn;
 	if (old && old != c && n->instance != instance) {
-		snprintf(reason, 256, "node id %s is in use by %s: two nodes share one state directory, or a copy of it",
-			 n->uuid, conn_peer_name(old));
+		snprintf(reason, 256,
+			 "node id %s is in use by %s: two nodes share one state directory, or a copy of it", n->uuid,
+			 conn_peer_name(old));
 		return NULL;
 	}
+	/* First the new one: closing the old one must not look like losing the node. */
 	n->conn = c;
 	n->instance = instance;
 	n->joins++;
@@ -164,6 +172,7 @@ struct node *driver_join(struct driver *d, struct conn *c, const char *name, uin
 
 void driver_leave(struct node *n, const struct conn *c)
 {
+	/* It has been replaced already. */
 	if (n->conn != c)
 		return;
 	n->conn = NULL;

@@ -37,6 +37,7 @@ static void send_result(struct task *t, const struct store_result *e)
 	list_append(&r->sent, &t->link);
 }
 
+/* Asking a full connection makes it call driver_push() through its owner when there is room. */
 static bool has_room(const struct run *r)
 {
 	return r->conn && conn_is_open(r->conn) && !conn_is_full(r->conn);
@@ -60,6 +61,7 @@ void driver_push(struct run *r)
 
 /* ---- into the store */
 
+/* The core hears of the end only here: had the commit failed, the task would still be the node's to report. */
 static void on_result_stored(struct store_op *op, int error)
 {
 	void **arg = op->arg;
@@ -86,6 +88,7 @@ static void on_result_stored(struct store_op *op, int error)
 	list_append(&r->results, &t->link);
 	if (!r->n_unfinished)
 		timer_stop(&r->is_gone);
+	/* It is at hand; what has to wait is read back from the store when its turn comes. */
 	if (is_next && has_room(r))
 		send_result(t, e);
 	promise_stored(arg[1], 0);
@@ -97,11 +100,10 @@ static void store_result(struct driver *d, const struct store_result *e, struct 
 	void **arg = store_alloc(s, 2 * sizeof *arg);
 	arg[0] = d;
 	arg[1] = p;
-	store_put(s, &(struct store_op){.kind = STORE_RESULT,
-					.is_kept = !p,
-					.on_stored = on_result_stored,
-					.arg = arg,
-					.result = *e});
+	store_put(
+		s,
+		&(struct store_op){
+			.kind = STORE_RESULT, .is_kept = !p, .on_stored = on_result_stored, .arg = arg, .result = *e});
 }
 
 void task_end(struct task *t, uint8_t how, uint32_t status, const char *reason)
@@ -143,6 +145,7 @@ static void run_again(struct task *t, struct promise *p)
 	store_put(d->o.store, &(struct store_op){.kind = STORE_NOTHING, .on_stored = on_lost_stored, .arg = p});
 }
 
+/* An attempt that does not count is acknowledged at once, so that its node forgets it. */
 void driver_ended(struct node *n, const struct wire_ended *m, struct promise *p)
 {
 	struct driver *d = n->driver;
@@ -207,10 +210,8 @@ void driver_done(struct driver *d, const struct wire_u64s *tasks, struct promise
 	}
 	arg[0] = d;
 	arg[1] = p;
-	store_put(s, &(struct store_op){.kind = STORE_DONE,
-					.on_stored = on_done_stored,
-					.arg = arg,
-					.tasks = {ids, n}});
+	store_put(s,
+		  &(struct store_op){.kind = STORE_DONE, .on_stored = on_done_stored, .arg = arg, .tasks = {ids, n}});
 }
 
 /* ---- output */
@@ -222,8 +223,8 @@ static int find_node(struct driver *d, uint64_t task, uint64_t id, struct conn *
 		*c = n->conn;
 		return 0;
 	}
-	snprintf(reason, 256, "task %llu: its output lies on node %s, which is not connected",
-		 (unsigned long long)task, n ? n->name : "(unknown)");
+	snprintf(reason, 256, "task %llu: its output lies on node %s, which is not connected", (unsigned long long)task,
+		 n ? n->name : "(unknown)");
 	return -EHOSTUNREACH;
 }
 

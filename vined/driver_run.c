@@ -33,6 +33,7 @@ void run_free(struct run *r)
 	free(r);
 }
 
+/* A run with nothing unacknowledged is only a row: it is read again when someone asks for it. */
 void run_release(struct run *r)
 {
 	if (!r->n_holds && !r->n_unfinished && !r->n_ended)
@@ -91,11 +92,12 @@ static void on_cancel_stored(struct store_op *op, int error)
 	run_unhold(r);
 }
 
+/* By number, since tasks may end while this is on its way to the disk. */
 static void cancel_all(struct run *r, struct promise *p)
 {
 	uint64_t *ids = store_alloc(r->driver->o.store, r->n_unfinished * sizeof *ids);
 	size_t n = 0;
-	list_foreach(&r->unfinished, struct task, link, t)
+	list_foreach (&r->unfinished, struct task, link, t)
 		ids[n++] = t->id;
 	assert(n == r->n_unfinished);
 	cancel(r, ids, n, p);
@@ -126,6 +128,7 @@ static void on_client_gone(struct timer *t)
 	cancel_all(r, NULL);
 }
 
+/* Also at a restart, and when a submit is stored after its client has gone: whoever adds tasks calls this. */
 void run_watch_client(struct run *r)
 {
 	if (r->is_attached && !r->conn && r->n_unfinished && !r->is_gone.loop)
@@ -199,6 +202,7 @@ static struct run *make_run(struct driver *d, const struct wire_attach *a)
 	return run_new(d, &s);
 }
 
+/* What was sent to another connection, or to this one before, may not have arrived: it is sent again, in order. */
 static void listen_to(struct run *r, struct conn *c)
 {
 	if (r->conn && r->conn != c)
@@ -254,6 +258,7 @@ uint64_t driver_find_run(struct driver *d, const char *name, size_t *n_unfinishe
 
 /* ---- submitting */
 
+/* The form in which the store interns them; driver.c splits it again. */
 static struct wire_bytes join_texts(struct store *s, const char *first, const struct wire_texts *texts)
 {
 	size_t n = first ? strlen(first) + 1 : 0;
@@ -268,6 +273,7 @@ static struct wire_bytes join_texts(struct store *s, const char *first, const st
 	return (struct wire_bytes){body, (uint32_t)n};
 }
 
+/* Only now, after its commit, may it run: an attempt of a task that nobody recorded could not be told from a stranger's. */
 static void add_task(struct run *r, const struct store_task *s)
 {
 	struct driver *d = r->driver;
@@ -292,8 +298,7 @@ static void on_submit_stored(struct store_op *op, int error)
 			if (op->submit.at[i].is_new)
 				add_task(r, &op->submit.at[i]);
 		}
-		promise_keep(arg[1], WIRE_SUBMITTED,
-			     &(struct wire_submitted){.ids = {ids, (uint32_t)op->submit.n}});
+		promise_keep(arg[1], WIRE_SUBMITTED, &(struct wire_submitted){.ids = {ids, (uint32_t)op->submit.n}});
 		run_watch_client(r);
 	}
 	run_unhold(r);
@@ -307,6 +312,7 @@ void driver_submit(struct run *r, const struct wire_submit *m, struct promise *p
 		promise_status(p, EAGAIN, "too much waits for the disk: submit again later");
 		return;
 	}
+	/* Storing the run failed when it was attached: it goes along once more. */
 	if (!r->is_stored)
 		store_run_row(r, NULL);
 	struct store_task *tasks = store_alloc(s, m->tasks.n * sizeof *tasks);

@@ -69,6 +69,7 @@ static void on_query(void *arg, struct conn *c, uint64_t id, const struct wire_q
 	command_query(arg, c, id, q);
 }
 
+/* By TCP only who knows the secret gets as far as HELLO; by the Unix socket, only who has our uid. */
 static int start_listener(struct vined *v, const char *where, struct tls_context *tls, struct listener **out,
 			  struct conf_error *e)
 {
@@ -129,7 +130,7 @@ static void stop(struct vined *v)
 		clients_fini(&v->clients);
 	if (v->nodes.driver)
 		nodes_fini(&v->nodes);
-	if (v->store) {
+	if (v->store && v->loop) {
 		/* What it still has to say is heard by nobody, but frees what waits for it. */
 		store_finish(v->store);
 		loop_turn(v->loop, 0);
@@ -148,6 +149,7 @@ static void stop(struct vined *v)
 
 /* ---- the beginning */
 
+/* The lock comes before all else: a second instance must not even look at the database. */
 static int open_state(struct vined *v, struct conf_error *e)
 {
 	const struct settings *s = &v->settings;
@@ -275,6 +277,7 @@ static int listen_all(struct vined *v, struct conf_error *e)
 	return r;
 }
 
+/* Listening comes last: by then the boot number is durable and every task of the past is known. */
 static int start(struct vined *v, struct conf_error *e)
 {
 	int r = open_state(v, e);

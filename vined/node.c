@@ -42,6 +42,7 @@ static const char *find_fault(const struct wire_join *j)
 	return NULL;
 }
 
+/* The refusal goes to the node and into the log: whoever looks for a missing node may look at either. */
 static void on_join(struct link *l, uint64_t id, const struct wire_join *j)
 {
 	char reason[256];
@@ -118,12 +119,12 @@ void nodes_take(struct nodes *s, struct conn *c, const struct wire_hello *peer)
 
 void nodes_close(struct nodes *s, const char *reason)
 {
-	list_foreach(&s->all, struct link, link, l)
+	list_foreach (&s->all, struct link, link, l)
 		conn_close(l->conn, reason, false);
 }
 
 void nodes_fini(struct nodes *s)
 {
-	list_foreach(&s->all, struct link, link, l)
+	list_foreach (&s->all, struct link, link, l)
 		link_free(l);
 }

@@ -15,9 +15,10 @@ struct promise *promise_new(struct list *all, struct conn *c, uint64_t id)
 	return p;
 }
 
+/* The store still holds them; it frees each when it has done what was asked. */
 void promise_forget_all(struct list *all)
 {
-	list_foreach(all, struct promise, link, p) {
+	list_foreach (all, struct promise, link, p) {
 		p->conn = NULL;
 		list_remove(&p->link);
 	}

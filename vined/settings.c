@@ -44,6 +44,7 @@ static void make_absolute(char **path)
 	*path = absolute;
 }
 
+/* A host name that cannot be resolved is the listener's to report; what is no address at all is said here. */
 static int check(const struct settings *s)
 {
 	struct net_address a;

@@ -29,7 +29,7 @@ static void batch_free(struct store_batch *b)
 {
 	list_remove(&b->link);
 	timer_stop(&b->retry);
-	list_foreach(&b->blocks, struct store_block, link, block)
+	list_foreach (&b->blocks, struct store_block, link, block)
 		free(block);
 	free(b);
 }
@@ -68,6 +68,7 @@ const char *store_text(struct store *s, const char *text)
 	return copy;
 }
 
+/* Operations and all they point to lie in their batch's blocks: nothing is freed one by one. */
 void store_put(struct store *s, const struct store_op *op)
 {
 	struct store_op *copy = store_alloc(s, sizeof *copy);
@@ -83,6 +84,7 @@ size_t store_backlog(const struct store *s)
 	return s->backlog;
 }
 
+/* The lock is held for a few pointers, never while anything is written. */
 static void give(struct store *s, struct store_batch *b)
 {
 	assert(list_is_empty(&b->link));
@@ -111,6 +113,7 @@ static void on_retry(struct timer *t)
 	give(b->store, b);
 }
 
+/* Once when it begins and once when it is over, however many commits fail between. */
 static void say_health(struct store *s, int error)
 {
 	if (error && !s->is_failing)
@@ -125,7 +128,7 @@ static void on_committed(struct post *p)
 	struct store_batch *b = container_of(p, struct store_batch, post);
 	struct store *s = b->store;
 	say_health(s, b->error);
-	list_foreach(&b->ops, struct store_op, link, op) {
+	list_foreach (&b->ops, struct store_op, link, op) {
 		if (b->error && op->is_kept)
 			continue;
 		list_remove(&op->link);
@@ -151,6 +154,7 @@ static bool take(struct store *s, struct list *taken)
 	pthread_mutex_lock(&s->lock);
 	while (list_is_empty(&s->given) && !s->is_stopping)
 		pthread_cond_wait(&s->wake, &s->lock);
+	/* While this thread was committing, others have gathered: that is all the grouping there is. */
 	while (!list_is_empty(&s->given) && size < COMMIT_SIZE) {
 		struct store_batch *b = list_first(&s->given, struct store_batch, link);
 		size += b->size;
@@ -168,7 +172,7 @@ static void *write_batches(void *arg)
 	list_init(&taken);
 	while (take(s, &taken)) {
 		int error = store_writer_commit(s->writer, &taken);
-		list_foreach(&taken, struct store_batch, link, b) {
+		list_foreach (&taken, struct store_batch, link, b) {
 			list_remove(&b->link);
 			b->error = error;
 			b->post.on_post = on_committed;
@@ -291,7 +295,7 @@ void store_free(struct store *s)
 	if (!s)
 		return;
 	store_finish(s);
-	list_foreach(&s->retries, struct store_batch, link, b)
+	list_foreach (&s->retries, struct store_batch, link, b)
 		batch_free(b);
 	if (s->open)
 		batch_free(s->open);

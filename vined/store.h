@@ -21,11 +21,11 @@
 struct store;
 
 enum store_state { /* of a task; in the database, so numbers stay */
-	STORE_QUEUED = 0,
-	STORE_RUNNING = 1,
-	STORE_HELD = 2,
-	STORE_ENDED = 3,
-	STORE_DELIVERED = 4,
+		   STORE_QUEUED = 0,
+		   STORE_RUNNING = 1,
+		   STORE_HELD = 2,
+		   STORE_ENDED = 3,
+		   STORE_DELIVERED = 4,
 };
 
 enum { STORE_CANCELLED = 5 }; /* a result's `how` beyond those of ENDED */
@@ -66,8 +66,8 @@ struct store_result {
 	const char *reason;
 	uint64_t wall_usec, cpu_usec, peak_memory, out_size, err_size;
 	struct wire_bytes out, err;
-	bool is_first;  /* on_stored: this one counts; false: the task had a result before */
-	uint64_t id;    /* on_stored and by reading: its place in the order */
+	bool is_first; /* on_stored: this one counts; false: the task had a result before */
+	uint64_t id;   /* on_stored and by reading: its place in the order */
 };
 
 enum store_kind {
@@ -79,7 +79,7 @@ enum store_kind {
 	STORE_LOST,   /* the attempt is over without a result: queued again, or held */
 	STORE_CANCEL, /* the user wants it ended */
 	STORE_RESULT,
-	STORE_DONE,   /* the client has these results */
+	STORE_DONE, /* the client has these results */
 };
 
 struct store_op {

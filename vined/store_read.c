@@ -18,9 +18,9 @@ enum {
 	SQL_N,
 };
 
-#define TASK_ROW                                                                                             \
-	"SELECT t.id, t.run, r.name, t.tag, t.state, t.attempts, n.name, e.how, e.status, e.reason,"        \
-	" t.submitted_usec FROM tasks t LEFT JOIN runs r ON r.id = t.run"                                   \
+#define TASK_ROW                                                                                     \
+	"SELECT t.id, t.run, r.name, t.tag, t.state, t.attempts, n.name, e.how, e.status, e.reason," \
+	" t.submitted_usec FROM tasks t LEFT JOIN runs r ON r.id = t.run"                            \
 	" LEFT JOIN nodes n ON n.id = t.node LEFT JOIN results e ON e.id = t.result "
 #define RUN_ROW "SELECT id, id, name, '', 0, attached, '', 0, 0, '', created_usec FROM runs "
 
@@ -79,7 +79,7 @@ void store_reader_free(struct store_reader *r)
 {
 	if (!r)
 		return;
-	list_foreach(&r->used, struct body, link, b)
+	list_foreach (&r->used, struct body, link, b)
 		forget_body(r, b);
 	map_fini(&r->bodies);
 	buf_fini(&r->row);
@@ -89,6 +89,7 @@ void store_reader_free(struct store_reader *r)
 
 /* ---- bodies */
 
+/* Tasks of one sweep share their environment and often their command, so a few hundred bodies answer almost every START. */
 static struct body *remember(struct store_reader *r, uint64_t id, const void *p, size_t n)
 {
 	/* The newest two stay: the caller may be holding them. */
@@ -258,6 +259,7 @@ int store_find_run(struct store *s, const char *name, struct store_run *run)
 
 /* ---- lists */
 
+/* Names come by joins from the same snapshot, so a row never mixes two states of a task. */
 static int list_rows(struct store *s, int sql, uint64_t id, uint32_t most, store_on_row on_row, void *arg)
 {
 	sqlite3_stmt *q = s->reader->sql[sql];
@@ -327,8 +329,8 @@ static void load_last(sqlite3_stmt *q, struct store_loader *l)
 	l->last_node = number(q, 2);
 }
 
-#define LOAD_TASKS                                                                                           \
-	"SELECT id, run, state, cancelled, command, environment, cores, memory, priority, attempt, node,"   \
+#define LOAD_TASKS                                                                                        \
+	"SELECT id, run, state, cancelled, command, environment, cores, memory, priority, attempt, node," \
 	" attempts, losses, result, tag FROM tasks "
 
 static const struct {

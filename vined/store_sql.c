@@ -135,6 +135,7 @@ int store_sql_open(const char *path, bool is_reader, bool exclusive, sqlite3 **d
 	return say(e, r, path, "cannot open the database");
 }
 
+/* A consistent copy, WAL included, that appears under its name only when it is whole. */
 static int copy_before(sqlite3 *db, const char *path, int version, struct conf_error *e)
 {
 	_free_ char *copy = xasprintf("%s.v%d", path, version);
@@ -155,7 +156,8 @@ int store_sql_migrate(sqlite3 *db, const char *path, const struct store_migratio
 		return say(e, -EUCLEAN, path, "cannot read the database");
 	if (version > m->n) {
 		snprintf(e->text, sizeof e->text,
-			 "%s: made by a newer vined (schema %d, this one knows %d): upgrade vined, or start it with another "
+			 "%s: made by a newer vined (schema %d, this one knows %d): upgrade vined, or start it with "
+			 "another "
 			 "--state",
 			 path, version, m->n);
 		return -EPROTONOSUPPORT;

@@ -37,9 +37,10 @@ static const char *const texts[SQL_N] = {
 	[SQL_FIND_BODY] = "SELECT id FROM commands WHERE digest = ?1",
 	[SQL_ADD_BODY] = "INSERT INTO commands (digest, body) VALUES (?1, ?2)",
 	[SQL_FIND_KEY] = "SELECT id FROM tasks WHERE run = ?1 AND key = ?2 AND key <> ''",
-	[SQL_TASK] = "INSERT INTO tasks (id, run, user, state, cancelled, command, environment, cores, memory, priority,"
-		     " attempt, node, attempts, losses, result, submitted_usec, key, tag) "
-		     "VALUES (?1, ?2, ?3, 0, 0, ?4, ?5, ?6, ?7, ?8, 0, 0, 0, 0, 0, ?9, ?10, ?11)",
+	[SQL_TASK] =
+		"INSERT INTO tasks (id, run, user, state, cancelled, command, environment, cores, memory, priority,"
+		" attempt, node, attempts, losses, result, submitted_usec, key, tag) "
+		"VALUES (?1, ?2, ?3, 0, 0, ?4, ?5, ?6, ?7, ?8, 0, 0, 0, 0, 0, ?9, ?10, ?11)",
 	[SQL_START] = "UPDATE tasks SET state = 1, attempt = ?2, node = ?3, attempts = ?4 "
 		      "WHERE id = ?1 AND state < 3 AND attempt <= ?2",
 	[SQL_LOST] = "UPDATE tasks SET state = ?3, losses = ?4 WHERE id = ?1 AND state < 3 AND attempt = ?2",
@@ -154,6 +155,7 @@ static int intern(struct store_writer *w, const struct wire_bytes *body, uint64_
 	return 0;
 }
 
+/* The key is looked up here, by the only writer, so two submits under one key cannot pass each other. */
 static int put_task(struct store_writer *w, struct store_task *t)
 {
 	int r = 0;
@@ -188,6 +190,7 @@ static int put_task(struct store_writer *w, struct store_task *t)
 	return store_sql_step(w->db, w->sql[SQL_TASK]);
 }
 
+/* Whoever changes the task's state first has given its result; the other one is not even written. */
 static int put_result(struct store_writer *w, struct store_result *e)
 {
 	const int64_t end[] = {(int64_t)e->task, (int64_t)w->last_result + 1};
@@ -198,10 +201,18 @@ static int put_result(struct store_writer *w, struct store_result *e)
 		return r;
 	e->id = ++w->last_result;
 	const int64_t values[] = {
-		(int64_t)e->id,		 (int64_t)e->task,     (int64_t)e->attempt,
-		(int64_t)e->node,	 e->how,	       e->status,
-		w->now_usec,		 (int64_t)e->wall_usec, (int64_t)e->cpu_usec,
-		(int64_t)e->peak_memory, (int64_t)e->out_size, (int64_t)e->err_size,
+		(int64_t)e->id,
+		(int64_t)e->task,
+		(int64_t)e->attempt,
+		(int64_t)e->node,
+		e->how,
+		e->status,
+		w->now_usec,
+		(int64_t)e->wall_usec,
+		(int64_t)e->cpu_usec,
+		(int64_t)e->peak_memory,
+		(int64_t)e->out_size,
+		(int64_t)e->err_size,
 	};
 	store_sql_bind(w->sql[SQL_RESULT], countof(values), values);
 	bind_text(w->sql[SQL_RESULT], 13, e->reason);
@@ -256,9 +267,9 @@ static int put(struct store_writer *w, struct store_op *op)
 			       (int64_t[]){id, attempt, (int64_t)op->attempt.node, op->attempt.attempts});
 		return store_sql_step(w->db, w->sql[SQL_START]);
 	case STORE_LOST:
-		store_sql_bind(w->sql[SQL_LOST], 4,
-			       (int64_t[]){id, attempt, op->attempt.is_held ? STORE_HELD : STORE_QUEUED,
-					   op->attempt.losses});
+		store_sql_bind(
+			w->sql[SQL_LOST], 4,
+			(int64_t[]){id, attempt, op->attempt.is_held ? STORE_HELD : STORE_QUEUED, op->attempt.losses});
 		return store_sql_step(w->db, w->sql[SQL_LOST]);
 	case STORE_CANCEL:
 		return put_each(w, SQL_CANCEL, op);
@@ -272,8 +283,8 @@ static int put(struct store_writer *w, struct store_op *op)
 
 static int put_all(struct store_writer *w, const struct list *batches)
 {
-	list_foreach(batches, struct store_batch, link, b) {
-		list_foreach(&b->ops, struct store_op, link, op) {
+	list_foreach (batches, struct store_batch, link, b) {
+		list_foreach (&b->ops, struct store_op, link, op) {
 			int r = put(w, op);
 			if (r)
 				return r;

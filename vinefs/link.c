@@ -303,6 +303,7 @@ static void on_listed(void *owner)
 	struct dial_options o = {
 		.conn = {.ops = &ops, .owner = k, .tls = k->tls, .hello = &k->hello, .peer = TLS_ROLE_VINED},
 		.address = k->settings->vined,
+		.most_usec = k->settings->reconnect,
 		.on_fail = on_fail};
 	assert(!k->dial);
 	k->dial = dial_new(k->loop, &o);

@@ -172,6 +172,12 @@ int main(int argc, char **argv)
 	if (settings_read(&s, argc, argv))
 		return SERVICE_EXIT_FAILED;
 	log_init("vinefs", (enum log_level)s.log_level, STDERR_FILENO, isatty(STDERR_FILENO));
+	/* The keeper recognises what tasks leave by this path, without links in it; it has it from realpath too. */
+	char *real = keeper > STDERR_FILENO ? realpath(s.state, NULL) : NULL;
+	if (real) {
+		free(s.state);
+		s.state = real;
+	}
 	int status = keeper > STDERR_FILENO ? work(&s, keeper) : launch(&s, argc, argv);
 	settings_fini(&s);
 	return status;

@@ -71,8 +71,8 @@ static int record(FILE *journal, struct vine_event *e, bool done[N])
 	vine_event_get(e, "tag", &key);
 	vine_event_get(e, "out", &out);
 	int i = atoi(key), is_new = !done[i];
-	if (is_new && (fprintf(journal, "%s %.*s\n", key, (int)strcspn(out, "\n"), out) < 0 ||
-		       fflush(journal) != 0 || fdatasync(fileno(journal)) < 0))
+	if (is_new && (fprintf(journal, "%s %.*s\n", key, (int)strcspn(out, "\n"), out) < 0 || fflush(journal) != 0 ||
+		       fdatasync(fileno(journal)) < 0))
 		return -1;
 	done[i] = true;
 	vine_event_done(e);

@@ -11,7 +11,7 @@ RANDOM=$seed
 
 start_vined cluster
 address=$(field cluster address)
-start_node n1 --cores=8 --task-limit=8
+start_node n1 --cores=8 --task-limit=8 --reconnect=100ms
 restart() { start cluster 'vined ready' vined --state="$DIR/cluster" --listen="$address"; }
 results() { wc -l <"$DIR/bag.out"; }
 more_than() { [ "$(results)" -gt "$1" ] || ! alive $bag; }

@@ -107,9 +107,10 @@ static void put_task(uint64_t id, const char *key, const char *argument)
 
 static void put_start(uint64_t task, uint64_t attempt, uint32_t attempts)
 {
-	store_put(store, &(struct store_op){.kind = STORE_START,
-					    .is_kept = true,
-					    .attempt = {.task = task, .attempt = attempt, .node = 7, .attempts = attempts}});
+	store_put(store,
+		  &(struct store_op){.kind = STORE_START,
+				     .is_kept = true,
+				     .attempt = {.task = task, .attempt = attempt, .node = 7, .attempts = attempts}});
 }
 
 static void put_result(uint64_t task, uint64_t attempt, const char *out)

@@ -53,7 +53,7 @@ static bool parse(struct spawn *s, const struct keeper_request *q)
 static void reset_signals(void)
 {
 	sigset_t none;
-	for (int signo = 1; signo < 32; signo++)
+	for (int signo = 1; signo < _NSIG; signo++)
 		if (signo != SIGKILL && signo != SIGSTOP)
 			signal(signo, SIG_DFL);
 	sigemptyset(&none);

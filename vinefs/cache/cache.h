@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What is kept: one directory per node with verified blobs, indexes and what is known about them. decisions/0003 says how it lies on disk.
+ *
+ * Files, top to bottom: look.c (what a person is shown), sealing.c (a seal_store), scrub.c, lease.c (names, pins, leases),
+ * held.c (a tree in use: residency, reads), part.c (chunks of what is not whole yet), evict.c, known.c (indexes), recover.c (what is found at the
+ * start), cache.c (the directory, room, health), blob.c (one blob: state, descriptor, moves), catalog.c (SQL).
+ *
+ * Threads: "any" includes FUSE threads and never waits; "pool" may read, write and wait for a disk, and may run in any number at once; "loop" takes the cache's lock for
+ * microseconds and does no I/O. No lock is held across I/O. Errors are 0 or -errno. */
+#ifndef CACHE_CACHE_H
+#define CACHE_CACHE_H
+
+#include "common/conf.h"
+#include "common/digest.h"
+#include "data/data.h"
+
+/* ---- the directory */
+
+struct cache;
+
+/* May this tree's bytes go? Asked in the thread that makes room, with no lock held. */
+enum cache_verdict { CACHE_GO, CACHE_GO_LAST /* the cluster's last copy: only if nothing else is left */, CACHE_STAY };
+
+struct cache_damage {
+	struct digest blob;
+	uint64_t chunk;       /* the first one that is wrong, within the blob */
+	bool is_whole;        /* a blob that lay in b/ and is now in q/; else one chunk of p/ */
+	bool is_quarantined;  /* false: it was too large to be kept for inspection */
+};
+
+struct cache_settings {
+	const char *path;
+	const char *boot_id;    /* NULL: the kernel's; tests set it */
+	uint64_t quota, n_inodes; /* 0: nine tenths of what the filesystem has free at the start, with what is ours already */
+	unsigned high_percent, low_percent; /* of these: above high evict until low; 0: 95 and 85 */
+	unsigned n_open;        /* descriptors of blobs at most; 0: 4096 */
+	uint64_t retry_usec;    /* a sick disk is tried again after it; 0: a minute */
+	void *arg;
+	enum cache_verdict (*may_evict)(void *arg, const struct digest *tree, uint64_t size); /* NULL: CACHE_GO */
+	void (*on_damage)(void *arg, const struct cache_damage *d); /* pool; NULL: it is logged only */
+};
+
+struct cache_state {
+	uint64_t size, quota;         /* bytes on disk, reservations and indexes included */
+	uint64_t n_inodes, inode_quota;
+	uint64_t reserved_size;       /* the part of size that is room for chunks that are not there yet */
+	unsigned n_trees, n_blobs, n_partial, n_doubtful, n_damaged; /* doubtful: not verified since the reboot */
+	bool is_memory;               /* on tmpfs: its bytes are memory */
+	bool is_sick;                 /* out of service: nothing is written until the disk has recovered */
+	char reason[160];             /* why */
+	uint64_t since_usec;          /* wall clock */
+};
+
+/* Makes or recovers the directory. Before threads exist; takes long after a loss of the catalog only. -EPROTONOSUPPORT: a newer VERSION, nothing was touched;
+ * -EBUSY: another process has it. */
+int cache_open(const struct cache_settings *s, struct cache **out, struct conf_error *e);
+/* Every tree, lease and sealing was given back before. Waits for the catalog. */
+void cache_close(struct cache *c);
+DEFINE_FREEP(struct cache, cache_close)
+const char *cache_node_id(const struct cache *c); /* any; borrowed */
+int cache_directory(const struct cache *c);       /* any; borrowed descriptor */
+void cache_get_state(struct cache *c, struct cache_state *s); /* loop */
+void cache_limit(struct cache *c, uint64_t quota, uint64_t n_inodes); /* loop: new limits, as in the settings; they bite at the next cache_maintain() */
+/* Pool, every few seconds: evicts down to the low watermark if the high one is passed, tries a sick disk again. 0, or why room could not be made. */
+int cache_maintain(struct cache *c);
+/* Pool: makes room or says -ENOSPC. What is to come is not reserved by this: see cache_tree_reserve(). */
+int cache_make_room(struct cache *c, uint64_t size, uint64_t n_inodes);
+/* Pool: waits until all that was remembered so far is in the catalog. */
+void cache_flush(struct cache *c);
+
+/* ---- sealing into it. A sealing holds what it stored or recalled until it is freed, so that the tree is whole when it is published. */
+
+struct cache_sealing;
+
+struct cache_sealing *cache_sealing_new(struct cache *c); /* any */
+void cache_sealing_free(struct cache_sealing *s);         /* loop */
+DEFINE_FREEP(struct cache_sealing, cache_sealing_free)
+const struct seal_store *cache_sealing_store(struct cache_sealing *s); /* any; borrowed; its functions are for the pool */
+/* Pool: stores a .vti (borrowed) whether or not its blobs are there; *id is the tree's. A tree that is there already stays as it is. */
+int cache_publish(struct cache *c, const void *vti, size_t n, struct digest *id);
+
+/* ---- names, pins, leases: loop */
+
+/* A full id, the only id that begins so (8 digits at least), or a name. -ENOENT, -ENOTUNIQ. */
+int cache_find(struct cache *c, const char *text, struct digest *id);
+/* The name leads to this tree from now on; id NULL: to none. -EINVAL (a name is 1..200 bytes of letters, digits and . _ - + / @ : and no id or prefix of one), -ENOENT. */
+int cache_name(struct cache *c, const char *name, const struct digest *id);
+int cache_pin(struct cache *c, const struct digest *id, bool is_pinned); /* -ENOENT */
+
+/* Who holds a tree, and why ("attempt 17", "mount /x"). Leases live in memory: whoever holds one takes it again after a restart, before the first cache_maintain(). */
+struct cache_lease;
+int cache_lease_new(struct cache *c, const struct digest *id, const char *who, const char *why, struct cache_lease **out);
+void cache_lease_free(struct cache_lease *l);
+DEFINE_FREEP(struct cache_lease, cache_lease_free)
+
+/* ---- a tree in use */
+
+struct cache_tree;
+
+/* Pool: reads and checks the index, once for all who have it open. -ENOENT, -EBADMSG (damaged: it was put into quarantine). */
+int cache_tree_open(struct cache *c, const struct digest *id, struct cache_tree **out);
+void cache_tree_close(struct cache_tree *t); /* loop; t is gone with the last one */
+DEFINE_FREEP(struct cache_tree, cache_tree_close)
+const struct tree *cache_tree_index(const struct cache_tree *t); /* any */
+
+enum cache_residency { CACHE_ABSENT, CACHE_DOUBTFUL /* there, not verified since the reboot */, CACHE_RESIDENT };
+enum cache_residency cache_tree_residency(const struct cache_tree *t, uint64_t chunk); /* any; chunks of the tree */
+
+/* Any: n bytes of a blob from offset, all or nothing. With is_waiting false (FUSE threads): only what is in memory and costs no wait. 0, -ENODATA (not resident: fetch),
+ * -EUCLEAN (doubtful: cache_tree_verify), -EAGAIN (read with is_waiting, in the pool), -EIO. */
+int cache_tree_read(struct cache_tree *t, uint32_t blob, uint64_t offset, void *p, size_t n, bool is_waiting);
+/* Pool: verifies chunks [first, first + n) of the tree that are there and doubtful. 0, -EBADMSG: some were damaged and are absent now. */
+int cache_tree_verify(struct cache_tree *t, uint64_t first, uint64_t n);
+/* Pool: a whole, verified blob to be bound over its path: a descriptor of the caller's own. It stays in the cache until cache_tree_unbind(). -ENODATA, -EUCLEAN. */
+int cache_tree_bind(struct cache_tree *t, uint32_t blob);
+void cache_tree_unbind(struct cache_tree *t, uint32_t blob); /* loop */
+/* For tree_export and the like: reads with waiting, verifies what is doubtful. Pool; *r is good as long as the tree is open. */
+void cache_tree_reader(struct cache_tree *t, struct blob_reader *r);
+
+/* ---- filling it */
+
+/* Kept chunk by chunk (larger than a quarter of the quota), room taken as chunks come, cold ones evicted under a lease? Any. */
+bool cache_tree_is_chunkwise(const struct cache_tree *t);
+/* Pool: takes room on disk for all of the tree that is absent, evicting others; a chunk-wise one takes none. -ENOSPC: nothing is kept reserved. Take a lease first. */
+int cache_tree_reserve(struct cache_tree *t);
+/* Pool: a chunk of the tree, verified before a byte is written. -EBADMSG: its digest is wrong; -ENOSPC; 0 also if it was there. */
+int cache_tree_write(struct cache_tree *t, uint64_t chunk, const void *p, size_t n);
+
+/* ---- keeping it healthy: pool */
+
+/* A person's wish: -EBUSY if leased, pinned or in a sealing, -EPERM if may_evict says stay. The index and names stay. */
+int cache_evict(struct cache *c, const struct digest *id);
+/* Goes on where it stopped and verifies about `budget` bytes, from the disk and not from memory. Bytes read; 0: nothing is resident. One thread at a time. */
+int64_t cache_scrub(struct cache *c, uint64_t budget);
+/* All of one tree, now; n_damaged counts chunks. */
+int cache_verify(struct cache *c, const struct digest *id, uint64_t *n_damaged);
+
+/* ---- what a person is shown: loop */
+
+struct cache_lease_info {
+	char *who, *why;
+	uint64_t since_usec;
+};
+
+struct cache_tree_info {
+	struct digest id;
+	char **names;
+	unsigned n_names;
+	uint64_t size;          /* of its blobs */
+	uint64_t resident_size; /* of it, here */
+	uint64_t shared_size;   /* of it, resident and also in other trees here */
+	uint64_t index_size;
+	uint64_t used_usec, verified_usec; /* wall clock; verified 0: never as a whole */
+	bool is_pinned, is_chunkwise;
+	struct cache_lease_info *leases;
+	unsigned n_leases;
+};
+
+struct cache_list {
+	struct cache_tree_info *at; /* last used first */
+	size_t n;
+};
+
+void cache_list(struct cache *c, struct cache_list *out);
+void cache_list_fini(struct cache_list *l);
+/* One tree. -ENOENT. */
+int cache_show(struct cache *c, const struct digest *id, struct cache_list *out);
+
+#endif

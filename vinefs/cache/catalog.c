@@ -1,0 +1,643 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Operations gather in a queue; the writer takes what is there a few times a second, in one transaction. Reads use connections of
+ * their own, so that they never wait for it. */
+#include "vinefs/cache/catalog.h"
+
+#include "common/list.h"
+#include "common/log.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+
+#define SCHEMA_VERSION 1
+#define GATHER_MSEC 200
+#define GATHER_N 8192u      /* do not wait for more than these */
+#define BACKLOG_MOST 1000000u /* what is merely remembered is dropped beyond */
+#define N_READERS 8u
+#define KEEP_DAYS 180 /* a file not sealed anew for so long is read again */
+
+enum op_kind { OP_TREE, OP_NAME, OP_UNNAME, OP_TRUST, OP_FILE, OP_KEY, OP_N };
+
+static const char *const op_sql[OP_N] = {
+	[OP_TREE] = "INSERT OR REPLACE INTO trees VALUES (?1,?2,?3,?4,?5,?6,?7)",
+	[OP_NAME] = "INSERT OR REPLACE INTO names VALUES (?1,?2)",
+	[OP_UNNAME] = "DELETE FROM names WHERE name = ?1",
+	[OP_TRUST] = "DELETE FROM doubts WHERE blob = ?1",
+	[OP_FILE] = "INSERT OR REPLACE INTO files VALUES (?1,?2,?3,?4)",
+	[OP_KEY] = "INSERT OR REPLACE INTO keys VALUES (?1,?2,?3,?4,?5)",
+};
+
+static const char schema[] =
+	"CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;"
+	"CREATE TABLE trees (id BLOB PRIMARY KEY, index_size INTEGER, used INTEGER, verified INTEGER, pinned INTEGER,"
+	" wanted INTEGER, blobs BLOB);"
+	"CREATE TABLE names (name TEXT PRIMARY KEY, tree BLOB NOT NULL) WITHOUT ROWID;"
+	"CREATE TABLE doubts (blob BLOB PRIMARY KEY) WITHOUT ROWID;"
+	/* The path itself is the key: files of a directory lie together, and two never meet in one row. */
+	"CREATE TABLE files (path BLOB PRIMARY KEY, signature BLOB, address BLOB, learned INTEGER) WITHOUT ROWID;"
+	"CREATE TABLE keys (key BLOB PRIMARY KEY, address BLOB, size INTEGER, chunk_size INTEGER, chunks BLOB);";
+
+/* Fields by what they are bound to; blob[] are owned copies in one allocation with the op. */
+struct op {
+	struct list link;
+	enum op_kind kind;
+	int64_t number[5];
+	const void *blob[3];
+	size_t size[3];
+};
+
+struct reader {
+	struct reader *next;
+	sqlite3 *db;
+	sqlite3_stmt *file, *key;
+};
+
+struct catalog {
+	char *path;
+	sqlite3 *db; /* the writer's, once its thread runs */
+	sqlite3_stmt *statements[OP_N];
+	pthread_t thread;
+	/* ---- under the lock */
+	pthread_mutex_t lock;
+	pthread_cond_t given, written;
+	struct list ops;
+	unsigned n_ops;
+	uint64_t n_given, n_written;
+	bool is_flushing, is_stopping;
+	int error;
+	struct reader *readers; /* idle ones */
+	unsigned n_readers;
+};
+
+static int sql_errno(sqlite3 *db)
+{
+	switch (sqlite3_errcode(db) & 0xff) {
+	case SQLITE_OK:
+	case SQLITE_DONE:
+	case SQLITE_ROW:
+		return 0;
+	case SQLITE_FULL:
+		return -ENOSPC;
+	case SQLITE_READONLY:
+		return -EROFS;
+	case SQLITE_CORRUPT:
+	case SQLITE_NOTADB:
+		return -EUCLEAN;
+	case SQLITE_BUSY:
+		return -EBUSY;
+	default:
+		return -EIO;
+	}
+}
+
+static int sql_exec(sqlite3 *db, const char *sql)
+{
+	return sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : sql_errno(db);
+}
+
+/* ---- the writer */
+
+static int write_op(struct catalog *c, const struct op *o)
+{
+	sqlite3_stmt *s = c->statements[o->kind];
+	const void *const *b = o->blob;
+	const size_t *n = o->size;
+	/* A name is text, all else bytes. */
+	if (o->kind == OP_NAME || o->kind == OP_UNNAME)
+		sqlite3_bind_text(s, 1, b[0], (int)n[0], SQLITE_STATIC);
+	else
+		sqlite3_bind_blob(s, 1, b[0], (int)n[0], SQLITE_STATIC);
+	switch (o->kind) {
+	case OP_TREE:
+		for (int i = 0; i < 5; i++)
+			sqlite3_bind_int64(s, i + 2, o->number[i]);
+		sqlite3_bind_blob(s, 7, b[1], (int)n[1], SQLITE_STATIC);
+		break;
+	case OP_NAME:
+		sqlite3_bind_blob(s, 2, b[1], (int)n[1], SQLITE_STATIC);
+		break;
+	case OP_FILE:
+		sqlite3_bind_blob(s, 2, b[1], (int)n[1], SQLITE_STATIC);
+		sqlite3_bind_blob(s, 3, b[2], (int)n[2], SQLITE_STATIC);
+		sqlite3_bind_int64(s, 4, o->number[0]);
+		break;
+	case OP_KEY:
+		sqlite3_bind_blob(s, 2, b[1], (int)n[1], SQLITE_STATIC);
+		sqlite3_bind_int64(s, 3, o->number[0]);
+		sqlite3_bind_int64(s, 4, o->number[1]);
+		sqlite3_bind_blob(s, 5, b[2], (int)n[2], SQLITE_STATIC);
+		break;
+	case OP_UNNAME:
+	case OP_TRUST:
+	case OP_N:
+		break;
+	}
+	int r = sqlite3_step(s) == SQLITE_DONE ? 0 : sql_errno(c->db);
+	sqlite3_reset(s);
+	sqlite3_clear_bindings(s);
+	return r;
+}
+
+static int write_ops(struct catalog *c, struct list *ops)
+{
+	int r = sql_exec(c->db, "BEGIN IMMEDIATE");
+	if (r < 0)
+		return r;
+	list_foreach(ops, struct op, link, o) {
+		r = write_op(c, o);
+		if (r < 0)
+			break;
+	}
+	if (r == 0)
+		r = sql_exec(c->db, "COMMIT");
+	if (r < 0)
+		sqlite3_exec(c->db, "ROLLBACK", NULL, NULL, NULL);
+	return r;
+}
+
+/* Moves what there is into `ops`; false: the end. */
+static bool gather(struct catalog *c, struct list *ops)
+{
+	struct timespec until;
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_nsec += (long)GATHER_MSEC * 1000000;
+	until.tv_sec += until.tv_nsec / 1000000000;
+	until.tv_nsec %= 1000000000;
+	pthread_mutex_lock(&c->lock);
+	while (!c->n_ops && !c->is_stopping)
+		pthread_cond_wait(&c->given, &c->lock);
+	int r = 0;
+	while (r == 0 && c->n_ops < GATHER_N && !c->is_flushing && !c->is_stopping)
+		r = pthread_cond_timedwait(&c->given, &c->lock, &until);
+	list_splice(ops, &c->ops);
+	c->n_ops = 0;
+	bool is_more = !list_is_empty(ops);
+	pthread_mutex_unlock(&c->lock);
+	return is_more;
+}
+
+static void *write_batches(void *arg)
+{
+	struct catalog *c = arg;
+	struct list ops = LIST_INIT(ops);
+	while (gather(c, &ops)) {
+		uint64_t n = 0;
+		int r = write_ops(c, &ops);
+		list_foreach(&ops, struct op, link, o) {
+			list_remove(&o->link);
+			free(o);
+			n++;
+		}
+		pthread_mutex_lock(&c->lock);
+		if (r < 0 && !c->error)
+			log_errno(-r, "%s: what was to be remembered is lost", c->path);
+		c->error = r;
+		c->n_written += n;
+		c->is_flushing = c->is_flushing && c->n_written < c->n_given;
+		pthread_cond_broadcast(&c->written);
+		pthread_mutex_unlock(&c->lock);
+	}
+	return NULL;
+}
+
+static void give(struct catalog *c, const struct op *from, bool is_droppable)
+{
+	size_t n = 0;
+	for (unsigned i = 0; i < countof(from->blob); i++)
+		n += from->size[i];
+	struct op *o = xmalloc(sizeof *o + n);
+	uint8_t *to = (uint8_t *)(o + 1);
+	*o = *from;
+	list_init(&o->link);
+	for (unsigned i = 0; i < countof(o->blob); i++) {
+		if (o->size[i])
+			memcpy(to, o->blob[i], o->size[i]);
+		o->blob[i] = to;
+		to += o->size[i];
+	}
+	pthread_mutex_lock(&c->lock);
+	if (is_droppable && c->n_ops >= BACKLOG_MOST) {
+		pthread_mutex_unlock(&c->lock);
+		free(o);
+		return;
+	}
+	list_append(&c->ops, &o->link);
+	c->n_given++;
+	if (++c->n_ops == 1 || c->n_ops == GATHER_N)
+		pthread_cond_signal(&c->given);
+	pthread_mutex_unlock(&c->lock);
+}
+
+void catalog_put_tree(struct catalog *c, const struct catalog_tree *t)
+{
+	const struct op o = {.kind = OP_TREE,
+			     .number = {(int64_t)t->index_size, (int64_t)t->used_usec, (int64_t)t->verified_usec,
+					t->is_pinned, t->is_wanted},
+			     .blob = {t->id.byte, t->blobs},
+			     .size = {DIGEST_SIZE, t->n_blobs * sizeof *t->blobs}};
+	give(c, &o, false);
+}
+
+void catalog_put_name(struct catalog *c, const char *name, const struct digest *id)
+{
+	const struct op o = {.kind = id ? OP_NAME : OP_UNNAME,
+			     .blob = {name, id ? id->byte : NULL},
+			     .size = {strlen(name), id ? DIGEST_SIZE : 0}};
+	give(c, &o, false);
+}
+
+void catalog_trust(struct catalog *c, const struct digest *blob)
+{
+	const struct op o = {.kind = OP_TRUST, .blob = {blob->byte}, .size = {DIGEST_SIZE}};
+	give(c, &o, false);
+}
+
+void catalog_learn_file(struct catalog *c, const char *path, const struct signature *s, const struct digest *address)
+{
+	const struct op o = {.kind = OP_FILE,
+			     .number = {(int64_t)time(NULL)},
+			     .blob = {path, s, address->byte},
+			     .size = {strlen(path), sizeof *s, DIGEST_SIZE}};
+	_Static_assert(sizeof *s == 40, "no padding: signatures are compared as bytes");
+	give(c, &o, true);
+}
+
+void catalog_learn_blob(struct catalog *c, const struct digest *key, const struct blob_chunks *chunks)
+{
+	_free_ uint8_t *bytes = xmalloc((size_t)chunks->n * DIGEST_SIZE);
+	for (uint32_t i = 0; i < chunks->n; i++)
+		memcpy(bytes + (size_t)i * DIGEST_SIZE, chunks->chunks[i].byte, DIGEST_SIZE);
+	const struct op o = {.kind = OP_KEY,
+			     .number = {(int64_t)chunks->size, chunks->chunk_size},
+			     .blob = {key->byte, chunks->address.byte, bytes},
+			     .size = {DIGEST_SIZE, DIGEST_SIZE, (size_t)chunks->n * DIGEST_SIZE}};
+	give(c, &o, true);
+}
+
+void catalog_flush(struct catalog *c)
+{
+	pthread_mutex_lock(&c->lock);
+	uint64_t until = c->n_given;
+	while (c->n_written < until) {
+		c->is_flushing = true;
+		pthread_cond_signal(&c->given);
+		pthread_cond_wait(&c->written, &c->lock);
+	}
+	pthread_mutex_unlock(&c->lock);
+}
+
+int catalog_error(struct catalog *c)
+{
+	pthread_mutex_lock(&c->lock);
+	int r = c->error;
+	pthread_mutex_unlock(&c->lock);
+	return r;
+}
+
+/* ---- recalling */
+
+static void reader_free(struct reader *r)
+{
+	sqlite3_finalize(r->file);
+	sqlite3_finalize(r->key);
+	sqlite3_close(r->db);
+	free(r);
+}
+
+static struct reader *reader_new(const char *path)
+{
+	struct reader *r = NEW(struct reader);
+	if (sqlite3_open_v2(path, &r->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK ||
+	    sqlite3_busy_timeout(r->db, 1000) != SQLITE_OK || sql_exec(r->db, "PRAGMA query_only = 1; PRAGMA cache_size = -4096") < 0 ||
+	    sqlite3_prepare_v3(r->db, "SELECT signature, address FROM files WHERE path = ?1", -1,
+			       SQLITE_PREPARE_PERSISTENT, &r->file, NULL) != SQLITE_OK ||
+	    sqlite3_prepare_v3(r->db, "SELECT address, size, chunk_size, chunks FROM keys WHERE key = ?1", -1,
+			       SQLITE_PREPARE_PERSISTENT, &r->key, NULL) != SQLITE_OK) {
+		reader_free(r);
+		return NULL;
+	}
+	return r;
+}
+
+static struct reader *reader_take(struct catalog *c)
+{
+	pthread_mutex_lock(&c->lock);
+	struct reader *r = c->readers;
+	if (r) {
+		c->readers = r->next;
+		c->n_readers--;
+	}
+	pthread_mutex_unlock(&c->lock);
+	return r ? r : reader_new(c->path);
+}
+
+static void reader_give(struct catalog *c, struct reader *r)
+{
+	pthread_mutex_lock(&c->lock);
+	bool is_kept = c->n_readers < N_READERS;
+	if (is_kept) {
+		r->next = c->readers;
+		c->readers = r;
+		c->n_readers++;
+	}
+	pthread_mutex_unlock(&c->lock);
+	if (!is_kept)
+		reader_free(r);
+}
+
+static bool take_digest(sqlite3_stmt *s, int column, struct digest *d)
+{
+	if (sqlite3_column_bytes(s, column) != DIGEST_SIZE)
+		return false;
+	d->algorithm = DIGEST_SHA256;
+	memcpy(d->byte, sqlite3_column_blob(s, column), DIGEST_SIZE);
+	return true;
+}
+
+bool catalog_recall_file(struct catalog *c, const char *path, const struct signature *s, struct digest *address)
+{
+	struct reader *r = reader_take(c);
+	if (!r)
+		return false;
+	sqlite3_bind_blob(r->file, 1, path, (int)strlen(path), SQLITE_STATIC);
+	bool is_same = sqlite3_step(r->file) == SQLITE_ROW && sqlite3_column_bytes(r->file, 0) == (int)sizeof *s &&
+		       memcmp(sqlite3_column_blob(r->file, 0), s, sizeof *s) == 0 && take_digest(r->file, 1, address);
+	sqlite3_reset(r->file);
+	sqlite3_clear_bindings(r->file);
+	reader_give(c, r);
+	return is_same;
+}
+
+static bool take_chunks(sqlite3_stmt *s, struct blob_chunks *chunks)
+{
+	struct blob_chunks b = {.size = (uint64_t)sqlite3_column_int64(s, 1),
+				.chunk_size = (uint32_t)sqlite3_column_int64(s, 2)};
+	if (!b.size || !b.chunk_size || !take_digest(s, 0, &b.address))
+		return false;
+	uint64_t n = data_n_chunks(b.size, b.chunk_size);
+	if (n > UINT32_MAX || (uint64_t)sqlite3_column_bytes(s, 3) != n * DIGEST_SIZE)
+		return false;
+	const uint8_t *from = sqlite3_column_blob(s, 3);
+	b.n = (uint32_t)n;
+	b.chunks = xcalloc(b.n, sizeof *b.chunks);
+	for (uint32_t i = 0; i < b.n; i++) {
+		b.chunks[i].algorithm = DIGEST_SHA256;
+		memcpy(b.chunks[i].byte, from + (size_t)i * DIGEST_SIZE, DIGEST_SIZE);
+	}
+	/* Whatever became of the file that this comes from, chunks that do not add up to their address are not used. */
+	struct digest address;
+	data_address(b.size, b.chunk_size, b.chunks, &address);
+	if (!digest_is_equal(&address, &b.address)) {
+		free(b.chunks);
+		return false;
+	}
+	*chunks = b;
+	return true;
+}
+
+bool catalog_recall_blob(struct catalog *c, const struct digest *key, struct blob_chunks *chunks)
+{
+	struct reader *r = reader_take(c);
+	if (!r)
+		return false;
+	sqlite3_bind_blob(r->key, 1, key->byte, DIGEST_SIZE, SQLITE_STATIC);
+	bool is_found = sqlite3_step(r->key) == SQLITE_ROW && take_chunks(r->key, chunks);
+	sqlite3_reset(r->key);
+	sqlite3_clear_bindings(r->key);
+	reader_give(c, r);
+	return is_found;
+}
+
+/* ---- the start */
+
+static int load(struct catalog *c, const char *sql, void (*on_row)(void *to, sqlite3_stmt *s), void *to)
+{
+	sqlite3_stmt *s = NULL;
+	int step = SQLITE_ERROR;
+	if (sqlite3_prepare_v2(c->db, sql, -1, &s, NULL) == SQLITE_OK)
+		while ((step = sqlite3_step(s)) == SQLITE_ROW)
+			on_row(to, s);
+	sqlite3_finalize(s);
+	return step == SQLITE_DONE ? 0 : sql_errno(c->db);
+}
+
+struct loading {
+	void (*on_tree)(void *arg, const struct catalog_tree *t);
+	void (*on_name)(void *arg, const char *name, const struct digest *id);
+	void (*on_doubt)(void *arg, const struct digest *blob);
+	void *arg;
+};
+
+static void load_tree(void *to, sqlite3_stmt *s)
+{
+	const struct loading *l = to;
+	struct catalog_tree t = {.index_size = (uint64_t)sqlite3_column_int64(s, 1),
+				 .used_usec = (uint64_t)sqlite3_column_int64(s, 2),
+				 .verified_usec = (uint64_t)sqlite3_column_int64(s, 3),
+				 .is_pinned = sqlite3_column_int64(s, 4) != 0,
+				 .is_wanted = sqlite3_column_int64(s, 5) != 0};
+	size_t n = (size_t)sqlite3_column_bytes(s, 6);
+	if (n % sizeof *t.blobs || !take_digest(s, 0, &t.id))
+		return;
+	_free_ struct catalog_blob *blobs = xmemdup(sqlite3_column_blob(s, 6), n);
+	t.blobs = blobs;
+	t.n_blobs = (uint32_t)(n / sizeof *t.blobs);
+	l->on_tree(l->arg, &t);
+}
+
+static void load_name(void *to, sqlite3_stmt *s)
+{
+	const struct loading *l = to;
+	struct digest id;
+	if (take_digest(s, 1, &id))
+		l->on_name(l->arg, (const char *)sqlite3_column_text(s, 0), &id);
+}
+
+static void load_doubt(void *to, sqlite3_stmt *s)
+{
+	const struct loading *l = to;
+	struct digest id;
+	if (take_digest(s, 0, &id))
+		l->on_doubt(l->arg, &id);
+}
+
+int catalog_load_trees(struct catalog *c, void (*on_tree)(void *arg, const struct catalog_tree *t), void *arg)
+{
+	struct loading l = {.on_tree = on_tree, .arg = arg};
+	return load(c, "SELECT * FROM trees", load_tree, &l);
+}
+
+int catalog_load_names(struct catalog *c, void (*on_name)(void *arg, const char *name, const struct digest *id), void *arg)
+{
+	struct loading l = {.on_name = on_name, .arg = arg};
+	return load(c, "SELECT * FROM names", load_name, &l);
+}
+
+int catalog_load_doubts(struct catalog *c, void (*on_doubt)(void *arg, const struct digest *blob), void *arg)
+{
+	struct loading l = {.on_doubt = on_doubt, .arg = arg};
+	return load(c, "SELECT * FROM doubts", load_doubt, &l);
+}
+
+static int add_doubts(struct catalog *c, const struct digest *doubts, size_t n)
+{
+	sqlite3_stmt *s = NULL;
+	int r = sqlite3_prepare_v2(c->db, "INSERT OR IGNORE INTO doubts VALUES (?1)", -1, &s, NULL) ? sql_errno(c->db) : 0;
+	for (size_t i = 0; i < n && r == 0; i++) {
+		sqlite3_bind_blob(s, 1, doubts[i].byte, DIGEST_SIZE, SQLITE_STATIC);
+		r = sqlite3_step(s) == SQLITE_DONE ? 0 : sql_errno(c->db);
+		sqlite3_reset(s);
+	}
+	sqlite3_finalize(s);
+	return r;
+}
+
+int catalog_begin_boot(struct catalog *c, const char *boot_id, const struct digest *doubts, size_t n)
+{
+	char *boot = sqlite3_mprintf("INSERT OR REPLACE INTO meta VALUES ('boot', %Q);"
+				     "DELETE FROM files WHERE learned < %lld",
+				     boot_id, (long long)time(NULL) - (long long)KEEP_DAYS * 86400);
+	int r = sql_exec(c->db, "BEGIN IMMEDIATE; DELETE FROM doubts");
+	if (r == 0)
+		r = add_doubts(c, doubts, n);
+	if (r == 0)
+		r = sql_exec(c->db, boot);
+	if (r == 0)
+		r = sql_exec(c->db, "COMMIT");
+	if (r < 0)
+		sqlite3_exec(c->db, "ROLLBACK", NULL, NULL, NULL);
+	sqlite3_free(boot);
+	return r;
+}
+
+static int64_t number_of(sqlite3 *db, const char *sql)
+{
+	sqlite3_stmt *s = NULL;
+	int64_t n = -1;
+	if (sqlite3_prepare_v2(db, sql, -1, &s, NULL) == SQLITE_OK && sqlite3_step(s) == SQLITE_ROW)
+		n = sqlite3_column_int64(s, 0);
+	sqlite3_finalize(s);
+	return n;
+}
+
+static bool is_text(sqlite3 *db, const char *sql, const char *text)
+{
+	sqlite3_stmt *s = NULL;
+	bool is_equal = sqlite3_prepare_v2(db, sql, -1, &s, NULL) == SQLITE_OK && sqlite3_step(s) == SQLITE_ROW &&
+			sqlite3_column_text(s, 0) && streq((const char *)sqlite3_column_text(s, 0), text);
+	sqlite3_finalize(s);
+	return is_equal;
+}
+
+/* Opens what is there. -EUCLEAN: it is not what we wrote. */
+static int open_database(struct catalog *c, const char *boot_id, bool *is_new, bool *is_new_boot)
+{
+	mode_t old = umask(077);
+	int r = sqlite3_open_v2(c->path, &c->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL)
+			? sql_errno(c->db)
+			: 0;
+	if (r == 0)
+		r = sql_exec(c->db, "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -8192");
+	umask(old);
+	if (r < 0)
+		return r;
+	int64_t version = number_of(c->db, "PRAGMA user_version");
+	*is_new = version == 0;
+	if (*is_new)
+		r = number_of(c->db, "SELECT count(*) FROM sqlite_master") == 0 ? sql_exec(c->db, schema) : -EUCLEAN;
+	else if (version != SCHEMA_VERSION)
+		return -EUCLEAN;
+	if (r == 0 && *is_new)
+		r = sql_exec(c->db, "PRAGMA user_version = 1");
+	*is_new_boot = !is_text(c->db, "SELECT value FROM meta WHERE name = 'boot'", boot_id);
+	/* After a mere crash SQLite's own recovery is enough. */
+	if (r == 0 && *is_new_boot && !*is_new && !is_text(c->db, "PRAGMA quick_check", "ok"))
+		r = -EUCLEAN;
+	for (unsigned i = 0; i < OP_N && r == 0; i++)
+		if (sqlite3_prepare_v3(c->db, op_sql[i], -1, SQLITE_PREPARE_PERSISTENT, &c->statements[i], NULL))
+			r = -EUCLEAN;
+	return r;
+}
+
+static void close_database(struct catalog *c)
+{
+	for (unsigned i = 0; i < OP_N; i++) {
+		sqlite3_finalize(c->statements[i]);
+		c->statements[i] = NULL;
+	}
+	sqlite3_close(c->db);
+	c->db = NULL;
+}
+
+static void remove_database(const char *path)
+{
+	static const char *const ends[] = {"", "-wal", "-shm", "-journal"};
+	for (unsigned i = 0; i < countof(ends); i++) {
+		_free_ char *each = xasprintf("%s%s", path, ends[i]);
+		unlink(each);
+	}
+}
+
+int catalog_open(const char *path, const char *boot_id, struct catalog **out, bool *is_new, bool *is_new_boot)
+{
+	struct catalog *c = NEW(struct catalog);
+	pthread_condattr_t attributes;
+	c->path = xstrdup(path);
+	list_init(&c->ops);
+	int r = open_database(c, boot_id, is_new, is_new_boot);
+	if (r == -EUCLEAN || r == -EIO) {
+		log_warn("%s: damaged: made anew from the names on disk; trees' names and pins are lost", path);
+		close_database(c);
+		remove_database(path);
+		r = open_database(c, boot_id, is_new, is_new_boot);
+	}
+	pthread_mutex_init(&c->lock, NULL);
+	pthread_condattr_init(&attributes);
+	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+	pthread_cond_init(&c->given, &attributes);
+	pthread_cond_init(&c->written, NULL);
+	pthread_condattr_destroy(&attributes);
+	if (r == 0) {
+		sigset_t all, old;
+		sigfillset(&all); /* signals are the loop's */
+		pthread_sigmask(SIG_SETMASK, &all, &old);
+		r = -pthread_create(&c->thread, NULL, write_batches, c);
+		pthread_sigmask(SIG_SETMASK, &old, NULL);
+	}
+	if (r < 0) {
+		c->is_stopping = true;
+		close_database(c);
+		free(c->path);
+		free(c);
+		return r;
+	}
+	*out = c;
+	return 0;
+}
+
+void catalog_close(struct catalog *c)
+{
+	if (!c)
+		return;
+	pthread_mutex_lock(&c->lock);
+	c->is_stopping = true;
+	pthread_cond_broadcast(&c->given);
+	pthread_mutex_unlock(&c->lock);
+	pthread_join(c->thread, NULL);
+	assert(list_is_empty(&c->ops));
+	for (struct reader *r = c->readers, *next; r; r = next) {
+		next = r->next;
+		reader_free(r);
+	}
+	close_database(c);
+	pthread_mutex_destroy(&c->lock);
+	pthread_cond_destroy(&c->given);
+	pthread_cond_destroy(&c->written);
+	free(c->path);
+	free(c);
+}

@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What goes first: blobs of no tree, then trees by last use, then, if there is no other way, last copies; then cold chunks of trees that are kept chunk by chunk. */
+#include "vinefs/cache/internal.h"
+
+#include <fcntl.h>
+#include <time.h>
+#include <unistd.h>
+
+#define BATCH 64
+#define CHILL_WHOLE ((uint64_t)16 << 20) /* a cold blob up to this goes as a whole */
+#define BUSY_TRIES 25
+#define BUSY_MSEC 20
+
+struct want {
+	uint64_t size, n_inodes;   /* still wanted */
+	uint64_t freed, n_freed;
+	bool is_busy; /* something could not go just now */
+};
+
+static bool is_enough(const struct want *w)
+{
+	return w->freed >= w->size && w->n_freed >= w->n_inodes;
+}
+
+static uint64_t inodes_of(enum blob_state state)
+{
+	return state == BLOB_PART ? 2 : 1;
+}
+
+void evict_remove(struct cache *c, struct blob *b, enum blob_state state)
+{
+	char path[DIGEST_TEXT_SIZE + 8];
+	assert(b->is_moving && state != BLOB_ABSENT);
+	if (state == BLOB_PART) {
+		part_remove(c, b);
+	} else {
+		blob_path(b, path);
+		unlinkat(c->blobs_fd, path, 0);
+	}
+	cache_lock(c);
+	cache_count(c, -(int64_t)b->allocated, -(int64_t)inodes_of(state));
+	b->allocated = 0;
+	blob_moved(c, b);
+	blob_drop(c, b);
+	cache_unlock(c);
+}
+
+/* ---- blobs. Those that are to go are withdrawn under the lock, in batches, and removed without it. */
+
+struct batch {
+	struct blob *blobs[BATCH];
+	enum blob_state states[BATCH];
+	unsigned n;
+};
+
+static bool is_loose(const struct blob *b)
+{
+	return !b->n_wanted && !b->n_held && atomic_load(&b->state) != BLOB_ABSENT;
+}
+
+static void batch_add(struct cache *c, struct batch *out, struct blob *b, struct want *w)
+{
+	assert(out->n < BATCH);
+	if (!blob_try_move(b)) {
+		w->is_busy = true;
+		return;
+	}
+	enum blob_state state = (enum blob_state)atomic_load(&b->state);
+	blob_withdraw(c, b);
+	w->freed += b->allocated;
+	w->n_freed += inodes_of(state);
+	out->blobs[out->n] = b;
+	out->states[out->n++] = state;
+}
+
+static void batch_remove(struct cache *c, struct batch *out)
+{
+	while (out->n) {
+		out->n--;
+		evict_remove(c, out->blobs[out->n], out->states[out->n]);
+	}
+}
+
+static void evict_loose(struct cache *c, struct want *w)
+{
+	struct batch out = {.n = 0};
+	do {
+		batch_remove(c, &out);
+		size_t i = 0;
+		cache_lock(c);
+		for (struct blob *b; out.n < BATCH && !is_enough(w) && (b = map_next(&c->blobs, &i));)
+			if (is_loose(b))
+				batch_add(c, &out, b, w);
+		cache_unlock(c);
+	} while (out.n);
+}
+
+/* ---- trees */
+
+static bool is_evictable(const struct known *k)
+{
+	return k->is_wanted && !k->n_leases && !k->is_pinned;
+}
+
+/* Locked: the tree used longest ago, but after `since`. */
+static struct known *oldest(struct cache *c, uint64_t since)
+{
+	struct known *found = NULL, *k;
+	for (size_t i = 0; (k = map_next(&c->trees, &i));)
+		if (is_evictable(k) && k->used_usec > since && (!found || k->used_usec < found->used_usec))
+			found = k;
+	return found;
+}
+
+static uint64_t resident_size(const struct known *k)
+{
+	uint64_t size = 0;
+	for (uint32_t i = 0; i < k->n_blobs; i++)
+		size += k->blobs[i]->allocated;
+	return size;
+}
+
+/* Locked: its blobs are loose now, but those that others want. */
+static void unwant(struct cache *c, struct known *k)
+{
+	assert(is_evictable(k));
+	k->is_wanted = false;
+	for (uint32_t i = 0; i < k->n_blobs; i++) {
+		assert(k->blobs[i]->n_wanted);
+		k->blobs[i]->n_wanted--;
+	}
+	known_save(c, k);
+}
+
+static enum cache_verdict ask(struct cache *c, const struct digest *id, uint64_t size)
+{
+	return c->settings.may_evict ? c->settings.may_evict(c->settings.arg, id, size) : CACHE_GO;
+}
+
+static void evict_trees(struct cache *c, struct want *w, enum cache_verdict least)
+{
+	uint64_t since = 0;
+	while (!is_enough(w)) {
+		cache_lock(c);
+		struct known *k = oldest(c, since);
+		if (!k) {
+			cache_unlock(c);
+			return;
+		}
+		struct digest id = k->id;
+		uint64_t size = resident_size(k);
+		since = k->used_usec;
+		cache_unlock(c);
+		if (size && ask(c, &id, size) > least)
+			continue;
+		cache_lock(c);
+		k = known_get(c, &id);
+		if (k && is_evictable(k))
+			unwant(c, k);
+		cache_unlock(c);
+		evict_loose(c, w);
+	}
+}
+
+int cache_evict(struct cache *c, const struct digest *id)
+{
+	struct want w = {.size = UINT64_MAX, .n_inodes = UINT64_MAX};
+	cache_lock(c);
+	struct known *k = known_get(c, id);
+	bool is_free = k && !k->n_leases && !k->is_pinned;
+	for (uint32_t i = 0; is_free && i < k->n_blobs; i++)
+		is_free = !k->blobs[i]->n_held;
+	uint64_t size = k ? resident_size(k) : 0;
+	cache_unlock(c);
+	if (!is_free)
+		return k ? -EBUSY : -ENOENT;
+	if (size && ask(c, id, size) == CACHE_STAY)
+		return -EPERM;
+	cache_lock(c);
+	k = known_get(c, id);
+	if (k && is_evictable(k))
+		unwant(c, k);
+	cache_unlock(c);
+	evict_loose(c, &w);
+	return 0;
+}
+
+/* ---- cold chunks */
+
+/* Locked: the next blob of a chunk-wise tree that nobody else wants. The hands go round once per call at most. */
+static struct blob *next_to_chill(struct cache *c, uint64_t *steps)
+{
+	struct known *k;
+	for (size_t i = 0; (k = map_next(&c->trees, &i));) {
+		if (!k->is_wanted || k->is_pinned || !known_is_chunkwise(c, k))
+			continue;
+		while (*steps && k->n_blobs) {
+			struct blob *b = k->blobs[k->hand++ % k->n_blobs];
+			--*steps;
+			if (atomic_load(&b->state) != BLOB_ABSENT && b->n_wanted == 1 && !b->n_held)
+				return b;
+		}
+	}
+	return NULL;
+}
+
+static bool cool_down(struct blob *b)
+{
+	bool was_warm = false;
+	for (uint64_t i = 0; i <= b->n_chunks / 64; i++)
+		was_warm |= atomic_exchange(&b->touched[i], 0) != 0;
+	return was_warm;
+}
+
+/* Unlocked, by its mover, and ends the move. */
+static void chill(struct cache *c, struct blob *b, struct want *w)
+{
+	enum blob_state state = (enum blob_state)atomic_load(&b->state);
+	bool is_small = state != BLOB_PART && b->allocated <= CHILL_WHOLE;
+	if ((is_small && !cool_down(b)) || state == BLOB_DOUBTFUL) {
+		cache_lock(c);
+		blob_withdraw(c, b);
+		w->freed += b->allocated;
+		w->n_freed += inodes_of(state);
+		cache_unlock(c);
+		evict_remove(c, b, state);
+		return;
+	}
+	if (!is_small && (state == BLOB_PART || part_from_whole(c, b) == 0))
+		w->freed += part_chill(c, b, w->size > w->freed ? w->size - w->freed : CACHE_BLOCK);
+	cache_lock(c);
+	blob_moved(c, b);
+	cache_unlock(c);
+}
+
+static void evict_cold(struct cache *c, struct want *w)
+{
+	uint64_t steps = 0;
+	struct known *k;
+	cache_lock(c);
+	for (size_t i = 0; (k = map_next(&c->trees, &i));)
+		steps += known_is_chunkwise(c, k) ? 2 * (uint64_t)k->n_blobs : 0;
+	while (!is_enough(w)) {
+		struct blob *b = next_to_chill(c, &steps);
+		if (!b)
+			break;
+		if (!blob_try_move(b)) {
+			w->is_busy = true;
+			continue;
+		}
+		cache_unlock(c);
+		chill(c, b, w);
+		cache_lock(c);
+	}
+	cache_unlock(c);
+}
+
+/* ---- all of it */
+
+static void wait_a_little(struct cache *c)
+{
+	struct timespec until;
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_nsec += (long)BUSY_MSEC * 1000000;
+	until.tv_sec += until.tv_nsec / 1000000000;
+	until.tv_nsec %= 1000000000;
+	cache_lock(c);
+	pthread_cond_timedwait(&c->moved, &c->lock, &until);
+	cache_unlock(c);
+}
+
+bool evict_some(struct cache *c, uint64_t size, uint64_t n_inodes)
+{
+	struct want w = {.size = size, .n_inodes = n_inodes};
+	for (int i = 0; i < BUSY_TRIES; i++) {
+		w.is_busy = false;
+		evict_loose(c, &w);
+		if (!is_enough(&w))
+			evict_trees(c, &w, CACHE_GO);
+		if (!is_enough(&w))
+			evict_trees(c, &w, CACHE_GO_LAST);
+		if (!is_enough(&w))
+			evict_cold(c, &w);
+		/* Who writes what could have gone is done soon. */
+		if (w.freed || w.n_freed || !w.is_busy)
+			break;
+		wait_a_little(c);
+	}
+	return w.freed || w.n_freed;
+}
+
+uint64_t evict_firm_size(struct cache *c)
+{
+	uint64_t size = 0;
+	struct known *k;
+	struct blob *b;
+	for (size_t i = 0; (b = map_next(&c->blobs, &i));)
+		b->is_firm = b->n_held != 0;
+	for (size_t i = 0; (k = map_next(&c->trees, &i));) {
+		size += cache_round(k->index_size);
+		if (k->is_pinned || (k->n_leases && !known_is_chunkwise(c, k)))
+			for (uint32_t n = 0; n < k->n_blobs; n++)
+				k->blobs[n]->is_firm = true;
+	}
+	for (size_t i = 0; (b = map_next(&c->blobs, &i));)
+		size += b->is_firm ? b->allocated : 0;
+	return size;
+}

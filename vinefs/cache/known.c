@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vinefs/cache/internal.h"
+
+#include "common/log.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#define PATH_SIZE (DIGEST_TEXT_SIZE + 8)
+
+struct known *known_get(struct cache *c, const struct digest *id)
+{
+	char text[DIGEST_TEXT_SIZE];
+	return map_get_text(&c->trees, digest_text(id, text));
+}
+
+struct known *known_add(struct cache *c, const struct digest *id, const struct catalog_blob *blobs, uint32_t n_blobs,
+			uint64_t index_size)
+{
+	struct known *k = NEW(struct known);
+	assert(!known_get(c, id));
+	k->id = *id;
+	digest_text(id, k->text);
+	k->index_size = index_size;
+	k->n_blobs = n_blobs;
+	k->blobs = xcalloc(n_blobs, sizeof(struct blob *));
+	list_init(&k->leases);
+	for (uint32_t i = 0; i < n_blobs; i++) {
+		struct digest address = {.algorithm = DIGEST_SHA256};
+		memcpy(address.byte, blobs[i].address, DIGEST_SIZE);
+		struct blob *b = blob_need(c, &address);
+		blob_shape(b, blobs[i].size, blobs[i].chunk_size);
+		b->n_known++;
+		k->blobs[i] = b;
+		k->size += b->size;
+	}
+	k->used_usec = cache_tick(c);
+	map_put_text(&c->trees, k->text, k);
+	cache_count(c, (int64_t)cache_round(index_size), 1);
+	return k;
+}
+
+void known_free(struct cache *c, struct known *k)
+{
+	assert(!k->n_leases && !k->open);
+	map_remove_text(&c->trees, k->text);
+	cache_count(c, -(int64_t)cache_round(k->index_size), -1);
+	for (uint32_t i = 0; i < k->n_blobs; i++) {
+		struct blob *b = k->blobs[i];
+		assert(b->n_known && b->n_wanted <= b->n_known);
+		b->n_known--;
+		b->n_wanted -= k->is_wanted;
+		blob_drop(c, b);
+	}
+	free(k->blobs);
+	free(k);
+}
+
+void known_want(struct cache *c, struct known *k)
+{
+	if (k->is_wanted)
+		return;
+	k->is_wanted = true;
+	for (uint32_t i = 0; i < k->n_blobs; i++)
+		k->blobs[i]->n_wanted++;
+	known_save(c, k);
+}
+
+void known_save(struct cache *c, const struct known *k)
+{
+	_free_ struct catalog_blob *blobs = xcalloc(k->n_blobs, sizeof *blobs);
+	for (uint32_t i = 0; i < k->n_blobs; i++) {
+		memcpy(blobs[i].address, k->blobs[i]->address.byte, DIGEST_SIZE);
+		blobs[i].size = k->blobs[i]->size;
+		blobs[i].chunk_size = k->blobs[i]->chunk_size;
+	}
+	const struct catalog_tree t = {.id = k->id,
+				       .index_size = k->index_size,
+				       .used_usec = k->used_usec,
+				       .verified_usec = k->verified_usec,
+				       .is_pinned = k->is_pinned,
+				       .is_wanted = k->is_wanted,
+				       .blobs = blobs,
+				       .n_blobs = k->n_blobs};
+	catalog_put_tree(c->catalog, &t);
+}
+
+bool known_is_chunkwise(const struct cache *c, const struct known *k)
+{
+	return k->size > c->quota / 4;
+}
+
+struct catalog_blob *known_blobs_of(const struct tree *t)
+{
+	struct catalog_blob *blobs = xcalloc(tree_n_blobs(t), sizeof *blobs);
+	for (uint32_t i = 0; i < tree_n_blobs(t); i++) {
+		const struct tree_blob *b = tree_blob(t, i);
+		memcpy(blobs[i].address, b->address, DIGEST_SIZE);
+		blobs[i].size = b->size;
+		blobs[i].chunk_size = b->chunk_size;
+	}
+	return blobs;
+}
+
+int known_read(struct cache *c, const struct digest *id, struct tree **out)
+{
+	char path[PATH_SIZE], text[DIGEST_TEXT_SIZE];
+	snprintf(path, sizeof path, "%s.vti", digest_text(id, text));
+	_close_ int fd = openat(c->trees_fd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0)
+		return -errno;
+	int r = tree_read(fd, id, out);
+	if (r == -EBADMSG || r == -ESTALE) {
+		renameat(c->trees_fd, path, c->quarantine_fd, path);
+		log_warn("cache: the index of tree %s is damaged: in quarantine", text);
+		r = -EBADMSG;
+	}
+	return r;
+}
+
+/* ---- publishing */
+
+static int write_file(struct cache *c, const char *name, const uint8_t *p, size_t n)
+{
+	_close_ int fd = openat(c->tmp_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0400);
+	if (fd < 0)
+		return -errno;
+	for (size_t have = 0; have < n;) {
+		ssize_t put = write(fd, p + have, n - have);
+		if (put < 0 && errno == EINTR)
+			continue;
+		if (put <= 0)
+			return put < 0 ? -errno : -ENOSPC;
+		have += (size_t)put;
+	}
+	return 0;
+}
+
+static int store_index(struct cache *c, const struct tree *t, const void *vti, size_t n)
+{
+	char path[PATH_SIZE], text[DIGEST_TEXT_SIZE], name[32];
+	snprintf(path, sizeof path, "%s.vti", digest_text(tree_id(t), text));
+	snprintf(name, sizeof name, "%llu", (unsigned long long)atomic_fetch_add(&c->n_tmp, 1));
+	int r = write_file(c, name, vti, n);
+	if (r == -ENOSPC && evict_some(c, n, 1)) {
+		unlinkat(c->tmp_fd, name, 0);
+		r = write_file(c, name, vti, n);
+	}
+	if (r == 0 && renameat(c->tmp_fd, name, c->trees_fd, path) < 0)
+		r = -errno;
+	if (r < 0)
+		unlinkat(c->tmp_fd, name, 0);
+	return cache_fault(c, r, "store an index");
+}
+
+int cache_publish(struct cache *c, const void *vti, size_t n, struct digest *id)
+{
+	_cleanup_(tree_freep) struct tree *t = NULL;
+	void *copy = malloc(n ? n : 1);
+	if (!copy)
+		return -ENOMEM;
+	memcpy(copy, vti, n);
+	int r = tree_take(copy, n, NULL, &t);
+	if (r < 0)
+		return r;
+	*id = *tree_id(t);
+	cache_lock(c);
+	struct known *k = known_get(c, id);
+	if (k)
+		k->used_usec = cache_tick(c);
+	cache_unlock(c);
+	if (k)
+		return 0;
+	/* Counted here, so that room is made, and again by known_add. */
+	r = cache_take_room(c, cache_round(n), 1);
+	if (r < 0)
+		return r;
+	r = store_index(c, t, vti, n);
+	cache_give_room(c, cache_round(n), 1);
+	if (r < 0)
+		return r;
+	_free_ struct catalog_blob *blobs = known_blobs_of(t);
+	cache_lock(c);
+	if (!known_get(c, id))
+		known_want(c, known_add(c, id, blobs, tree_n_blobs(t), n));
+	cache_unlock(c);
+	return 0;
+}
