@@ -4,9 +4,9 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <poll.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
@@ -336,8 +336,8 @@ static void conn_name(struct conn *c, const char *peer)
 	else if (net_peer_user(c->fd, &uid, &pid) == 0)
 		snprintf(text, sizeof text, "uid %u pid %d", (unsigned)uid, (int)pid);
 	if (peer)
-		snprintf(c->name, sizeof c->name, "%s (%s%s%.64s)", text, tls_role_name(c->role),
-			 peer[0] ? " " : "", peer);
+		snprintf(c->name, sizeof c->name, "%s (%s%s%.64s)", text, tls_role_name(c->role), peer[0] ? " " : "",
+			 peer);
 	else
 		snprintf(c->name, sizeof c->name, "%s", text);
 }
@@ -399,9 +399,8 @@ void conn_greeted(struct conn *c, const struct wire_head *h, const uint8_t *body
 	/* Of another MAJOR the first field alone is sure to be where we look. */
 	uint32_t major = h->length >= 4 ? get_le32(body) : 0;
 	if (major != conn_own_major(c)) {
-		conn_refuse(c, -EPROTONOSUPPORT,
-			    "speaks protocol %u (version %.32s), not our %u (version %.32s)", major,
-			    r == 0 && m.version[0] ? m.version : "unknown", conn_own_major(c),
+		conn_refuse(c, -EPROTONOSUPPORT, "speaks protocol %u (version %.32s), not our %u (version %.32s)",
+			    major, r == 0 && m.version[0] ? m.version : "unknown", conn_own_major(c),
 			    c->hello->version ? c->hello->version : "unknown");
 		return;
 	}
@@ -425,8 +424,8 @@ void conn_greeted(struct conn *c, const struct wire_head *h, const uint8_t *body
 static void conn_secure(struct conn *c)
 {
 	if (!c->tls)
-		c->tls = c->accepted ? tls_accept(c->tls_context, c->fd)
-				     : tls_connect(c->tls_context, c->fd, c->wanted);
+		c->tls =
+			c->accepted ? tls_accept(c->tls_context, c->fd) : tls_connect(c->tls_context, c->fd, c->wanted);
 	int r = tls_handshake(c->tls);
 	if (r == 0) {
 		conn_greet(c);

@@ -44,11 +44,12 @@ struct conn_ops {
 
 struct conn_options {
 	const struct conn_ops *ops;
-	void *owner;                 /* conn_owner() */
-	struct tls_context *tls;     /* NULL: none (Unix socket, tests) */
-	const struct wire_hello *hello; /* ours; major and minor are filled in if 0; borrowed for the connection's life */
-	enum tls_role peer;          /* whom we connect to; TLS_ROLE_NONE when accepting: whoever the context takes */
-	const char *cluster;         /* if not NULL or "": refuse a peer that names another one */
+	void *owner;             /* conn_owner() */
+	struct tls_context *tls; /* NULL: none (Unix socket, tests) */
+	const struct wire_hello
+		*hello;      /* ours; major and minor are filled in if 0; borrowed for the connection's life */
+	enum tls_role peer;  /* whom we connect to; TLS_ROLE_NONE when accepting: whoever the context takes */
+	const char *cluster; /* if not NULL or "": refuse a peer that names another one */
 	uint64_t ping_usec, silent_usec; /* 0: the defaults above */
 };
 
@@ -60,7 +61,7 @@ DEFINE_FREEP(struct conn, conn_free)
 
 void *conn_owner(const struct conn *c);
 void conn_set(struct conn *c, const struct conn_ops *ops, void *owner); /* hand it to another owner */
-const char *conn_peer_name(const struct conn *c); /* "10.0.0.3:4121 (node w3)", for logs */
+const char *conn_peer_name(const struct conn *c);                       /* "10.0.0.3:4121 (node w3)", for logs */
 enum tls_role conn_peer_role(const struct conn *c); /* proved by TLS; on a Unix socket as its HELLO says */
 bool conn_is_open(const struct conn *c);
 

@@ -14,14 +14,14 @@
 #include "common/conn.h"
 #include "common/map.h"
 
-#define CONN_BULK_MAX (192u << 10)      /* of stream bytes that a message may have before it */
-#define CONN_BULK_LOW (16u << 10)       /* below this streams are asked for more: what is left is moved in memory then */
-#define CONN_TURN_SIZE (256u << 10)     /* of one connection in one turn */
+#define CONN_BULK_MAX (192u << 10)  /* of stream bytes that a message may have before it */
+#define CONN_BULK_LOW (16u << 10)   /* below this streams are asked for more: what is left is moved in memory then */
+#define CONN_TURN_SIZE (256u << 10) /* of one connection in one turn */
 #define CONN_TURN_MESSAGES 256
 #define CONN_READ_LEAST (16u << 10)
 #define CONN_READ_MOST (256u << 10)
-#define CONN_HELLO_MAX (48u << 10)      /* body of what comes before the connection is open */
-#define CONN_OUT_HARD (16u << 20)       /* of answers that a peer does not read */
+#define CONN_HELLO_MAX (48u << 10) /* body of what comes before the connection is open */
+#define CONN_OUT_HARD (16u << 20)  /* of answers that a peer does not read */
 #define CONN_CLOSE_USEC 2000000u
 #define CONN_STALL_USEC 100000u
 
@@ -60,24 +60,24 @@ struct conn {
 	enum tls_role wanted, role;
 	unsigned depth;
 	bool accepted, is_freed, was_open, is_final;
-	bool is_blocked;    /* the socket takes no more */
-	bool is_dirty;      /* the sleeper is started */
-	bool is_room_owed;  /* conn_is_full() has said true */
-	bool has_more;      /* whole frames in `in` that the turn's budget left */
-	bool is_relieved;   /* read although output is high: both sides may be waiting for each other */
-	bool is_shut;       /* all is sent, our direction is closed */
-	int write_error;    /* found before sleep, dealt with in the next turn */
+	bool is_blocked;   /* the socket takes no more */
+	bool is_dirty;     /* the sleeper is started */
+	bool is_room_owed; /* conn_is_full() has said true */
+	bool has_more;     /* whole frames in `in` that the turn's budget left */
+	bool is_relieved;  /* read although output is high: both sides may be waiting for each other */
+	bool is_shut;      /* all is sent, our direction is closed */
+	int write_error;   /* found before sleep, dealt with in the next turn */
 	int close_error;
 
 	struct buf in;
-	uint32_t want;      /* how much to read at once */
+	uint32_t want; /* how much to read at once */
 	unsigned messages_left;
-	uint64_t data_id;   /* the DATA frame that is coming in */
+	uint64_t data_id; /* the DATA frame that is coming in */
 	uint32_t data_left;
 	bool data_is_ignored;
 
 	struct buf out;
-	struct buf frame;   /* what is left of the head (or of all) of the frame that a file's bytes complete */
+	struct buf frame; /* what is left of the head (or of all) of the frame that a file's bytes complete */
 	struct stream *filing;
 	uint32_t file_left;
 

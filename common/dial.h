@@ -8,9 +8,10 @@
 struct dial;
 
 struct dial_options {
-	struct conn_options conn; /* on_open, on_message ... as usual; on_close tells of a loss, the dial frees the conn after it */
-	const char *address;      /* net_parse; resolved again at each try */
-	uint64_t most_usec;       /* 0: 5 s */
+	struct conn_options
+		conn; /* on_open, on_message ... as usual; on_close tells of a loss, the dial frees the conn after it */
+	const char *address; /* net_parse; resolved again at each try */
+	uint64_t most_usec;  /* 0: 5 s */
 	/* A try failed, or the connection was lost: true = try again. NULL: always, unless the peer said BYE final or refused us for good (role, MAJOR, cluster). */
 	bool (*on_fail)(void *owner, int error, const char *reason, bool is_final);
 };

@@ -48,8 +48,8 @@ static void on_close(struct conn_guard *g, struct conn *c, int error, const char
 	struct unopened *u = container_of(g, struct unopened, guard);
 	assert(u->conn == c);
 	(void)error;
-	log_limited(&u->listener->refused, LISTEN_LINES_PER_SEC, LOG_LEVEL_WARN, "refused %s: %s",
-		    conn_peer_name(c), reason);
+	log_limited(&u->listener->refused, LISTEN_LINES_PER_SEC, LOG_LEVEL_WARN, "refused %s: %s", conn_peer_name(c),
+		    reason);
 	unopened_free(u);
 	conn_free(c);
 }
@@ -101,8 +101,7 @@ static void on_pause_over(struct timer *t)
 /* The kernel goes on announcing what cannot be accepted: without a pause the loop would spin. */
 static void pause_accepting(struct listener *s, int error)
 {
-	log_limited(&s->exhausted, 1, LOG_LEVEL_ERROR, "accept: %s; %u wait to open", strerror(error),
-		    s->n_unopened);
+	log_limited(&s->exhausted, 1, LOG_LEVEL_ERROR, "accept: %s; %u wait to open", strerror(error), s->n_unopened);
 	watch_change(&s->watch, 0);
 	timer_start(&s->pause, s->loop, LISTEN_PAUSE_USEC, on_pause_over);
 }

@@ -9,9 +9,10 @@
 struct listener;
 
 struct listener_options {
-	struct conn_options conn;  /* for what it accepts; ops->on_open decides what becomes of a connection (conn_set) */
-	unsigned most_unopened;    /* 0: 1024 */
-	unsigned per_turn;         /* 0: 64 */
+	struct conn_options
+		conn;           /* for what it accepts; ops->on_open decides what becomes of a connection (conn_set) */
+	unsigned most_unopened; /* 0: 1024 */
+	unsigned per_turn;      /* 0: 64 */
 };
 
 /* Takes over fd. A connection that closes before on_open is freed by the listener; one that has opened is the owner's, from on_open on. */

@@ -2,11 +2,11 @@
 #include "common/tls.h"
 
 #include <netinet/in.h>
+#include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/kdf.h>
 #include <openssl/params.h>
-#include <openssl/core_names.h>
 #include <openssl/ssl.h>
 #include <stdio.h>
 #include <sys/epoll.h>
@@ -16,7 +16,7 @@
 #define TLS_KEY_SIZE 32
 #define TLS_IDENTITY_SIZE 32
 #define TLS_SESSIONS_MAX 256
-#define TLS_UNTRUSTED_MAX (64u << 10)  /* taken from a peer before the handshake is done */
+#define TLS_UNTRUSTED_MAX (64u << 10)    /* taken from a peer before the handshake is done */
 #define TLS_CLIENT_HELLO_MAX (16u << 10) /* ours have 500 bytes; OpenSSL would allocate 128 KiB if told to */
 #define TLS_SESSION_SECONDS 7200
 
@@ -37,7 +37,7 @@ struct tls_session {
 struct tls_context {
 	SSL_CTX *ssl;
 	BIO_METHOD *method;
-	unsigned n_users; /* the creator and each connection */
+	unsigned n_users;               /* the creator and each connection */
 	struct tls_key from[TLS_ROLES]; /* for those who connect to us, by their role */
 	struct tls_key to[TLS_ROLES];   /* for those we connect to */
 	struct tls_session sessions[TLS_SESSIONS_MAX];
@@ -55,9 +55,9 @@ struct tls {
 	bool is_server, is_done, is_resumed, is_wrong_role, is_broken;
 	bool has_ticket; /* just come */
 	uint8_t events;
-	uint8_t n_first;   /* of first[] */
-	uint8_t first[9];  /* record and handshake header of a peer not yet trusted */
-	uint32_t n_taken;  /* bytes of a peer not yet trusted */
+	uint8_t n_first;  /* of first[] */
+	uint8_t first[9]; /* record and handshake header of a peer not yet trusted */
+	uint32_t n_taken; /* bytes of a peer not yet trusted */
 	enum tls_fault fault;
 	char reason[96];
 };
@@ -89,8 +89,7 @@ static int tls_derive(const uint8_t secret[TLS_SECRET_SIZE], const char *pair, u
 	return ok ? 0 : -ENOTSUP;
 }
 
-static int tls_key_make(struct tls_key *k, const uint8_t secret[TLS_SECRET_SIZE], enum tls_role from,
-			enum tls_role to)
+static int tls_key_make(struct tls_key *k, const uint8_t secret[TLS_SECRET_SIZE], enum tls_role from, enum tls_role to)
 {
 	char pair[TLS_IDENTITY_SIZE - 6];
 	snprintf(pair, sizeof pair, "%s>%s", tls_role_name(from), tls_role_name(to));
@@ -104,8 +103,8 @@ static SSL_SESSION *tls_key_session(SSL *ssl, const struct tls_key *k)
 	const SSL_CIPHER *cipher = SSL_CIPHER_find(ssl, suite);
 	SSL_SESSION *s = SSL_SESSION_new();
 	if (s && cipher && SSL_SESSION_set1_id_context(s, tls_name, sizeof tls_name) &&
-	    SSL_SESSION_set1_master_key(s, k->key, sizeof k->key) &&
-	    SSL_SESSION_set_cipher(s, cipher) && SSL_SESSION_set_protocol_version(s, TLS1_3_VERSION))
+	    SSL_SESSION_set1_master_key(s, k->key, sizeof k->key) && SSL_SESSION_set_cipher(s, cipher) &&
+	    SSL_SESSION_set_protocol_version(s, TLS1_3_VERSION))
 		return s;
 	SSL_SESSION_free(s);
 	return NULL;
@@ -185,8 +184,7 @@ static struct tls_session *tls_session_find(struct tls_context *c, int fd, enum 
 	if (!tls_address(fd, address))
 		return NULL;
 	for (size_t i = 0; i < c->n_sessions; i++)
-		if (c->sessions[i].peer == peer &&
-		    memcmp(c->sessions[i].address, address, sizeof address) == 0)
+		if (c->sessions[i].peer == peer && memcmp(c->sessions[i].address, address, sizeof address) == 0)
 			return &c->sessions[i];
 	if (!make)
 		return NULL;
@@ -286,11 +284,9 @@ static int tls_context_set(SSL_CTX *s)
 	SSL_CTX_set_psk_use_session_callback(s, tls_on_offer);
 	SSL_CTX_set_psk_find_session_callback(s, tls_on_identity);
 	SSL_CTX_sess_set_new_cb(s, tls_on_session);
-	return SSL_CTX_set_min_proto_version(s, TLS1_3_VERSION) &&
-	       SSL_CTX_set_max_proto_version(s, TLS1_3_VERSION) &&
-	       SSL_CTX_set_ciphersuites(s, "TLS_AES_128_GCM_SHA256") &&
-	       SSL_CTX_set1_groups_list(s, "X25519:P-256") && SSL_CTX_set_num_tickets(s, 1) &&
-	       SSL_CTX_set_session_ticket_cb(s, NULL, tls_on_ticket, NULL) &&
+	return SSL_CTX_set_min_proto_version(s, TLS1_3_VERSION) && SSL_CTX_set_max_proto_version(s, TLS1_3_VERSION) &&
+	       SSL_CTX_set_ciphersuites(s, "TLS_AES_128_GCM_SHA256") && SSL_CTX_set1_groups_list(s, "X25519:P-256") &&
+	       SSL_CTX_set_num_tickets(s, 1) && SSL_CTX_set_session_ticket_cb(s, NULL, tls_on_ticket, NULL) &&
 	       SSL_CTX_set_session_id_context(s, tls_name, sizeof tls_name);
 }
 
@@ -421,7 +417,8 @@ static int tls_fail_by(struct tls *t, int code)
 	case SSL_R_NO_SUITABLE_KEY_SHARE:
 		return tls_fail(t, TLS_FAULT_OTHER, "TLS without a key of this cluster");
 	case SSL_R_SSLV3_ALERT_HANDSHAKE_FAILURE:
-		return tls_fail(t, TLS_FAULT_ROLE, "wrong role: the peer is not what was asked for, or takes none such");
+		return tls_fail(t, TLS_FAULT_ROLE,
+				"wrong role: the peer is not what was asked for, or takes none such");
 	case SSL_R_CERTIFICATE_VERIFY_FAILED:
 		return tls_fail(t, TLS_FAULT_OTHER, "TLS, but not Vine: it answered with a certificate");
 	case SSL_R_WRONG_VERSION_NUMBER:

@@ -33,9 +33,9 @@ DEFINE_FREEP(struct tls, tls_free)
 int tls_handshake(struct tls *t);
 ssize_t tls_read(struct tls *t, void *p, size_t n);
 ssize_t tls_write(struct tls *t, const void *p, size_t n);
-unsigned tls_events(const struct tls *t); /* EPOLLIN or EPOLLOUT, what the last -EAGAIN waits for */
+unsigned tls_events(const struct tls *t);  /* EPOLLIN or EPOLLOUT, what the last -EAGAIN waits for */
 bool tls_has_pending(const struct tls *t); /* decrypted bytes that no poll will announce */
-void tls_shutdown(struct tls *t); /* sends close_notify if it goes without waiting */
+void tls_shutdown(struct tls *t);          /* sends close_notify if it goes without waiting */
 
 enum tls_role tls_peer_role(const struct tls *t);
 bool tls_is_resumed(const struct tls *t);

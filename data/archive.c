@@ -142,9 +142,9 @@ struct chunker {
 	struct blob_chunks chunks;
 	void *blob;
 	uint8_t *room;
-	uint32_t done;  /* chunks */
-	size_t filled;  /* of the chunk at hand */
-	bool is_zero;   /* nothing but holes in it */
+	uint32_t done; /* chunks */
+	size_t filled; /* of the chunk at hand */
+	bool is_zero;  /* nothing but holes in it */
 };
 
 static int chunker_end_chunk(struct chunker *c)
@@ -399,10 +399,10 @@ static int take_hard_link(struct intake *in, const char *path, const char *raw_t
 
 static const char *left_out(mode_t type)
 {
-	return type == AE_IFSOCK			 ? "a socket, left out"
-	       : type == AE_IFIFO			 ? "a FIFO, left out"
+	return type == AE_IFSOCK                      ? "a socket, left out"
+	       : type == AE_IFIFO                     ? "a FIFO, left out"
 	       : type == AE_IFCHR || type == AE_IFBLK ? "a device, left out"
-							 : "of an unknown type, left out";
+						      : "of an unknown type, left out";
 }
 
 static const char *either(const char *bytes, const char *utf8)

@@ -9,14 +9,15 @@
 struct assembler;
 
 /* `load` brings the bytes of a small file that were left out (remembered), should its pack turn out not to be held. */
-struct assembler *assembler_new(struct builder *b, const struct seal_store *store,
-				int (*load)(void *arg, uint32_t entry, uint64_t size, const struct digest *address, void *p),
-				void *arg);
+struct assembler *
+assembler_new(struct builder *b, const struct seal_store *store,
+	      int (*load)(void *arg, uint32_t entry, uint64_t size, const struct digest *address, void *p), void *arg);
 void assembler_free(struct assembler *a);
 DEFINE_FREEP(struct assembler, assembler_free)
 
 /* A small file; `bytes` NULL: remembered. 0 or -errno of the store. */
-int assembler_small(struct assembler *a, uint32_t entry, uint64_t size, const struct digest *address, const void *bytes);
+int assembler_small(struct assembler *a, uint32_t entry, uint64_t size, const struct digest *address,
+		    const void *bytes);
 /* A large one, which is in the store. */
 void assembler_large(struct assembler *a, uint32_t entry, const struct blob_chunks *chunks);
 /* A directory has been left. */

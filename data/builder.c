@@ -237,10 +237,8 @@ uint32_t builder_blob(struct builder *b, enum tree_blob_kind kind, const struct 
 		b->blobs = xrealloc(b->blobs, b->blobs_room * sizeof *b->blobs);
 	}
 	struct tree_blob *to = &b->blobs[b->n_blobs];
-	*to = (struct tree_blob){.size = chunks->size,
-				 .first_chunk = b->n_chunks,
-				 .chunk_size = chunks->chunk_size,
-				 .kind = kind};
+	*to = (struct tree_blob){
+		.size = chunks->size, .first_chunk = b->n_chunks, .chunk_size = chunks->chunk_size, .kind = kind};
 	memcpy(to->address, chunks->address.byte, DIGEST_SIZE);
 	for (uint32_t i = 0; i < chunks->n; i++)
 		buf_put(&b->chunks, chunks->chunks[i].byte, DIGEST_SIZE);

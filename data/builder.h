@@ -16,7 +16,7 @@ struct entry {
 	uint32_t parent;
 	uint32_t name, target; /* offsets in the builder's text */
 	uint32_t target_size;
-	uint32_t content; /* BUILDER_NONE until it is known */
+	uint32_t content;  /* BUILDER_NONE until it is known */
 	uint32_t first, n; /* of a directory: its children in order, once builder_order() was called */
 	uint16_t mode;
 	uint8_t name_size, type; /* type 0: replaced by a later one of its name */

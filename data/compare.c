@@ -25,8 +25,8 @@ static void say_all(struct compare *c, const struct tree *t, uint32_t i, char ma
 			say_all(c, t, k, mark);
 }
 
-static bool is_content_equal(const struct compare *c, const struct tree_node *x, const struct tree_node *y,
-			     uint32_t i, uint32_t k)
+static bool is_content_equal(const struct compare *c, const struct tree_node *x, const struct tree_node *y, uint32_t i,
+			     uint32_t k)
 {
 	if (x->type == TREE_FILE)
 		return memcmp(tree_content(c->a, x->first)->address, tree_content(c->b, y->first)->address,
@@ -69,7 +69,8 @@ static void compare_nodes(struct compare *c, uint32_t i, uint32_t k)
 		compare_children(c, x, y);
 }
 
-uint64_t tree_diff(const struct tree *a, const struct tree *b, void (*line)(void *arg, char mark, const char *path), void *arg)
+uint64_t tree_diff(const struct tree *a, const struct tree *b, void (*line)(void *arg, char mark, const char *path),
+		   void *arg)
 {
 	struct compare c = {.a = a, .b = b, .line = line, .arg = arg};
 	compare_nodes(&c, 0, 0);

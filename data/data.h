@@ -18,8 +18,8 @@
 #define DATA_SMALL_MAX (128u << 10) /* larger files are blobs of their own */
 #define DATA_PATH_MAX 4096u         /* of a path in a tree, with a leading slash */
 #define DATA_PACK_CHUNK (256u << 10)
-#define DATA_PACK_FULL (4u << 20)   /* a pack closes after the file that brings it here */
-#define DATA_PACK_HALF (2u << 20)   /* ... or on leaving a directory from here on */
+#define DATA_PACK_FULL (4u << 20) /* a pack closes after the file that brings it here */
+#define DATA_PACK_HALF (2u << 20) /* ... or on leaving a directory from here on */
 
 /* Of a file of this size: size / 512 rounded up to a power of two, within 32 KiB and 1 MiB. */
 uint32_t data_chunk_size(uint64_t size);
@@ -149,10 +149,11 @@ struct seal_progress {
 
 struct seal_options {
 	const struct seal_store *store;
-	unsigned n_threads;                            /* 0: as many as there are cores */
-	void (*on_progress)(void *arg, const struct seal_progress *p); /* a few times a second, from the calling thread; NULL */
+	unsigned n_threads; /* 0: as many as there are cores */
+	void (*on_progress)(void *arg,
+			    const struct seal_progress *p); /* a few times a second, from the calling thread; NULL */
 	void *arg;
-	const bool *is_cancelled;                      /* set by anybody: -ECANCELED */
+	const bool *is_cancelled; /* set by anybody: -ECANCELED */
 };
 
 /* What went wrong or was left out, a line each, at most `most`; the rest is counted. */
@@ -175,7 +176,8 @@ int seal_archive(int fd, const char *path, const struct seal_options *o, void **
 		 struct seal_report *errors, struct seal_report *notes);
 
 /* One file as a tree of one node. */
-int seal_file(int fd, const char *path, const struct seal_options *o, void **vti, size_t *n, struct seal_report *errors);
+int seal_file(int fd, const char *path, const struct seal_options *o, void **vti, size_t *n,
+	      struct seal_report *errors);
 
 /* ---- trees against files */
 
@@ -186,12 +188,14 @@ struct blob_reader {
 };
 
 /* n bytes of a file from `offset` (short at its end): how many, or -errno. Not verified here: the reader's blobs are. */
-ssize_t tree_read_file(const struct tree *t, uint32_t i, const struct blob_reader *r, uint64_t offset, void *p, size_t n);
+ssize_t tree_read_file(const struct tree *t, uint32_t i, const struct blob_reader *r, uint64_t offset, void *p,
+		       size_t n);
 
 /* Writes the tree below an empty directory. */
 int tree_export(const struct tree *t, const struct blob_reader *r, int directory, struct seal_report *errors);
 
 /* Says how two trees differ, a line each ("+ path", "- path", "M path", "m path" for attributes alone); returns how many. */
-uint64_t tree_diff(const struct tree *a, const struct tree *b, void (*line)(void *arg, char mark, const char *path), void *arg);
+uint64_t tree_diff(const struct tree *a, const struct tree *b, void (*line)(void *arg, char mark, const char *path),
+		   void *arg);
 
 #endif

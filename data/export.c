@@ -7,7 +7,8 @@
 
 #define COPY_SIZE (1u << 20)
 
-ssize_t tree_read_file(const struct tree *t, uint32_t i, const struct blob_reader *r, uint64_t offset, void *p, size_t n)
+ssize_t tree_read_file(const struct tree *t, uint32_t i, const struct blob_reader *r, uint64_t offset, void *p,
+		       size_t n)
 {
 	const struct tree_node *node = tree_node(t, i);
 	if (node->type != TREE_FILE)
@@ -21,7 +22,8 @@ ssize_t tree_read_file(const struct tree *t, uint32_t i, const struct blob_reade
 	return got < 0 ? got : (ssize_t)n;
 }
 
-struct export {
+struct export
+{
 	const struct tree *tree;
 	const struct blob_reader *reader;
 	struct seal_report *errors;

@@ -104,8 +104,7 @@ static void digest_zeros(struct zeros *z, size_t n, struct digest *d)
 	*d = z->digest;
 }
 
-static int copy_chunk(struct feeder *f, int fd, void *blob, uint64_t offset, uint8_t *room, size_t n,
-		      struct digest *d)
+static int copy_chunk(struct feeder *f, int fd, void *blob, uint64_t offset, uint8_t *room, size_t n, struct digest *d)
 {
 	const struct seal_store *store = f->job.options->store;
 	int r = read_fully(fd, room, n, offset);
@@ -318,8 +317,7 @@ struct feeder *feeder_new(const struct feeder_job *job)
 	pthread_cond_init(&f->emptied, NULL);
 	pthread_condattr_destroy(&attributes);
 	unsigned wanted = min(job->n_threads, (unsigned)countof(f->threads));
-	while (f->n_threads < wanted &&
-	       pthread_create(&f->threads[f->n_threads], NULL, feeder_thread, f) == 0)
+	while (f->n_threads < wanted && pthread_create(&f->threads[f->n_threads], NULL, feeder_thread, f) == 0)
 		f->n_threads++;
 	if (!f->n_threads)
 		abort(); /* no thread at all: as bad as no memory */

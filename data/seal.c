@@ -117,8 +117,7 @@ static bool is_fatal(int error)
 static int assemble(const struct feeder_job *job, const struct sequence *s)
 {
 	_cleanup_(feeder_freep) struct feeder *f = feeder_new(job);
-	_cleanup_(assembler_freep) struct assembler *a =
-		assembler_new(job->builder, job->options->store, load, f);
+	_cleanup_(assembler_freep) struct assembler *a = assembler_new(job->builder, job->options->store, load, f);
 	const struct seal_options *o = job->options;
 	bool has_errors = false;
 	for (uint32_t i = 0; i < s->n;) {

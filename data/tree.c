@@ -45,8 +45,8 @@ static bool check_text(const struct tree *t, uint32_t i, uint32_t *at)
 		return false;
 	end++;
 	if (n->type == TREE_LINK) {
-		if (n->first != end || !n->n || end + n->n >= t->text_size ||
-		    memchr(t->text + end, 0, n->n) || t->text[end + n->n])
+		if (n->first != end || !n->n || end + n->n >= t->text_size || memchr(t->text + end, 0, n->n) ||
+		    t->text[end + n->n])
 			return false;
 		end += (uint64_t)n->n + 1;
 	}
@@ -71,8 +71,8 @@ static bool check_directory(const struct tree *t, uint32_t i, uint32_t *next)
 		if (n->parent != i)
 			return false;
 		n_directories += n->type == TREE_DIRECTORY;
-		if (k > d->first && compare_names(t->text + before->name, before->name_size, t->text + n->name,
-						  n->name_size) >= 0)
+		if (k > d->first &&
+		    compare_names(t->text + before->name, before->name_size, t->text + n->name, n->name_size) >= 0)
 			return false;
 	}
 	*next += d->n;
@@ -118,7 +118,7 @@ static bool check_names(const struct tree *t)
 		if (i >= next) /* nobody's child: it might be its own */
 			return false;
 		bool ok = n->type == TREE_DIRECTORY ? check_directory(t, i, &next)
-			: n->type == TREE_FILE	    ? check_file(t, n, &seen, &size)
+			  : n->type == TREE_FILE    ? check_file(t, n, &seen, &size)
 						    : n->type == TREE_LINK && !n->n_directories;
 		if (!ok)
 			return false;

@@ -64,8 +64,8 @@ static void walk_report(struct walk *w, struct seal_report *to, const char *dire
 
 static const char *left_out(mode_t mode)
 {
-	return S_ISSOCK(mode)	? "a socket, left out"
-	       : S_ISFIFO(mode) ? "a FIFO, left out"
+	return S_ISSOCK(mode)                   ? "a socket, left out"
+	       : S_ISFIFO(mode)                 ? "a FIFO, left out"
 	       : S_ISCHR(mode) || S_ISBLK(mode) ? "a device, left out"
 						: "of an unknown type, left out";
 }
@@ -104,7 +104,7 @@ static void walk_one(struct walk *w, struct batch *batch, int fd, const char *di
 	struct entry e = {.mode = st.st_mode & 01777,
 			  .mtime_sec = st.st_mtim.tv_sec,
 			  .mtime_nsec = (uint32_t)st.st_mtim.tv_nsec,
-			  .type = S_ISREG(st.st_mode)	? TREE_FILE
+			  .type = S_ISREG(st.st_mode)   ? TREE_FILE
 				  : S_ISDIR(st.st_mode) ? TREE_DIRECTORY
 				  : S_ISLNK(st.st_mode) ? TREE_LINK
 							: 0};

@@ -6,7 +6,7 @@
 #include "data/builder.h"
 
 struct walk_job {
-	int root; /* borrowed */
+	int root;         /* borrowed */
 	const char *path; /* in messages */
 	struct builder *builder;
 	unsigned n_threads;

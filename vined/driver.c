@@ -123,7 +123,7 @@ static int send_start(struct task *t)
 		.attempt = t->attempt,
 		.task = t->id,
 		.environment = split(&environment, &variables),
-		.cores = max(t->cores, 1u),
+		.cores = t->cores ? t->cores : 1,
 		.memory = t->memory,
 	};
 	/* The working directory goes first, so a command is never shorter than two texts. */

@@ -228,7 +228,7 @@ static void keep_texts(struct store_reader *r, struct store_task *t, struct stor
 int store_read_result(struct store *s, uint64_t task, struct store_result *e, struct store_task *out)
 {
 	struct store_reader *r = s->reader;
-	struct store_task local, *t = out ? out : &local;
+	struct store_task local = {0}, *t = out ? out : &local;
 	*t = (struct store_task){.tag = ""};
 	*e = (struct store_result){.reason = ""};
 	int error = step_to(r, r->sql[SQL_TASK], task);

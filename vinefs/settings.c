@@ -32,27 +32,34 @@ static void make_absolute(char **path)
 	*path = absolute;
 }
 
-static int refuse(const char *text)
-{
-	fprintf(stderr, "vinefs: %s\n", text);
-	return -EINVAL;
-}
-
 static int check(const struct settings *s)
 {
 	struct net_address address;
 	assert(*s->state == '/');
-	if (!*s->vined)
-		return refuse("--vined is missing: the address of the scheduler, HOST:PORT or the path of its socket");
 	/* A name that cannot be resolved today may be tomorrow; a text that is no address never will. */
-	bool is_local = has_prefix(s->vined, "/") || has_prefix(s->vined, "unix:");
 	if (net_parse(s->vined, &address) == -EINVAL) {
 		fprintf(stderr, "vinefs: --vined=%s: not HOST:PORT nor the path of a socket\n", s->vined);
 		return -EINVAL;
 	}
-	if (!is_local && !*s->secret)
-		return refuse("--secret is missing: the file with the cluster's secret, as vined made it");
 	return 0;
+}
+
+/* What is not said is the default cluster's, as `vined` without words makes it. */
+static void fill_in(struct settings *s)
+{
+	_free_ char *cluster = service_state_path("default");
+	if (!*s->state) {
+		free(s->state);
+		s->state = service_state_path("node");
+	}
+	if (!*s->vined) {
+		free(s->vined);
+		s->vined = path_join(cluster, "vined.sock");
+	}
+	if (!*s->secret) {
+		free(s->secret);
+		s->secret = path_join(cluster, "secret");
+	}
 }
 
 int settings_read(struct settings *s, int argc, char **argv)
@@ -64,11 +71,8 @@ int settings_read(struct settings *s, int argc, char **argv)
 		fprintf(stderr, "vinefs: '%s' is no option; see vinefs --help\n", argv[first]);
 		r = -EINVAL;
 	}
-	if (r == 0 && !*s->state) {
-		free(s->state);
-		s->state = service_state_path("node");
-	}
 	if (r == 0) {
+		fill_in(s);
 		make_absolute(&s->state);
 		make_absolute(&s->log);
 		make_absolute(&s->secret);

@@ -67,8 +67,13 @@ static void bench_messages(struct spread *encode, struct spread *decode)
 		snprintf(items[i], sizeof items[i], "file:///shared/project/sample-%04d.dat", i);
 		bindings[i] = (struct wire_binding){.path = paths[i], .item = items[i], .mode = 1, .size = 25000000};
 	}
-	struct wire_task task = {.key = "run-7/17", .argv = {argv, 5}, .environment = {environment, 3}, .tag = "sweep",
-				 .cores = 1, .memory = 1u << 30, .bindings = {bindings, 10}};
+	struct wire_task task = {.key = "run-7/17",
+				 .argv = {argv, 5},
+				 .environment = {environment, 3},
+				 .tag = "sweep",
+				 .cores = 1,
+				 .memory = 1u << 30,
+				 .bindings = {bindings, 10}};
 	struct wire_submit m = {.run = "sweep", .tasks = {&task, 1}}, back;
 	enum { N = 200000 };
 	double to[PAIRS], from[PAIRS];
@@ -159,7 +164,8 @@ static unsigned on_psk_server(SSL *s, const char *identity, unsigned char *key, 
 	return 32;
 }
 
-static unsigned on_psk_client(SSL *s, const char *hint, char *identity, unsigned n_identity, unsigned char *key, unsigned n)
+static unsigned on_psk_client(SSL *s, const char *hint, char *identity, unsigned n_identity, unsigned char *key,
+			      unsigned n)
 {
 	snprintf(identity, n_identity, "bare");
 	return on_psk_server(s, hint, key, n);
@@ -273,7 +279,9 @@ static void *give(void *arg)
 		.on_open = giver_on_open, .on_message = giver_on_message, .on_close = giver_on_close};
 	struct transfer *t = arg;
 	struct giver g = {.stream = {.on_room = giver_on_room, .on_stop = giver_on_stop},
-			  .transfer = t, .loop = loop_new(), .left = BYTES};
+			  .transfer = t,
+			  .loop = loop_new(),
+			  .left = BYTES};
 	struct conn_options o = {.ops = &ops, .owner = &g, .tls = t->contexts[0], .hello = &hello_a};
 	conn_new(g.loop, t->fd[0], true, &o);
 	loop_run(g.loop);
@@ -334,7 +342,8 @@ static void ours(struct transfer *t)
 	static const struct conn_ops ops = {
 		.on_open = taker_on_open, .on_message = giver_on_message, .on_close = taker_on_close};
 	struct taker k = {.loop = loop_new()};
-	struct conn_options o = {.ops = &ops, .owner = &k, .tls = t->contexts[1], .hello = &hello_b, .peer = TLS_ROLE_VINED};
+	struct conn_options o = {
+		.ops = &ops, .owner = &k, .tls = t->contexts[1], .hello = &hello_b, .peer = TLS_ROLE_VINED};
 	pthread_t other;
 	tcp_pair(t->fd);
 	pthread_create(&other, NULL, give, t);
@@ -472,22 +481,26 @@ static void row(const char *what, struct spread s, const char *unit, const char 
 }
 
 static void write_results(const struct spread *encode, const struct spread *decode, const struct bytes *plain,
-			  const struct bytes *tls, const struct bytes *tls_file, const struct spread *handshakes, double kib, double resident_kib)
+			  const struct bytes *tls, const struct bytes *tls_file, const struct spread *handshakes,
+			  double kib, double resident_kib)
 {
 	const char *path = getenv("BENCH_RESULTS");
 	FILE *f = path && path[0] ? fopen(path, "ae") : NULL;
 	if (!f)
 		return;
 	fprintf(f,
-		"{\"bench\":\"wire\",\"value\":%.4f,\"unit\":\"us\",\"target\":0.6,\"encode_us\":%.4f,\"decode_us\":%.4f,"
-		"\"plain_gbs\":%.3f,\"sendfile_gbs\":%.3f,\"plain_ratio\":%.3f,\"plain_ratio_low\":%.3f,\"plain_ratio_high\":%.3f,"
-		"\"tls_gbs\":%.3f,\"ssl_write_gbs\":%.3f,\"tls_ratio\":%.3f,\"tls_ratio_low\":%.3f,\"tls_ratio_high\":%.3f,"
+		"{\"bench\":\"wire\",\"value\":%.4f,\"unit\":\"us\",\"target\":0.6,\"encode_us\":%.4f,\"decode_us\":%."
+		"4f,"
+		"\"plain_gbs\":%.3f,\"sendfile_gbs\":%.3f,\"plain_ratio\":%.3f,\"plain_ratio_low\":%.3f,\"plain_ratio_"
+		"high\":%.3f,"
+		"\"tls_gbs\":%.3f,\"ssl_write_gbs\":%.3f,\"tls_ratio\":%.3f,\"tls_ratio_low\":%.3f,\"tls_ratio_high\":%"
+		".3f,"
 		"\"tls_file_gbs\":%.3f,\"pread_ssl_write_gbs\":%.3f,\"tls_file_ratio\":%.3f,"
 		"\"handshakes_per_s\":%.0f,\"idle_kib\":%.2f,\"idle_resident_kib\":%.2f}\n",
 		encode->median, encode->median, decode->median, plain->ours.median, plain->bare.median,
 		plain->ratio.median, plain->ratio.low, plain->ratio.high, tls->ours.median, tls->bare.median,
-		tls->ratio.median, tls->ratio.low, tls->ratio.high, tls_file->ours.median,
-		tls_file->bare.median, tls_file->ratio.median, handshakes->median, kib, resident_kib);
+		tls->ratio.median, tls->ratio.low, tls->ratio.high, tls_file->ours.median, tls_file->bare.median,
+		tls_file->ratio.median, handshakes->median, kib, resident_kib);
 	fclose(f);
 }
 
@@ -538,7 +551,8 @@ int main(void)
 	row("  bare pread and SSL_write loop", tls_file.bare, "GB/s", "");
 	row("  ratio of pairs", tls_file.ratio, "", "0.9");
 	row("handshakes, both ends", handshakes, "/s", "1000");
-	printf("  %-34s %9.2f KiB   (%.2f resident)  target 20\n", "an idle TLS connection, one end", kib, resident_kib);
+	printf("  %-34s %9.2f KiB   (%.2f resident)  target 20\n", "an idle TLS connection, one end", kib,
+	       resident_kib);
 	write_results(&encode, &decode, &plain, &tls, &tls_file, &handshakes, kib, resident_kib);
 	tls_context_free(contexts[0]);
 	tls_context_free(contexts[1]);

@@ -109,13 +109,13 @@ static inline uint64_t real_usec(void)
 }
 
 /* Turns the loop until the condition holds, for 30 s at most; its value. */
-#define UNTIL(loop, condition)                                                                     \
-	({                                                                                         \
-		uint64_t until_end = real_usec() + 30000000u;                                      \
-		bool until_holds;                                                                  \
-		while (!(until_holds = (condition)) && real_usec() < until_end)                    \
-			loop_turn(loop, 5);                                                        \
-		until_holds;                                                                       \
+#define UNTIL(loop, condition)                                                  \
+	({                                                                      \
+		uint64_t until_end = real_usec() + 30000000u;                   \
+		bool until_holds;                                               \
+		while (!(until_holds = (condition)) && real_usec() < until_end) \
+			loop_turn(loop, 5);                                     \
+		until_holds;                                                    \
 	})
 
 /* Two connected TCP sockets over loopback. */
@@ -157,12 +157,17 @@ static inline void ends_init(struct ends *e, bool has_tls)
 	loop_set_clock(e->loop, ends_clock, NULL);
 	if (has_tls) {
 		e->tls_node = tls_context_new(ends_secret, TLS_ROLE_NODE, 1u << TLS_ROLE_VINED);
-		e->tls_vined = tls_context_new(ends_secret, TLS_ROLE_VINED, 1u << TLS_ROLE_NODE | 1u << TLS_ROLE_CLIENT);
+		e->tls_vined =
+			tls_context_new(ends_secret, TLS_ROLE_VINED, 1u << TLS_ROLE_NODE | 1u << TLS_ROLE_CLIENT);
 	}
-	e->node_options = (struct conn_options){.ops = &end_ops, .owner = &e->node, .tls = e->tls_node,
-						.hello = &hello_node, .peer = TLS_ROLE_VINED, .cluster = "c1"};
-	e->vined_options = (struct conn_options){.ops = &end_ops, .owner = &e->vined, .tls = e->tls_vined,
-						 .hello = &hello_vined, .cluster = "c1"};
+	e->node_options = (struct conn_options){.ops = &end_ops,
+						.owner = &e->node,
+						.tls = e->tls_node,
+						.hello = &hello_node,
+						.peer = TLS_ROLE_VINED,
+						.cluster = "c1"};
+	e->vined_options = (struct conn_options){
+		.ops = &end_ops, .owner = &e->vined, .tls = e->tls_vined, .hello = &hello_vined, .cluster = "c1"};
 }
 
 static inline void ends_connect(struct ends *e)

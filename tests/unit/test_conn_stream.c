@@ -188,7 +188,7 @@ TEST(streams_share_the_link_and_messages_pass_them)
 		/* Both ends' turns, the kernel's buffers and the queue. */
 		ASSERT(after - before < 4000000);
 		ASSERT(UNTIL(e.loop, a[0].n_ends && a[1].n_ends && a[2].n_ends && a[3].n_ends && a[4].n_ends &&
-					 a[5].n_ends && a[6].n_ends && a[7].n_ends));
+					     a[5].n_ends && a[6].n_ends && a[7].n_ends));
 		for (int i = 0; i < 8; i++) {
 			ASSERT_EQ(a[i].received, 20000000);
 			ASSERT_EQ(a[i].sum + (unsigned)-a[i].error, 0);

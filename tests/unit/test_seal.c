@@ -49,7 +49,8 @@ static void make_random_tree(const char *root, unsigned n)
 	ASSERT_EQ(path_make_dirs(root, 0755), 0);
 	for (unsigned i = 0; i < n; i++) {
 		char name[300];
-		snprintf(name, sizeof name, "%c%s%u", (int)('!' + next_random() % 14), next_random() % 3 ? "a" : "\xff\xfe b", i);
+		snprintf(name, sizeof name, "%c%s%u", (int)('!' + next_random() % 14),
+			 next_random() % 3 ? "a" : "\xff\xfe b", i);
 		_free_ char *path = path_join(directory, name);
 		unsigned what = (unsigned)(next_random() % 10);
 		if (what == 0) {
@@ -75,10 +76,9 @@ static int seal(struct memory_store *m, const char *path, unsigned n_threads, st
 	_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
 	struct stat st;
 	ASSERT(fd >= 0 && fstat(fd, &st) == 0);
-	int r = S_ISDIR(st.st_mode)	  ? seal_directory(fd, path, &o, &vti, &n, errors, notes)
-		: strstr(path, ".tar") ||
-			  strstr(path, ".zip") ? seal_archive(fd, path, &o, &vti, &n, errors, notes)
-					       : seal_file(fd, path, &o, &vti, &n, errors);
+	int r = S_ISDIR(st.st_mode)                            ? seal_directory(fd, path, &o, &vti, &n, errors, notes)
+		: strstr(path, ".tar") || strstr(path, ".zip") ? seal_archive(fd, path, &o, &vti, &n, errors, notes)
+							       : seal_file(fd, path, &o, &vti, &n, errors);
 	return r < 0 ? r : tree_take(vti, n, NULL, t);
 }
 

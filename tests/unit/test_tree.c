@@ -18,7 +18,8 @@ static uint32_t put(struct builder *b, uint32_t parent, const char *name, enum t
 		if (is_new && *rest) {
 			struct digest chunk;
 			digest_bytes(rest, strlen(rest), &chunk);
-			struct blob_chunks c = {.size = strlen(rest), .chunk_size = DATA_PACK_CHUNK, .n = 1, .chunks = &chunk};
+			struct blob_chunks c = {
+				.size = strlen(rest), .chunk_size = DATA_PACK_CHUNK, .n = 1, .chunks = &chunk};
 			data_address(c.size, c.chunk_size, &chunk, &c.address);
 			builder_extent(b, content, builder_blob(b, TREE_BLOB_PACK, &c), 0);
 		}

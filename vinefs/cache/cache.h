@@ -55,8 +55,8 @@ struct cache_state {
  * -EBUSY: another process has it. */
 int cache_open(const struct cache_settings *s, struct cache **out, struct conf_error *e);
 /* Every tree, lease and sealing was given back before. Waits for the catalog. */
-void cache_close(struct cache *c);
-DEFINE_FREEP(struct cache, cache_close)
+void cache_free(struct cache *c);
+DEFINE_FREEP(struct cache, cache_free)
 const char *cache_node_id(const struct cache *c); /* any; borrowed */
 int cache_directory(const struct cache *c);       /* any; borrowed descriptor */
 void cache_get_state(struct cache *c, struct cache_state *s); /* loop */

@@ -44,6 +44,7 @@ struct blob {
 	_Atomic bool is_used;    /* the descriptor, since the sweep came by */
 	/* Under the lock. */
 	uint64_t allocated;      /* on disk, in bytes */
+	uint64_t found_size;     /* at the start */
 	unsigned n_known;        /* trees that consist of it */
 	unsigned n_wanted;       /* of them, not evicted */
 	unsigned n_held;         /* sealings and binds */
@@ -63,7 +64,7 @@ struct known {
 	uint32_t n_blobs;
 	unsigned n_leases;
 	uint32_t hand; /* where chilling goes on */
-	bool is_wanted, is_pinned;
+	bool is_wanted, is_pinned, is_found;
 	struct list leases;
 	struct cache_tree *open;
 };
@@ -85,7 +86,7 @@ struct cache {
 	char *path;
 	char node_id[40];
 	int root, blobs_fd, parts_fd, trees_fd, quarantine_fd, tmp_fd;
-	bool is_memory;
+	bool is_memory, is_trusted; /* trusted: the same boot, and the catalog remembers it */
 	struct catalog *catalog;
 	_Atomic uint64_t n_tmp; /* names in tmp/ */
 	_Atomic unsigned n_open;

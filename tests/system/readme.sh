@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: Apache-2.0
+# What README says to type by hand works as typed, in a fresh home, line by line.
+. "$SRC/tests/system/lib.sh"
+
+sed -n '/^## By hand/,/^## /p' "$SRC/README.md" | sed -n '/^```/,/^```/p' | grep -v '^```' >"$DIR/block"
+[ "$(wc -l <"$DIR/block")" -ge 5 ] || fail "README's block is not found"
+state=$HOME/.local/state/vine
+ready() { [ -S "$state/default/vined.sock" ] && vine status >"$DIR/status"; }
+joined() { vine status | grep -q ' connected '; }
+while read -r line; do
+	line=${line%%#*}
+	eval "$line" >"$DIR/typed.out" 2>"$DIR/typed.err" || fail "$line: $(cat "$DIR/typed.err")"
+	case $line in
+	vined*) poll 10 ready ;;
+	vinefs*) poll 10 joined ;;
+	*echo\ hello*) contains "$DIR/typed.out" hello ;;
+	*doctor*) contains "$DIR/typed.out" tier ;;
+	esac
+done <"$DIR/block"
+for lock in "$state"/*/lock; do
+	pid=$(cat "$lock")
+	kill -TERM "$pid"
+	poll 15 gone "$pid"
+done

@@ -1,0 +1,423 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vinefs/cache/internal.h"
+
+#include "common/log.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#define READ_TRIES 8
+#define CHUNK_MOST (1u << 20)
+#define QUARANTINE_N 16
+#define QUARANTINE_SIZE ((uint64_t)64 << 20)
+
+/* ---- opening */
+
+/* Is the index what the catalog remembers of it? */
+static bool is_as_known(const struct known *k, const struct tree *t)
+{
+	if (tree_n_blobs(t) != k->n_blobs)
+		return false;
+	for (uint32_t i = 0; i < k->n_blobs; i++)
+		if (memcmp(tree_blob(t, i)->address, k->blobs[i]->address.byte, DIGEST_SIZE) != 0)
+			return false;
+	return true;
+}
+
+static struct cache_tree *share(struct cache *c, const struct digest *id)
+{
+	struct known *k = known_get(c, id);
+	if (!k || !k->open)
+		return NULL;
+	k->open->n_users++;
+	k->used_usec = cache_tick(c);
+	return k->open;
+}
+
+static int install(struct cache *c, const struct digest *id, struct tree **index, struct cache_tree **out)
+{
+	*out = share(c, id);
+	struct known *k = known_get(c, id);
+	if (*out)
+		return 0;
+	if (!k || !is_as_known(k, *index))
+		return k ? -EBADMSG : -ENOENT;
+	struct cache_tree *t = NEW(struct cache_tree);
+	t->cache = c;
+	t->known = k;
+	t->index = steal(*index);
+	t->n_users = 1;
+	k->open = *out = t;
+	k->used_usec = cache_tick(c);
+	return 0;
+}
+
+int cache_tree_open(struct cache *c, const struct digest *id, struct cache_tree **out)
+{
+	_cleanup_(tree_freep) struct tree *index = NULL;
+	cache_lock(c);
+	*out = share(c, id);
+	bool is_known = known_get(c, id);
+	cache_unlock(c);
+	if (*out || !is_known)
+		return *out ? 0 : -ENOENT;
+	int r = known_read(c, id, &index);
+	cache_lock(c);
+	if (r == 0)
+		r = install(c, id, &index, out);
+	struct known *k = known_get(c, id);
+	/* Damaged or gone: nobody has it open, or it would have been shared. */
+	if ((r == -EBADMSG || r == -ENOENT) && k && !k->open && !k->n_leases)
+		known_free(c, k);
+	cache_unlock(c);
+	return r;
+}
+
+void cache_tree_close(struct cache_tree *t)
+{
+	struct cache *c = t->cache;
+	cache_lock(c);
+	assert(t->n_users && t->known->open == t);
+	bool is_last = !--t->n_users;
+	if (is_last) {
+		t->known->open = NULL;
+		t->known->used_usec = cache_tick(c);
+		known_save(c, t->known);
+	}
+	cache_unlock(c);
+	if (is_last) {
+		tree_free(t->index);
+		free(t);
+	}
+}
+
+const struct tree *cache_tree_index(const struct cache_tree *t)
+{
+	return t->index;
+}
+
+uint32_t held_blob_of(const struct cache_tree *t, uint64_t chunk)
+{
+	uint32_t low = 0, high = tree_n_blobs(t->index);
+	assert(chunk < tree_n_chunks(t->index));
+	while (high - low > 1) {
+		uint32_t middle = low + (high - low) / 2;
+		if (tree_blob(t->index, middle)->first_chunk <= chunk)
+			low = middle;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+bool cache_tree_is_chunkwise(const struct cache_tree *t)
+{
+	cache_lock(t->cache);
+	bool is_chunkwise = known_is_chunkwise(t->cache, t->known);
+	cache_unlock(t->cache);
+	return is_chunkwise;
+}
+
+/* ---- reading */
+
+static bool is_there(const struct blob *b, uint64_t chunk)
+{
+	int state = atomic_load_explicit(&b->state, memory_order_acquire);
+	return state == BLOB_WHOLE || state == BLOB_DOUBTFUL || (state == BLOB_PART && blob_bit(b->present, chunk));
+}
+
+enum cache_residency cache_tree_residency(const struct cache_tree *t, uint64_t chunk)
+{
+	uint32_t number = held_blob_of(t, chunk);
+	const struct blob *b = held_blob(t, number);
+	uint64_t within = chunk - tree_blob(t->index, number)->first_chunk;
+	if (blob_is_ready(b, within))
+		return CACHE_RESIDENT;
+	return is_there(b, within) ? CACHE_DOUBTFUL : CACHE_ABSENT;
+}
+
+static int check_ready(const struct blob *b, uint64_t first, uint64_t last)
+{
+	if (atomic_load_explicit(&b->state, memory_order_acquire) == BLOB_WHOLE)
+		return 0;
+	bool is_doubtful = false;
+	for (uint64_t i = first; i <= last; i++) {
+		if (blob_is_ready(b, i))
+			continue;
+		if (!is_there(b, i))
+			return -ENODATA;
+		is_doubtful = true;
+	}
+	return is_doubtful ? -EUCLEAN : 0;
+}
+
+/* Only what is in memory. */
+static int read_at_once(const struct cache *c, int fd, void *p, size_t n, uint64_t offset)
+{
+	struct iovec v = {.iov_base = p, .iov_len = n};
+	ssize_t got = preadv2(fd, &v, 1, (off_t)offset, RWF_NOWAIT);
+	if (got < 0 && (errno == EOPNOTSUPP || errno == EINVAL || errno == ENOSYS) && c->is_memory)
+		got = preadv(fd, &v, 1, (off_t)offset);
+	return got == (ssize_t)n ? 0 : -EAGAIN;
+}
+
+static int read_once(struct cache_tree *t, struct blob *b, uint64_t offset, void *p, size_t n, bool is_waiting)
+{
+	struct cache *c = t->cache;
+	uint64_t first = offset / b->chunk_size, last = (offset + n - 1) / b->chunk_size;
+	uint32_t generation = atomic_load(&b->generation);
+	bool is_own;
+	int r = check_ready(b, first, last);
+	if (r < 0)
+		return r;
+	int fd = blob_use(c, b, is_waiting, &is_own);
+	if (fd < 0) {
+		r = fd;
+	} else {
+		r = is_waiting ? blob_pread(fd, p, n, offset) : read_at_once(c, fd, p, n, offset);
+		blob_done(c, b, fd, is_own);
+	}
+	if (atomic_load(&b->generation) != generation)
+		return -EAGAIN;
+	if (r == 0)
+		blob_touch(b, first, last);
+	/* Cut, removed by hand, unreadable: it is fetched again. */
+	if (is_waiting && (r == -EBADMSG || r == -ENOENT || r == -EIO)) {
+		if (r == -EIO)
+			cache_fault(c, r, "read a blob");
+		held_damaged(c, b, first, generation);
+		r = -ENODATA;
+	}
+	return r;
+}
+
+int cache_tree_read(struct cache_tree *t, uint32_t blob, uint64_t offset, void *p, size_t n, bool is_waiting)
+{
+	struct blob *b = held_blob(t, blob);
+	if (offset > b->size || n > b->size - offset)
+		return -EINVAL;
+	if (!n)
+		return 0;
+	int r = -EAGAIN;
+	for (int i = 0; i < READ_TRIES && r == -EAGAIN; i++) {
+		r = read_once(t, b, offset, p, n, is_waiting);
+		if (!is_waiting)
+			break;
+	}
+	/* Withdrawn again and again: whoever wants it fetches it. */
+	return r == -EAGAIN && is_waiting ? -ENODATA : r;
+}
+
+static int read_blob(void *arg, const struct tree_blob *blob, uint64_t offset, void *p, size_t n)
+{
+	struct cache_tree *t = arg;
+	uint32_t number = held_blob_of(t, blob->first_chunk);
+	int r = cache_tree_read(t, number, offset, p, n, true);
+	if (r != -EUCLEAN)
+		return r;
+	uint64_t first = offset / blob->chunk_size, last = (offset + n - 1) / blob->chunk_size;
+	r = cache_tree_verify(t, blob->first_chunk + first, last - first + 1);
+	return r < 0 ? r : cache_tree_read(t, number, offset, p, n, true);
+}
+
+void cache_tree_reader(struct cache_tree *t, struct blob_reader *r)
+{
+	*r = (struct blob_reader){.arg = t, .read = read_blob};
+}
+
+int cache_tree_bind(struct cache_tree *t, uint32_t blob)
+{
+	struct cache *c = t->cache;
+	struct blob *b = held_blob(t, blob);
+	char path[DIGEST_TEXT_SIZE + 8];
+	cache_lock(c);
+	int state = atomic_load(&b->state);
+	bool is_whole = state == BLOB_WHOLE;
+	b->n_held += is_whole;
+	cache_unlock(c);
+	if (!is_whole)
+		return state == BLOB_DOUBTFUL ? -EUCLEAN : -ENODATA;
+	blob_path(b, path);
+	int fd = openat(c->blobs_fd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd >= 0)
+		return fd;
+	fd = -errno;
+	cache_tree_unbind(t, blob);
+	return fd == -ENOENT ? -ENODATA : fd;
+}
+
+void cache_tree_unbind(struct cache_tree *t, uint32_t blob)
+{
+	struct blob *b = held_blob(t, blob);
+	cache_lock(t->cache);
+	assert(b->n_held);
+	b->n_held--;
+	cache_unlock(t->cache);
+}
+
+/* ---- verifying */
+
+/* Reads what the disk has, not what memory remembers of it; leaves memory as it was. */
+static int read_cold(int fd, uint8_t *p, size_t n, uint64_t offset)
+{
+	uint8_t one;
+	struct iovec v = {.iov_base = &one, .iov_len = 1};
+	bool was_warm = preadv2(fd, &v, 1, (off_t)offset, RWF_NOWAIT) == 1;
+	posix_fadvise(fd, (off_t)offset, (off_t)n, POSIX_FADV_DONTNEED);
+	int r = blob_pread(fd, p, n, offset);
+	if (!was_warm)
+		posix_fadvise(fd, (off_t)offset, (off_t)n, POSIX_FADV_DONTNEED);
+	return r;
+}
+
+static int check_bytes(struct cache_tree *t, struct blob *b, uint64_t chunk, uint64_t within, uint8_t *room, bool is_cold)
+{
+	struct digest found, wanted;
+	bool is_own;
+	size_t n = (size_t)blob_chunk_size(b, within);
+	int fd = blob_use(t->cache, b, true, &is_own);
+	if (fd < 0)
+		return fd == -ENOENT ? -EBADMSG : fd;
+	int r = is_cold ? read_cold(fd, room, n, within * b->chunk_size) : blob_pread(fd, room, n, within * b->chunk_size);
+	blob_done(t->cache, b, fd, is_own);
+	if (r == -EIO) {
+		cache_fault(t->cache, r, "read a blob");
+		return -EBADMSG;
+	}
+	if (r < 0)
+		return r;
+	digest_bytes(room, n, &found);
+	tree_chunk_digest(t->index, chunk, &wanted);
+	return digest_is_equal(&found, &wanted) ? 0 : -EBADMSG;
+}
+
+/* It was verified. When all of a doubtful blob is, it is whole, and remembered as such. */
+static void mark_ready(struct cache *c, struct blob *b, uint64_t within)
+{
+	if (blob_is_ready(b, within))
+		return;
+	if (blob_set_bit(atomic_load(&b->ready), within))
+		atomic_fetch_add(&b->n_ready, 1);
+	cache_lock(c);
+	if (atomic_load(&b->state) == BLOB_DOUBTFUL && atomic_load(&b->n_ready) == b->n_chunks) {
+		atomic_store(&b->state, BLOB_WHOLE);
+		catalog_trust(c->catalog, &b->address);
+	}
+	cache_unlock(c);
+}
+
+int held_check(struct cache_tree *t, uint64_t chunk, uint8_t *room, bool is_cold)
+{
+	struct cache *c = t->cache;
+	uint32_t number = held_blob_of(t, chunk);
+	struct blob *b = held_blob(t, number);
+	uint64_t within = chunk - tree_blob(t->index, number)->first_chunk;
+	/* As a writer: its files stay what they are meanwhile. */
+	cache_lock(c);
+	while (b->is_moving)
+		pthread_cond_wait(&c->moved, &c->lock);
+	bool is_here = is_there(b, within);
+	b->n_writers += is_here;
+	uint32_t generation = atomic_load(&b->generation);
+	cache_unlock(c);
+	if (!is_here)
+		return 0;
+	int r = check_bytes(t, b, chunk, within, room, is_cold);
+	if (r == 0)
+		mark_ready(c, b, within);
+	cache_lock(c);
+	assert(b->n_writers);
+	if (!--b->n_writers)
+		pthread_cond_broadcast(&c->moved);
+	cache_unlock(c);
+	if (r == -EBADMSG)
+		held_damaged(c, b, within, generation);
+	else if (r == 0 && atomic_load(&b->state) == BLOB_PART)
+		part_settle(c, b);
+	return r < 0 ? r : 1;
+}
+
+int cache_tree_verify(struct cache_tree *t, uint64_t first, uint64_t n)
+{
+	_free_ uint8_t *room = xmalloc(CHUNK_MOST);
+	int r = 0;
+	assert(n <= tree_n_chunks(t->index) && first <= tree_n_chunks(t->index) - n);
+	for (uint64_t i = first; i < first + n; i++) {
+		if (cache_tree_residency(t, i) != CACHE_DOUBTFUL)
+			continue;
+		int each = held_check(t, i, room, false);
+		if (each < 0)
+			r = each;
+	}
+	return r;
+}
+
+/* ---- damage */
+
+static unsigned count_names(int dir)
+{
+	unsigned n = 0;
+	int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	while (d && readdir(d))
+		n++;
+	if (d)
+		closedir(d);
+	return n;
+}
+
+/* For a person to look at, if it is not too much. True if it was kept. */
+static bool quarantine(struct cache *c, const struct blob *b)
+{
+	char path[DIGEST_TEXT_SIZE + 8], to[DIGEST_TEXT_SIZE + 24];
+	blob_path(b, path);
+	snprintf(to, sizeof to, "%s.%llu", b->text, (unsigned long long)cache_now_usec());
+	if (b->allocated <= QUARANTINE_SIZE && count_names(c->quarantine_fd) < QUARANTINE_N + 2 &&
+	    renameat(c->blobs_fd, path, c->quarantine_fd, to) == 0)
+		return true;
+	unlinkat(c->blobs_fd, path, 0);
+	return false;
+}
+
+static void report(struct cache *c, const struct cache_damage *d)
+{
+	char text[DIGEST_TEXT_SIZE];
+	log_warn("cache %s: blob %s is damaged at chunk %llu: %s", c->path, digest_text(&d->blob, text),
+		 (unsigned long long)d->chunk,
+		 !d->is_whole	     ? "the chunk is fetched again"
+		 : d->is_quarantined ? "moved to q/, to be fetched again"
+				     : "removed, to be fetched again");
+	if (c->settings.on_damage)
+		c->settings.on_damage(c->settings.arg, d);
+}
+
+void held_damaged(struct cache *c, struct blob *b, uint64_t chunk, uint32_t generation)
+{
+	struct cache_damage d = {.blob = b->address, .chunk = chunk};
+	bool was_there = true;
+	cache_lock(c);
+	blob_move(c, b);
+	enum blob_state state = (enum blob_state)atomic_load(&b->state);
+	bool is_same = atomic_load(&b->generation) == generation && state != BLOB_ABSENT;
+	d.is_whole = state == BLOB_WHOLE || state == BLOB_DOUBTFUL;
+	if (is_same && d.is_whole)
+		blob_withdraw(c, b);
+	cache_unlock(c);
+	if (is_same && d.is_whole)
+		d.is_quarantined = quarantine(c, b);
+	else if (is_same)
+		part_forget_chunk(c, b, chunk, &was_there);
+	cache_lock(c);
+	if (is_same && d.is_whole) {
+		cache_count(c, -(int64_t)b->allocated, -1);
+		b->allocated = 0;
+	}
+	c->n_damaged += is_same && was_there;
+	blob_moved(c, b);
+	cache_unlock(c);
+	if (is_same && was_there)
+		report(c, &d);
+}
