@@ -209,7 +209,7 @@ void before_sleep_start(struct before_sleep *b, struct loop *l, void (*on_sleep)
 	loop_check_thread(l);
 	list_init(&b->link);
 	b->on_sleep = on_sleep;
-	list_append(&l->sleepers, &b->link);
+	list_append(l->due_sleepers ? l->due_sleepers : &l->sleepers, &b->link);
 }
 
 void before_sleep_stop(struct before_sleep *b)
@@ -218,18 +218,21 @@ void before_sleep_stop(struct before_sleep *b)
 		list_remove(&b->link);
 }
 
-/* As in sweep(): each is back in its list before it is called. */
+/* As in sweep(): each is back in its list before it is called. One that another one starts is due too: what a decision of this turn
+ * sends must not wait for the next event. */
 static void run_sleepers(struct loop *l)
 {
 	struct list todo;
 	list_init(&todo);
 	list_splice(&todo, &l->sleepers);
+	l->due_sleepers = &todo;
 	struct before_sleep *b;
 	while ((b = list_first(&todo, struct before_sleep, link))) {
 		list_remove(&b->link);
 		list_append(&l->sleepers, &b->link);
 		b->on_sleep(b);
 	}
+	l->due_sleepers = NULL;
 }
 
 /* ---- turning */

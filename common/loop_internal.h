@@ -41,6 +41,7 @@ struct loop {
 	pthread_t thread; /* the one that is_turning */
 
 	struct list sleepers;
+	struct list *due_sleepers; /* while they are called: those whose turn is still to come */
 
 	struct list children; /* those without a pidfd */
 	struct timer sweep;   /* one of them may have ended before it was added */

@@ -203,15 +203,14 @@ static const struct core_actions actions = {
 
 static void on_again(struct timer *t)
 {
-	/* It only makes a turn, at whose end decisions are made and messages sent. */
+	/* It only makes a turn, at whose end the decisions that are left are made. */
 	(void)t;
 }
 
 static void on_sleep(struct before_sleep *b)
 {
 	struct driver *d = container_of(b, struct driver, before_sleep);
-	/* What is sent from here may be sent too late for this turn, and not all decisions may have been made. */
-	if (core_decide(d->core, DECISIONS_PER_TURN))
+	if (core_decide(d->core, DECISIONS_PER_TURN) == DECISIONS_PER_TURN)
 		timer_start(&d->again, d->o.loop, 0, on_again);
 	store_flush(d->o.store);
 }

@@ -395,6 +395,25 @@ TEST(a_hook_may_stop_itself_and_others)
 	before_sleep_stop(&a.hook);
 }
 
+static void on_sleep_starting(struct before_sleep *b)
+{
+	struct sleeper *s = container_of(b, struct sleeper, hook);
+	if (s->n_heard++ == 0)
+		before_sleep_start(&s->victim->hook, s->loop, on_sleep);
+}
+
+TEST(a_hook_that_another_one_starts_is_called_in_the_same_turn)
+{
+	_cleanup_(loop_freep) struct loop *l = loop_new();
+	struct sleeper late = {0}, s = {.loop = l, .victim = &late};
+	before_sleep_start(&s.hook, l, on_sleep_starting);
+	ASSERT_EQ(loop_turn(l, 0), 0);
+	ASSERT_EQ(s.n_heard, 2);
+	ASSERT_EQ(late.n_heard, 2);
+	before_sleep_stop(&s.hook);
+	before_sleep_stop(&late.hook);
+}
+
 TEST(the_loop_does_not_sleep_over_what_a_hook_posted)
 {
 	_cleanup_(loop_freep) struct loop *l = loop_new();

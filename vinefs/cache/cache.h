@@ -3,7 +3,7 @@
  *
  * Files, top to bottom: look.c (what a person is shown), sealing.c (a seal_store), scrub.c, lease.c (names, pins, leases),
  * held.c (a tree in use: residency, reads), part.c (chunks of what is not whole yet), evict.c, known.c (indexes), recover.c (what is found at the
- * start), cache.c (the directory, room, health), blob.c (one blob: state, descriptor, moves), catalog.c (SQL).
+ * start), cache.c (the directory, room, health), blob.c (one blob: state, descriptor, moves), catalog.c and catalog_read.c (SQL).
  *
  * Threads: "any" includes FUSE threads and never waits; "pool" may read, write and wait for a disk, and may run in any number at once; "loop" takes the cache's lock for
  * microseconds and does no I/O. No lock is held across I/O. Errors are 0 or -errno. */

@@ -1,15 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Operations gather in a queue; the writer takes what is there a few times a second, in one transaction. Reads use connections of
  * their own, so that they never wait for it. */
-#include "vinefs/cache/catalog.h"
+#include "vinefs/cache/catalog_internal.h"
 
-#include "common/list.h"
 #include "common/log.h"
 
 #include <fcntl.h>
-#include <pthread.h>
 #include <signal.h>
-#include <sqlite3.h>
 #include <stdio.h>
 #include <time.h>
 #include <unistd.h>
@@ -18,10 +15,11 @@
 #define GATHER_MSEC 200
 #define GATHER_N 8192u      /* do not wait for more than these */
 #define BACKLOG_MOST 1000000u /* what is merely remembered is dropped beyond */
-#define N_READERS 8u
 #define KEEP_DAYS 180 /* a file not sealed anew for so long is read again */
 
 enum op_kind { OP_TREE, OP_NAME, OP_UNNAME, OP_TRUST, OP_FILE, OP_KEY, OP_N };
+
+_Static_assert(OP_N == CATALOG_N_OPS, "one statement each");
 
 static const char *const op_sql[OP_N] = {
 	[OP_TREE] = "INSERT OR REPLACE INTO trees VALUES (?1,?2,?3,?4,?5,?6,?7)",
@@ -50,55 +48,6 @@ struct op {
 	const void *blob[3];
 	size_t size[3];
 };
-
-struct reader {
-	struct reader *next;
-	sqlite3 *db;
-	sqlite3_stmt *file, *key;
-};
-
-struct catalog {
-	char *path;
-	sqlite3 *db; /* the writer's, once its thread runs */
-	sqlite3_stmt *statements[OP_N];
-	pthread_t thread;
-	/* ---- under the lock */
-	pthread_mutex_t lock;
-	pthread_cond_t given, written;
-	struct list ops;
-	unsigned n_ops;
-	uint64_t n_given, n_written;
-	bool is_flushing, is_stopping;
-	int error;
-	struct reader *readers; /* idle ones */
-	unsigned n_readers;
-};
-
-static int sql_errno(sqlite3 *db)
-{
-	switch (sqlite3_errcode(db) & 0xff) {
-	case SQLITE_OK:
-	case SQLITE_DONE:
-	case SQLITE_ROW:
-		return 0;
-	case SQLITE_FULL:
-		return -ENOSPC;
-	case SQLITE_READONLY:
-		return -EROFS;
-	case SQLITE_CORRUPT:
-	case SQLITE_NOTADB:
-		return -EUCLEAN;
-	case SQLITE_BUSY:
-		return -EBUSY;
-	default:
-		return -EIO;
-	}
-}
-
-static int sql_exec(sqlite3 *db, const char *sql)
-{
-	return sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : sql_errno(db);
-}
 
 /* ---- the writer */
 
@@ -137,7 +86,7 @@ static int write_op(struct catalog *c, const struct op *o)
 	case OP_N:
 		break;
 	}
-	int r = sqlite3_step(s) == SQLITE_DONE ? 0 : sql_errno(c->db);
+	int r = sqlite3_step(s) == SQLITE_DONE ? 0 : catalog_sql_errno(c->db);
 	sqlite3_reset(s);
 	sqlite3_clear_bindings(s);
 	return r;
@@ -145,7 +94,7 @@ static int write_op(struct catalog *c, const struct op *o)
 
 static int write_ops(struct catalog *c, struct list *ops)
 {
-	int r = sql_exec(c->db, "BEGIN IMMEDIATE");
+	int r = catalog_sql_exec(c->db, "BEGIN IMMEDIATE");
 	if (r < 0)
 		return r;
 	list_foreach(ops, struct op, link, o) {
@@ -154,7 +103,7 @@ static int write_ops(struct catalog *c, struct list *ops)
 			break;
 	}
 	if (r == 0)
-		r = sql_exec(c->db, "COMMIT");
+		r = catalog_sql_exec(c->db, "COMMIT");
 	if (r < 0)
 		sqlite3_exec(c->db, "ROLLBACK", NULL, NULL, NULL);
 	return r;
@@ -299,198 +248,15 @@ int catalog_error(struct catalog *c)
 	return r;
 }
 
-/* ---- recalling */
-
-static void reader_free(struct reader *r)
-{
-	sqlite3_finalize(r->file);
-	sqlite3_finalize(r->key);
-	sqlite3_close(r->db);
-	free(r);
-}
-
-static struct reader *reader_new(const char *path)
-{
-	struct reader *r = NEW(struct reader);
-	if (sqlite3_open_v2(path, &r->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK ||
-	    sqlite3_busy_timeout(r->db, 1000) != SQLITE_OK || sql_exec(r->db, "PRAGMA query_only = 1; PRAGMA cache_size = -4096") < 0 ||
-	    sqlite3_prepare_v3(r->db, "SELECT signature, address FROM files WHERE path = ?1", -1,
-			       SQLITE_PREPARE_PERSISTENT, &r->file, NULL) != SQLITE_OK ||
-	    sqlite3_prepare_v3(r->db, "SELECT address, size, chunk_size, chunks FROM keys WHERE key = ?1", -1,
-			       SQLITE_PREPARE_PERSISTENT, &r->key, NULL) != SQLITE_OK) {
-		reader_free(r);
-		return NULL;
-	}
-	return r;
-}
-
-static struct reader *reader_take(struct catalog *c)
-{
-	pthread_mutex_lock(&c->lock);
-	struct reader *r = c->readers;
-	if (r) {
-		c->readers = r->next;
-		c->n_readers--;
-	}
-	pthread_mutex_unlock(&c->lock);
-	return r ? r : reader_new(c->path);
-}
-
-static void reader_give(struct catalog *c, struct reader *r)
-{
-	pthread_mutex_lock(&c->lock);
-	bool is_kept = c->n_readers < N_READERS;
-	if (is_kept) {
-		r->next = c->readers;
-		c->readers = r;
-		c->n_readers++;
-	}
-	pthread_mutex_unlock(&c->lock);
-	if (!is_kept)
-		reader_free(r);
-}
-
-static bool take_digest(sqlite3_stmt *s, int column, struct digest *d)
-{
-	if (sqlite3_column_bytes(s, column) != DIGEST_SIZE)
-		return false;
-	d->algorithm = DIGEST_SHA256;
-	memcpy(d->byte, sqlite3_column_blob(s, column), DIGEST_SIZE);
-	return true;
-}
-
-bool catalog_recall_file(struct catalog *c, const char *path, const struct signature *s, struct digest *address)
-{
-	struct reader *r = reader_take(c);
-	if (!r)
-		return false;
-	sqlite3_bind_blob(r->file, 1, path, (int)strlen(path), SQLITE_STATIC);
-	bool is_same = sqlite3_step(r->file) == SQLITE_ROW && sqlite3_column_bytes(r->file, 0) == (int)sizeof *s &&
-		       memcmp(sqlite3_column_blob(r->file, 0), s, sizeof *s) == 0 && take_digest(r->file, 1, address);
-	sqlite3_reset(r->file);
-	sqlite3_clear_bindings(r->file);
-	reader_give(c, r);
-	return is_same;
-}
-
-static bool take_chunks(sqlite3_stmt *s, struct blob_chunks *chunks)
-{
-	struct blob_chunks b = {.size = (uint64_t)sqlite3_column_int64(s, 1),
-				.chunk_size = (uint32_t)sqlite3_column_int64(s, 2)};
-	if (!b.size || !b.chunk_size || !take_digest(s, 0, &b.address))
-		return false;
-	uint64_t n = data_n_chunks(b.size, b.chunk_size);
-	if (n > UINT32_MAX || (uint64_t)sqlite3_column_bytes(s, 3) != n * DIGEST_SIZE)
-		return false;
-	const uint8_t *from = sqlite3_column_blob(s, 3);
-	b.n = (uint32_t)n;
-	b.chunks = xcalloc(b.n, sizeof *b.chunks);
-	for (uint32_t i = 0; i < b.n; i++) {
-		b.chunks[i].algorithm = DIGEST_SHA256;
-		memcpy(b.chunks[i].byte, from + (size_t)i * DIGEST_SIZE, DIGEST_SIZE);
-	}
-	/* Whatever became of the file that this comes from, chunks that do not add up to their address are not used. */
-	struct digest address;
-	data_address(b.size, b.chunk_size, b.chunks, &address);
-	if (!digest_is_equal(&address, &b.address)) {
-		free(b.chunks);
-		return false;
-	}
-	*chunks = b;
-	return true;
-}
-
-bool catalog_recall_blob(struct catalog *c, const struct digest *key, struct blob_chunks *chunks)
-{
-	struct reader *r = reader_take(c);
-	if (!r)
-		return false;
-	sqlite3_bind_blob(r->key, 1, key->byte, DIGEST_SIZE, SQLITE_STATIC);
-	bool is_found = sqlite3_step(r->key) == SQLITE_ROW && take_chunks(r->key, chunks);
-	sqlite3_reset(r->key);
-	sqlite3_clear_bindings(r->key);
-	reader_give(c, r);
-	return is_found;
-}
-
 /* ---- the start */
-
-static int load(struct catalog *c, const char *sql, void (*on_row)(void *to, sqlite3_stmt *s), void *to)
-{
-	sqlite3_stmt *s = NULL;
-	int step = SQLITE_ERROR;
-	if (sqlite3_prepare_v2(c->db, sql, -1, &s, NULL) == SQLITE_OK)
-		while ((step = sqlite3_step(s)) == SQLITE_ROW)
-			on_row(to, s);
-	sqlite3_finalize(s);
-	return step == SQLITE_DONE ? 0 : sql_errno(c->db);
-}
-
-struct loading {
-	void (*on_tree)(void *arg, const struct catalog_tree *t);
-	void (*on_name)(void *arg, const char *name, const struct digest *id);
-	void (*on_doubt)(void *arg, const struct digest *blob);
-	void *arg;
-};
-
-static void load_tree(void *to, sqlite3_stmt *s)
-{
-	const struct loading *l = to;
-	struct catalog_tree t = {.index_size = (uint64_t)sqlite3_column_int64(s, 1),
-				 .used_usec = (uint64_t)sqlite3_column_int64(s, 2),
-				 .verified_usec = (uint64_t)sqlite3_column_int64(s, 3),
-				 .is_pinned = sqlite3_column_int64(s, 4) != 0,
-				 .is_wanted = sqlite3_column_int64(s, 5) != 0};
-	size_t n = (size_t)sqlite3_column_bytes(s, 6);
-	if (n % sizeof *t.blobs || !take_digest(s, 0, &t.id))
-		return;
-	_free_ struct catalog_blob *blobs = xmemdup(sqlite3_column_blob(s, 6), n);
-	t.blobs = blobs;
-	t.n_blobs = (uint32_t)(n / sizeof *t.blobs);
-	l->on_tree(l->arg, &t);
-}
-
-static void load_name(void *to, sqlite3_stmt *s)
-{
-	const struct loading *l = to;
-	struct digest id;
-	if (take_digest(s, 1, &id))
-		l->on_name(l->arg, (const char *)sqlite3_column_text(s, 0), &id);
-}
-
-static void load_doubt(void *to, sqlite3_stmt *s)
-{
-	const struct loading *l = to;
-	struct digest id;
-	if (take_digest(s, 0, &id))
-		l->on_doubt(l->arg, &id);
-}
-
-int catalog_load_trees(struct catalog *c, void (*on_tree)(void *arg, const struct catalog_tree *t), void *arg)
-{
-	struct loading l = {.on_tree = on_tree, .arg = arg};
-	return load(c, "SELECT * FROM trees", load_tree, &l);
-}
-
-int catalog_load_names(struct catalog *c, void (*on_name)(void *arg, const char *name, const struct digest *id), void *arg)
-{
-	struct loading l = {.on_name = on_name, .arg = arg};
-	return load(c, "SELECT * FROM names", load_name, &l);
-}
-
-int catalog_load_doubts(struct catalog *c, void (*on_doubt)(void *arg, const struct digest *blob), void *arg)
-{
-	struct loading l = {.on_doubt = on_doubt, .arg = arg};
-	return load(c, "SELECT * FROM doubts", load_doubt, &l);
-}
 
 static int add_doubts(struct catalog *c, const struct digest *doubts, size_t n)
 {
 	sqlite3_stmt *s = NULL;
-	int r = sqlite3_prepare_v2(c->db, "INSERT OR IGNORE INTO doubts VALUES (?1)", -1, &s, NULL) ? sql_errno(c->db) : 0;
+	int r = sqlite3_prepare_v2(c->db, "INSERT OR IGNORE INTO doubts VALUES (?1)", -1, &s, NULL) ? catalog_sql_errno(c->db) : 0;
 	for (size_t i = 0; i < n && r == 0; i++) {
 		sqlite3_bind_blob(s, 1, doubts[i].byte, DIGEST_SIZE, SQLITE_STATIC);
-		r = sqlite3_step(s) == SQLITE_DONE ? 0 : sql_errno(c->db);
+		r = sqlite3_step(s) == SQLITE_DONE ? 0 : catalog_sql_errno(c->db);
 		sqlite3_reset(s);
 	}
 	sqlite3_finalize(s);
@@ -502,13 +268,13 @@ int catalog_begin_boot(struct catalog *c, const char *boot_id, const struct dige
 	char *boot = sqlite3_mprintf("INSERT OR REPLACE INTO meta VALUES ('boot', %Q);"
 				     "DELETE FROM files WHERE learned < %lld",
 				     boot_id, (long long)time(NULL) - (long long)KEEP_DAYS * 86400);
-	int r = sql_exec(c->db, "BEGIN IMMEDIATE; DELETE FROM doubts");
+	int r = catalog_sql_exec(c->db, "BEGIN IMMEDIATE; DELETE FROM doubts");
 	if (r == 0)
 		r = add_doubts(c, doubts, n);
 	if (r == 0)
-		r = sql_exec(c->db, boot);
+		r = catalog_sql_exec(c->db, boot);
 	if (r == 0)
-		r = sql_exec(c->db, "COMMIT");
+		r = catalog_sql_exec(c->db, "COMMIT");
 	if (r < 0)
 		sqlite3_exec(c->db, "ROLLBACK", NULL, NULL, NULL);
 	sqlite3_free(boot);
@@ -539,21 +305,21 @@ static int open_database(struct catalog *c, const char *boot_id, bool *is_new, b
 {
 	mode_t old = umask(077);
 	int r = sqlite3_open_v2(c->path, &c->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL)
-			? sql_errno(c->db)
+			? catalog_sql_errno(c->db)
 			: 0;
 	if (r == 0)
-		r = sql_exec(c->db, "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -8192");
+		r = catalog_sql_exec(c->db, "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -8192");
 	umask(old);
 	if (r < 0)
 		return r;
 	int64_t version = number_of(c->db, "PRAGMA user_version");
 	*is_new = version == 0;
 	if (*is_new)
-		r = number_of(c->db, "SELECT count(*) FROM sqlite_master") == 0 ? sql_exec(c->db, schema) : -EUCLEAN;
+		r = number_of(c->db, "SELECT count(*) FROM sqlite_master") == 0 ? catalog_sql_exec(c->db, schema) : -EUCLEAN;
 	else if (version != SCHEMA_VERSION)
 		return -EUCLEAN;
 	if (r == 0 && *is_new)
-		r = sql_exec(c->db, "PRAGMA user_version = 1");
+		r = catalog_sql_exec(c->db, "PRAGMA user_version = 1");
 	*is_new_boot = !is_text(c->db, "SELECT value FROM meta WHERE name = 'boot'", boot_id);
 	/* After a mere crash SQLite's own recovery is enough. */
 	if (r == 0 && *is_new_boot && !*is_new && !is_text(c->db, "PRAGMA quick_check", "ok"))
@@ -630,10 +396,7 @@ void catalog_close(struct catalog *c)
 	pthread_mutex_unlock(&c->lock);
 	pthread_join(c->thread, NULL);
 	assert(list_is_empty(&c->ops));
-	for (struct reader *r = c->readers, *next; r; r = next) {
-		next = r->next;
-		reader_free(r);
-	}
+	catalog_free_readers(c);
 	close_database(c);
 	pthread_mutex_destroy(&c->lock);
 	pthread_cond_destroy(&c->given);

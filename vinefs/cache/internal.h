@@ -105,7 +105,7 @@ struct cache {
 	/* ---- the scrub's thread */
 	struct cache_scrub_place {
 		char tree[DIGEST_TEXT_SIZE];
-		uint64_t chunk;
+		uint64_t chunk, n_damaged;
 		unsigned round;
 	} scrub;
 };
@@ -205,6 +205,14 @@ static inline struct blob *held_blob(const struct cache_tree *t, uint32_t blob)
 int held_check(struct cache_tree *t, uint64_t chunk, uint8_t *room, bool is_cold);
 /* Whole blobs go to q/, chunks of parts are cleared, unless the generation is another by now; reported. Unlocked. */
 void held_damaged(struct cache *c, struct blob *b, uint64_t chunk, uint32_t generation);
+
+/* ---- lease.c */
+struct lease_text {
+	char *who, *why;
+	uint64_t since_usec;
+};
+/* Locked: a tree's leases one by one, *at NULL at first; NULL: that was all. */
+const struct lease_text *lease_next(const struct known *k, struct list **at);
 
 /* ---- recover.c */
 int recover_open(struct cache *c, struct conf_error *e);

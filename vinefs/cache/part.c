@@ -416,3 +416,75 @@ void part_forget_chunk(struct cache *c, struct blob *b, uint64_t chunk, bool *wa
 	withdraw_chunk(b, chunk);
 	cache_fault(c, mark(c, b, chunk, 0), "forget a damaged chunk");
 }
+
+/* ---- room for all of a tree */
+
+static uint64_t absent_size(struct cache_tree *t, uint64_t *n_inodes)
+{
+	uint64_t size = 0;
+	*n_inodes = 0;
+	for (uint32_t i = 0; i < t->known->n_blobs; i++) {
+		struct blob *b = t->known->blobs[i];
+		if (atomic_load(&b->state) != BLOB_ABSENT)
+			continue;
+		size += cache_round(b->size) + map_size(b);
+		*n_inodes += 2;
+	}
+	return size;
+}
+
+/* 1: made; 0: it was there. */
+static int reserve_blob(struct cache *c, struct blob *b)
+{
+	cache_lock(c);
+	blob_move(c, b);
+	bool is_absent = atomic_load(&b->state) == BLOB_ABSENT;
+	cache_unlock(c);
+	int r = is_absent ? part_create(c, b, false) : 0;
+	cache_lock(c);
+	blob_moved(c, b);
+	cache_unlock(c);
+	return r < 0 ? r : is_absent;
+}
+
+/* Gives back what was reserved and has no chunk yet. */
+static void unreserve(struct cache *c, struct blob *b)
+{
+	cache_lock(c);
+	blob_move(c, b);
+	bool is_empty = atomic_load(&b->state) == BLOB_PART && !atomic_load(&b->n_ready);
+	for (uint64_t i = 0; is_empty && i <= b->n_chunks / 64; i++)
+		is_empty = !atomic_load(&b->present[i]);
+	if (is_empty)
+		blob_withdraw(c, b);
+	else
+		blob_moved(c, b);
+	cache_unlock(c);
+	if (is_empty)
+		evict_remove(c, b, BLOB_PART);
+}
+
+int cache_tree_reserve(struct cache_tree *t)
+{
+	struct cache *c = t->cache;
+	uint64_t n_inodes, size = absent_size(t, &n_inodes);
+	cache_lock(c);
+	known_want(c, t->known);
+	bool is_chunkwise = known_is_chunkwise(c, t->known);
+	cache_unlock(c);
+	if (is_chunkwise || !size)
+		return 0;
+	/* All or nothing is asked for first, so that nobody is evicted in vain. */
+	int r = cache_make_room(c, size, n_inodes);
+	uint32_t n = t->known->n_blobs;
+	_free_ bool *made = xcalloc(n, sizeof *made);
+	for (uint32_t i = 0; i < n && r == 0; i++) {
+		int each = reserve_blob(c, t->known->blobs[i]);
+		made[i] = each == 1;
+		r = min(each, 0);
+	}
+	for (uint32_t i = 0; i < n && r < 0; i++)
+		if (made[i])
+			unreserve(c, t->known->blobs[i]);
+	return r;
+}

@@ -64,7 +64,7 @@ static int open_node_id(struct cache *c)
 	if (strlen(c->node_id) == UUID_TEXT_SIZE - 1 &&
 	    strspn(c->node_id, "0123456789abcdef-") == UUID_TEXT_SIZE - 1)
 		return 0;
-	char text[UUID_TEXT_SIZE + 1];
+	char text[sizeof c->node_id + 2];
 	secret_uuid(c->node_id);
 	snprintf(text, sizeof text, "%s\n", c->node_id);
 	return put_text(c->root, "node-id", text);

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 static const char *next_text(const char **at, const char *end)
@@ -49,13 +50,14 @@ static bool parse(struct spawn *s, const struct keeper_request *q)
 	       (s->environment = next_texts(&at, end, q->n_environment));
 }
 
-/* The keeper blocks its signals and was perhaps started with some ignored (nohup); a task begins with none of that. */
+/* The keeper blocks its signals and was perhaps started with some ignored (nohup; make ignores the two that glibc keeps to itself
+ * and does not let us touch, hence the bare call); a task begins with none of that. */
 static void reset_signals(void)
 {
+	static const uint64_t by_default[8]; /* the kernel's struct sigaction, all zero */
 	sigset_t none;
 	for (int signo = 1; signo < _NSIG; signo++)
-		if (signo != SIGKILL && signo != SIGSTOP)
-			signal(signo, SIG_DFL);
+		syscall(SYS_rt_sigaction, signo, by_default, NULL, _NSIG / 8);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }

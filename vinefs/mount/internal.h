@@ -111,8 +111,8 @@ struct park {
 void park_init(struct park *p, uint64_t deadline_usec);
 void park_fini(struct park *p);
 int park_start(struct park *p);
-/* Ends the watcher and every request: with EIO, or, `is_silent`, without a word to the kernel. */
-void park_stop(struct park *p, bool is_silent);
+/* No FUSE thread runs any more. Ends the watcher and what waits, with EIO. */
+void park_stop(struct park *p);
 /* Parks and asks the source. Takes over the contents. */
 void park_read(struct park *p, fuse_req_t req, struct contents *c, const struct mount_range *r);
 bool park_is_dying(pid_t pid);
@@ -125,7 +125,7 @@ struct server;
 struct session {
 	struct fuse_session *fuse;
 	int fd; /* the session's own */
-	_Atomic bool is_replaying; /* what is answered now, the kernel has had */
+	_Atomic bool is_mute; /* what is said now, the kernel has had, or shall ask another */
 };
 
 int session_open(struct session *s, struct mount *m, struct mount_connection *c);

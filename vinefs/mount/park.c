@@ -12,18 +12,19 @@
 #include <unistd.h>
 
 #define LOOK_USEC 200000u /* how often the watcher looks after those who wait */
-#define LOOK_PIDS 256u    /* of how many at once */
 #define EXITING 0x4u      /* PF_EXITING in /proc/PID/stat */
 
 struct mount_request {
-	struct list link; /* in no list: taken */
+	struct list link;
 	struct park *park;
 	struct contents *contents;
 	fuse_req_t req;
 	struct mount_range range;
 	pid_t pid;
 	uint64_t deadline_usec, parked_usec;
-	unsigned n_holders; /* under the lock, as is the link */
+	/* Under the lock, as is the link. */
+	unsigned n_holders;
+	bool is_listed, is_interrupted;
 	_Atomic bool is_over;
 };
 
@@ -46,9 +47,14 @@ void park_init(struct park *p, uint64_t deadline_usec)
 	pthread_condattr_destroy(&monotonic);
 }
 
+/* The source may still hold what nobody waits for. */
 void park_fini(struct park *p)
 {
-	assert(!p->has_watcher && list_is_empty(&p->waiting) && p->n_held == 0);
+	assert(!p->has_watcher && list_is_empty(&p->waiting));
+	pthread_mutex_lock(&p->lock);
+	while (p->n_held)
+		pthread_cond_wait(&p->changed, &p->lock);
+	pthread_mutex_unlock(&p->lock);
 	pthread_cond_destroy(&p->changed);
 	pthread_mutex_destroy(&p->lock);
 }
@@ -102,13 +108,15 @@ static void give_up(struct mount_request *q, int error)
 	let_go(q);
 }
 
-/* Called by libfuse with the request's lock held, so its function cannot be withdrawn here, nor need it be. */
+/* Called by libfuse with the request's lock held, so its function cannot be withdrawn here, nor need it be: libfuse holds the request itself too. Not so
+ * when it came before the function was set: then libfuse calls from there, and an answer would free the request under it. */
 static void on_interrupt(fuse_req_t req, void *arg)
 {
 	struct mount_request *q = arg;
 	struct park *p = q->park;
 	pthread_mutex_lock(&p->lock);
-	bool is_mine = take(q);
+	q->is_interrupted = true;
+	bool is_mine = q->is_listed && take(q);
 	p->n_interrupted += is_mine;
 	pthread_mutex_unlock(&p->lock);
 	if (!is_mine)
@@ -118,34 +126,43 @@ static void on_interrupt(fuse_req_t req, void *arg)
 	let_go(q);
 }
 
+/* False: interrupted already, and answered. */
+static bool enter(struct park *p, struct mount_request *q)
+{
+	fuse_req_interrupt_func(q->req, on_interrupt, q);
+	pthread_mutex_lock(&p->lock);
+	assert(!p->is_ending);
+	p->n_parked++;
+	bool is_interrupted = q->is_interrupted;
+	p->n_interrupted += is_interrupted;
+	if (!is_interrupted) {
+		list_append(&p->waiting, &q->link);
+		q->is_listed = true;
+		p->n_held++;
+		if (p->n_waiting++ == 0)
+			pthread_cond_broadcast(&p->changed);
+	}
+	pthread_mutex_unlock(&p->lock);
+	if (is_interrupted)
+		answer(q, NULL, EINTR);
+	return !is_interrupted;
+}
+
 void park_read(struct park *p, fuse_req_t req, struct contents *c, const struct mount_range *r)
 {
 	struct mount_request *q = NEW(struct mount_request);
 	const struct mount_source *source = c->source;
 	*q = (struct mount_request){.park = p, .contents = c, .req = req, .range = *r, .pid = fuse_req_ctx(req)->pid};
 	list_init(&q->link);
-	q->n_holders = 3; /* the third is this function */
+	q->n_holders = 2;
 	q->parked_usec = now_usec();
 	q->deadline_usec = q->parked_usec + p->deadline_usec;
-	pthread_mutex_lock(&p->lock);
-	/* Ending already: is_over, and neither the watcher nor the source shall see it. */
-	bool is_ending = p->is_ending;
-	p->n_parked++;
-	p->n_waiting++;
-	p->n_held++;
-	pthread_mutex_unlock(&p->lock);
-	/* Before it can be found by others: an interrupt that came already calls on_interrupt() right here. */
-	if (!is_ending)
-		fuse_req_interrupt_func(req, on_interrupt, q);
-	pthread_mutex_lock(&p->lock);
-	if (!atomic_load(&q->is_over)) {
-		list_append(&p->waiting, &q->link);
-		if (p->n_waiting == 1)
-			pthread_cond_signal(&p->changed);
+	if (enter(p, q)) {
+		source->read_later(source->arg, c->tree.arg, r, q);
+	} else {
+		contents_put(c);
+		free(q);
 	}
-	pthread_mutex_unlock(&p->lock);
-	source->read_later(source->arg, c->tree.arg, r, q);
-	let_go(q);
 }
 
 void mount_answer(struct mount_request *q, const void *bytes, ssize_t n)
@@ -238,36 +255,47 @@ static bool is_late(void *arg, const struct mount_request *q)
 }
 
 struct pids {
-	pid_t at[LOOK_PIDS];
-	unsigned n;
+	pid_t *at;
+	size_t n;
 };
 
 static bool is_among(void *arg, const struct mount_request *q)
 {
 	const struct pids *pids = arg;
-	for (unsigned i = 0; i < pids->n; i++) {
+	for (size_t i = 0; i < pids->n; i++) {
 		if (pids->at[i] == q->pid)
 			return true;
 	}
 	return false;
 }
 
-static void look_for_dying(struct park *p, uint64_t now)
+/* Gives up the reads of those processes for which is_of; asked with no lock held. */
+static unsigned give_up_of(struct park *p, uint64_t parked_until, bool (*is_of)(void *arg, pid_t pid), void *arg)
 {
-	struct pids waiting = {.n = 0}, dying = {.n = 0};
+	struct pids pids = {.n = 0};
+	unsigned n = 0;
 	pthread_mutex_lock(&p->lock);
+	pids.at = xcalloc(p->n_waiting, sizeof *pids.at);
 	list_foreach(&p->waiting, struct mount_request, link, q)
 	{
-		if (q->pid > 0 && now - q->parked_usec >= LOOK_USEC / 2 && waiting.n < LOOK_PIDS && !is_among(&waiting, q))
-			waiting.at[waiting.n++] = q->pid;
+		if (q->pid > 0 && q->parked_usec <= parked_until && !is_among(&pids, q))
+			pids.at[pids.n++] = q->pid;
 	}
 	pthread_mutex_unlock(&p->lock);
-	for (unsigned i = 0; i < waiting.n; i++) {
-		if (park_is_dying(waiting.at[i]))
-			dying.at[dying.n++] = waiting.at[i];
+	for (size_t i = 0; i < pids.n; i++) {
+		if (is_of(arg, pids.at[i]))
+			pids.at[n++] = pids.at[i];
 	}
-	if (dying.n)
-		give_up_those(p, is_among, &dying, EINTR, &p->n_killed);
+	pids.n = n;
+	n = n ? give_up_those(p, is_among, &pids, EINTR, &p->n_killed) : 0;
+	free(pids.at);
+	return n;
+}
+
+static bool is_dying(void *arg, pid_t pid)
+{
+	(void)arg;
+	return park_is_dying(pid);
 }
 
 static void *watch(void *arg)
@@ -287,7 +315,7 @@ static void *watch(void *arg)
 		pthread_mutex_unlock(&p->lock);
 		uint64_t now = now_usec();
 		give_up_those(p, is_late, &now, EIO, &p->n_late);
-		look_for_dying(p, now);
+		give_up_of(p, now - LOOK_USEC / 2, is_dying, NULL);
 		pthread_mutex_lock(&p->lock);
 	}
 	pthread_mutex_unlock(&p->lock);
@@ -310,7 +338,7 @@ static bool is_any(void *arg, const struct mount_request *q)
 	return true;
 }
 
-void park_stop(struct park *p, bool is_silent)
+void park_stop(struct park *p)
 {
 	uint64_t n = 0;
 	pthread_mutex_lock(&p->lock);
@@ -320,23 +348,11 @@ void park_stop(struct park *p, bool is_silent)
 	if (p->has_watcher)
 		pthread_join(p->watcher, NULL);
 	p->has_watcher = false;
-	(void)is_silent;
 	give_up_those(p, is_any, NULL, EIO, &n);
-}
-
-struct by_pid {
-	bool (*is_of)(void *arg, pid_t pid);
-	void *arg;
-};
-
-static bool is_of_group(void *arg, const struct mount_request *q)
-{
-	const struct by_pid *by = arg;
-	return q->pid > 0 && by->is_of(by->arg, q->pid);
+	assert(list_is_empty(&p->waiting));
 }
 
 unsigned mount_fail_reads(struct mount *m, bool (*is_of)(void *arg, pid_t pid), void *arg)
 {
-	struct by_pid by = {is_of, arg};
-	return give_up_those(&m->park, is_of_group, &by, EINTR, &m->park.n_killed);
+	return give_up_of(&m->park, UINT64_MAX, is_of, arg);
 }
