@@ -199,6 +199,17 @@ void conf_preset(const struct conf_table *t, void *into)
 	}
 }
 
+void conf_fill_in(char **setting, char *value)
+{
+	assert(*setting && value);
+	char *unused = value;
+	if (!**setting) {
+		unused = *setting;
+		*setting = value;
+	}
+	free(unused);
+}
+
 void conf_fini(const struct conf_table *t, void *into)
 {
 	for (size_t i = 0; i < t->n; i++)

@@ -35,7 +35,7 @@
 
 enum conf_type {
 	CONF_TYPE_TEXT, /* char *, owned, never NULL ("" when unset) */
-	CONF_TYPE_PATH, /* char *, owned; ~/ is expanded */
+	CONF_TYPE_PATH, /* char *, owned; ~/ is expanded, a relative one made absolute */
 	CONF_TYPE_BOOL, /* bool: yes no true false on off 1 0 */
 	CONF_TYPE_INT,  /* int64_t, a plain number */
 	CONF_TYPE_SIZE, /* uint64_t bytes: 10, 4K, 1.5G, 2GiB (K M G T P are powers of 1024, KB MB ... of 1000) */
@@ -79,6 +79,9 @@ struct conf_error {
 /* Puts the defaults into `into` (zeroed before). */
 void conf_preset(const struct conf_table *t, void *into);
 void conf_fini(const struct conf_table *t, void *into);
+
+/* A default that depends on the machine or on other settings: takes over `value` if the TEXT or PATH was left empty, else frees it. */
+void conf_fill_in(char **setting, char *value);
 
 /* All return 0, or -EINVAL (-errno for an unreadable file) with e->text filled; what stood before the fault is kept. */
 int conf_set(const struct conf_table *t, void *into, const char *name, const char *value, struct conf_error *e);

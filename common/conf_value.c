@@ -3,6 +3,7 @@
  * The read_x() take a whole text and return NULL, or why it is none of theirs; only conf_value_set() makes of that a
  * sentence with its cure. No floating point: 1.1G is the same number of bytes on every machine. */
 #include "common/conf_value.h"
+#include "common/path.h"
 
 #include <inttypes.h>
 #include <limits.h>
@@ -265,16 +266,24 @@ static const char *check_int(const struct conf_setting *s, int64_t value)
 }
 
 /* "~" and "~/x" of whoever runs this. Settings are read before threads exist: getpwuid is safe. */
-static char *expand_home(const char *path)
+static char *home_of_user(void)
 {
-	if (path[0] != '~' || (path[1] && path[1] != '/'))
-		return xstrdup(path);
 	const char *home = getenv("HOME");
 	if (!home || !*home) {
 		struct passwd *user = getpwuid(getuid());
 		home = user ? user->pw_dir : NULL;
 	}
-	return home ? xasprintf("%s%s", home, path + 1) : xstrdup(path);
+	return home ? xstrdup(home) : NULL;
+}
+
+/* Absolute, since a daemon may go on in another directory; "" stays what it is. */
+static char *resolve_path(const char *path)
+{
+	bool is_home = path[0] == '~' && (!path[1] || path[1] == '/');
+	_free_ char *from = is_home ? home_of_user() : *path && *path != '/' ? getcwd(NULL, 0) : NULL;
+	if (!from)
+		return xstrdup(path);
+	return is_home ? xasprintf("%s%s", from, path + 1) : path_join(from, path);
 }
 
 static void *field_of(const struct conf_setting *s, void *into)
@@ -324,7 +333,7 @@ int conf_value_set(const struct conf_setting *s, void *into, const char *value, 
 		replace(field, xstrdup(value));
 		break;
 	case CONF_TYPE_PATH:
-		replace(field, expand_home(value));
+		replace(field, resolve_path(value));
 		break;
 	case CONF_TYPE_MANY:
 		add(field, value);

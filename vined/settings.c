@@ -22,28 +22,6 @@ static const struct conf_table table = {
 	.n = countof(settings_table),
 };
 
-/* Takes over `value` if the setting was left empty. */
-static void fill_in(char **setting, char *value)
-{
-	if (**setting) {
-		free(value);
-		return;
-	}
-	free(*setting);
-	*setting = value;
-}
-
-/* Detached, it may be in another working directory. */
-static void make_absolute(char **path)
-{
-	_free_ char *cwd = **path ? getcwd(NULL, 0) : NULL;
-	if (!cwd)
-		return;
-	char *absolute = path_join(cwd, *path);
-	free(*path);
-	*path = absolute;
-}
-
 /* A host name that cannot be resolved is the listener's to report; what is no address at all is said here. */
 static int check(const struct settings *s)
 {
@@ -70,16 +48,12 @@ int settings_read(struct settings *s, int argc, char **argv)
 		return -EINVAL;
 	}
 	gethostname(host, sizeof host - 1);
-	fill_in(&s->state, service_state_path("default"));
-	make_absolute(&s->state);
-	fill_in(&s->socket, path_join(s->state, "vined.sock"));
-	fill_in(&s->secret, path_join(s->state, "secret"));
-	fill_in(&s->name, xstrdup(*host ? host : "vined"));
+	conf_fill_in(&s->state, service_state_path("default"));
+	conf_fill_in(&s->socket, path_join(s->state, "vined.sock"));
+	conf_fill_in(&s->secret, path_join(s->state, "secret"));
+	conf_fill_in(&s->name, xstrdup(*host ? host : "vined"));
 	if (s->detach)
-		fill_in(&s->log, path_join(s->state, "vined.log"));
-	make_absolute(&s->socket);
-	make_absolute(&s->secret);
-	make_absolute(&s->log);
+		conf_fill_in(&s->log, path_join(s->state, "vined.log"));
 	r = check(s);
 	if (r)
 		settings_fini(s);

@@ -21,17 +21,6 @@ static const struct conf_table table = {
 	.n = countof(settings_table),
 };
 
-/* Whoever is started again by the keeper may be in another working directory. */
-static void make_absolute(char **path)
-{
-	_free_ char *cwd = **path ? getcwd(NULL, 0) : NULL;
-	if (!cwd)
-		return;
-	char *absolute = path_join(cwd, *path);
-	free(*path);
-	*path = absolute;
-}
-
 static int check(const struct settings *s)
 {
 	struct net_address address;
@@ -48,18 +37,12 @@ static int check(const struct settings *s)
 static void fill_in(struct settings *s)
 {
 	_free_ char *cluster = service_state_path("default");
-	if (!*s->state) {
-		free(s->state);
-		s->state = service_state_path("node");
-	}
-	if (!*s->vined) {
-		free(s->vined);
-		s->vined = path_join(cluster, "vined.sock");
-	}
-	if (!*s->secret) {
-		free(s->secret);
-		s->secret = path_join(cluster, "secret");
-	}
+	char host[256] = "";
+	gethostname(host, sizeof host - 1);
+	conf_fill_in(&s->name, xstrdup(*host ? host : "node"));
+	conf_fill_in(&s->state, service_state_path("node"));
+	conf_fill_in(&s->vined, path_join(cluster, "vined.sock"));
+	conf_fill_in(&s->secret, path_join(cluster, "secret"));
 }
 
 int settings_read(struct settings *s, int argc, char **argv)
@@ -73,16 +56,7 @@ int settings_read(struct settings *s, int argc, char **argv)
 	}
 	if (r == 0) {
 		fill_in(s);
-		make_absolute(&s->state);
-		make_absolute(&s->log);
-		make_absolute(&s->secret);
 		r = check(s);
-	}
-	if (r == 0 && !*s->name) {
-		char host[256] = "";
-		gethostname(host, sizeof host - 1);
-		free(s->name);
-		s->name = xstrdup(*host ? host : "node");
 	}
 	if (r)
 		settings_fini(s);

@@ -27,14 +27,14 @@ before=$(memory)
 nuisance "$(field cluster address)" 1000 mixed 10 >"$DIR/nuisance.out" &
 storm=$!
 poll 20 grep -q connected "$DIR/nuisance.out"
-worst=0
-for i in 1 2 3 4 5 6 7 8 9 10; do
-	took=$(status_msec)
-	[ "$took" -le $worst ] || worst=$took
-done
+for i in 1 2 3 4 5 6 7 8 9 10 11; do status_msec; done | sort -n >"$DIR/msec"
+median=$(sed -n 6p "$DIR/msec")
+worst=$(tail -n 1 "$DIR/msec")
 during=$(memory)
-echo "status took at most $worst ms, of which starting the command is a part; memory $before -> $during KiB"
-[ $worst -le $((50 * ${DEADLINE_FACTOR:-1})) ] || fail "status took $worst ms beside 1,000 nuisances"
+echo "status: median $median ms, worst $worst ms, starting the command included; memory $before -> $during KiB"
+# The median: one of eleven may meet whatever else this machine has to do.
+[ "$median" -le $((50 * ${DEADLINE_FACTOR:-1})) ] || fail "status took $median ms beside 1,000 nuisances"
+[ "$worst" -le $((500 * ${DEADLINE_FACTOR:-1})) ] || fail "status once took $worst ms beside 1,000 nuisances"
 [ $((during - before)) -le $((64 * 1000)) ] || fail "1,000 nuisances cost $((during - before)) KiB"
 wait $storm || fail "not all were thrown out: $(cat "$DIR/nuisance.out")"
 vine run -- true

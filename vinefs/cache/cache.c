@@ -61,9 +61,9 @@ static int try_room(struct cache *c, uint64_t size, uint64_t n_inodes, bool is_t
 		return 0;
 	}
 	/* Nothing is thrown away for what cannot fit. */
-	if (size > c->quota || n_inodes > c->inode_quota || (*more && evict_firm_size(c) + size > c->quota))
-		return -ENOSPC;
-	return -EAGAIN;
+	uint64_t firm, n_firm;
+	evict_firm(c, &firm, &n_firm);
+	return firm + size > c->quota || n_firm + n_inodes > c->inode_quota ? -ENOSPC : -EAGAIN;
 }
 
 static int find_room(struct cache *c, uint64_t size, uint64_t n_inodes, bool is_taken)

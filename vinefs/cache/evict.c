@@ -81,14 +81,15 @@ static void batch_remove(struct cache *c, struct batch *out)
 	}
 }
 
-static void evict_loose(struct cache *c, struct want *w)
+/* With is_all more than is wanted: half a tree is of no use. */
+static void evict_loose(struct cache *c, struct want *w, bool is_all)
 {
 	struct batch out = {.n = 0};
 	do {
 		batch_remove(c, &out);
 		size_t i = 0;
 		cache_lock(c);
-		for (struct blob *b; out.n < BATCH && !is_enough(w) && (b = map_next(&c->blobs, &i));)
+		for (struct blob *b; out.n < BATCH && (is_all || !is_enough(w)) && (b = map_next(&c->blobs, &i));)
 			if (is_loose(b))
 				batch_add(c, &out, b, w);
 		cache_unlock(c);
@@ -158,7 +159,7 @@ static void evict_trees(struct cache *c, struct want *w, enum cache_verdict leas
 		if (k && is_evictable(k))
 			unwant(c, k);
 		cache_unlock(c);
-		evict_loose(c, w);
+		evict_loose(c, w, true);
 	}
 }
 
@@ -181,7 +182,7 @@ int cache_evict(struct cache *c, const struct digest *id)
 	if (k && is_evictable(k))
 		unwant(c, k);
 	cache_unlock(c);
-	evict_loose(c, &w);
+	evict_loose(c, &w, true);
 	return 0;
 }
 
@@ -274,7 +275,7 @@ bool evict_some(struct cache *c, uint64_t size, uint64_t n_inodes)
 	struct want w = {.size = size, .n_inodes = n_inodes};
 	for (int i = 0; i < BUSY_TRIES; i++) {
 		w.is_busy = false;
-		evict_loose(c, &w);
+		evict_loose(c, &w, false);
 		if (!is_enough(&w))
 			evict_trees(c, &w, CACHE_GO);
 		if (!is_enough(&w))
@@ -289,20 +290,25 @@ bool evict_some(struct cache *c, uint64_t size, uint64_t n_inodes)
 	return w.freed || w.n_freed;
 }
 
-uint64_t evict_firm_size(struct cache *c)
+void evict_firm(struct cache *c, uint64_t *size, uint64_t *n_inodes)
 {
-	uint64_t size = 0;
 	struct known *k;
 	struct blob *b;
+	*size = 0;
+	*n_inodes = c->trees.n;
 	for (size_t i = 0; (b = map_next(&c->blobs, &i));)
 		b->is_firm = b->n_held != 0;
 	for (size_t i = 0; (k = map_next(&c->trees, &i));) {
-		size += cache_round(k->index_size);
+		*size += cache_round(k->index_size);
 		if (k->is_pinned || (k->n_leases && !known_is_chunkwise(c, k)))
 			for (uint32_t n = 0; n < k->n_blobs; n++)
 				k->blobs[n]->is_firm = true;
 	}
-	for (size_t i = 0; (b = map_next(&c->blobs, &i));)
-		size += b->is_firm ? b->allocated : 0;
-	return size;
+	for (size_t i = 0; (b = map_next(&c->blobs, &i));) {
+		enum blob_state state = (enum blob_state)atomic_load(&b->state);
+		if (!b->is_firm || state == BLOB_ABSENT)
+			continue;
+		*size += b->allocated;
+		*n_inodes += inodes_of(state);
+	}
 }

@@ -191,7 +191,7 @@ bool known_is_chunkwise(const struct cache *c, const struct known *k); /* locked
 bool evict_some(struct cache *c, uint64_t size, uint64_t n_inodes);
 /* Unlocked, by its mover, withdrawn: removes the files it had in that state, and ends the move; b may be gone afterwards. */
 void evict_remove(struct cache *c, struct blob *b, enum blob_state state);
-uint64_t evict_firm_size(struct cache *c); /* locked: bytes that cannot go */
+void evict_firm(struct cache *c, uint64_t *size, uint64_t *n_inodes); /* locked: what cannot go */
 
 /* ---- held.c */
 uint32_t held_blob_of(const struct cache_tree *t, uint64_t chunk); /* number of the blob */

@@ -3,9 +3,9 @@
  * The keeper is small because it must never die: it starts vinefs and every task, and keeps what became of each attempt until
  * vinefs has taken it.
  *
- * Files, top to bottom: main.c (the loop, vinefs' restarts, the orderly end), door.c (requests and reports), spawn.c (a
- * task's first microseconds), proc.c (what tasks left behind), record.c (attempts, in memory and in the file that survives a
- * keeper). parts.h is theirs alone.
+ * Files, top to bottom: main.c (the loop, vinefs' restarts, the orderly end), door.c (requests and reports), hold.c (mounts
+ * that outlive vinefs), spawn.c (a task's first microseconds), proc.c (what tasks left behind), record.c (attempts, in memory
+ * and in the file that survives a keeper). parts.h is theirs alone.
  *
  * vinefs finds its end of the pair in KEEPER_FD. The first it hears is each attempt's state, then KEEPER_LISTED; from then on
  * one report for each change. An attempt is told again to every new vinefs until KEEPER_TAKEN. */
@@ -66,6 +66,28 @@ struct keeper_report {
 	uint32_t step;
 	uint64_t wall_usec, cpu_usec, peak_memory;
 	char what[KEEPER_WHAT_MAX]; /* the path that step failed on, cut, printable */
+};
+
+/* ---- mounts: a second pair, SOCK_SEQPACKET, in KEEPER_MOUNTS_FD; one struct a packet. Of each mount the keeper holds two descriptors: /dev/fuse
+ * and a memfd with what a new vinefs must know to serve it; what stands in that is vinefs' alone. The first that a vinefs hears is
+ * HELD for each, then ALL_HELD. While anything is held it is pinged, and has KEEPER_SILENT_USEC to say ALIVE, dead time
+ * included: then the keeper lets go of all, and ends it, so that readers get errors and never hang. */
+#define KEEPER_MOUNTS_FD "VINE_KEEPER_MOUNTS_FD"
+#define KEEPER_MOUNTS_MAX 256u
+#define KEEPER_SILENT_USEC 10000000u
+
+enum keeper_mount_type {
+	KEEPER_HOLD = 1, /* with two descriptors, in place of those held under this number */
+	KEEPER_DROP,
+	KEEPER_ALIVE,
+	KEEPER_HELD, /* from here on the keeper's words; with two descriptors */
+	KEEPER_ALL_HELD,
+	KEEPER_PING,
+};
+
+struct keeper_mount {
+	uint32_t type, reserved;
+	uint64_t mount; /* vinefs' number for it, never 0 */
 };
 
 #endif

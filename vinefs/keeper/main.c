@@ -48,6 +48,7 @@ struct keeper {
 	unsigned n_deaths, n_to_kill; /* deaths in a row; attempts with a kill_usec */
 	struct record record;
 	struct door door;
+	struct holds holds;
 };
 
 static uint64_t now_usec(void)
@@ -207,23 +208,27 @@ static uint64_t kill_due(struct keeper *k, uint64_t now, uint64_t at)
 
 static void start_vinefs(struct keeper *k)
 {
-	int pair[2];
-	assert(!k->vinefs && k->door.fd < 0);
+	int pair[2], mounts[2] = {-1, -1};
+	assert(!k->vinefs && k->door.fd < 0 && k->holds.fd < 0);
 	k->restart_usec = now_usec() + RESTART_MOST_USEC;
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair)) {
 		say("socketpair: %s", strerror(errno));
 		return;
 	}
-	pid_t pid = spawn_vinefs(k->vinefs_argv, pair[1]);
+	int error = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, mounts) ? -errno : 0;
+	pid_t pid = error ? error : spawn_vinefs(k->vinefs_argv, pair[1], mounts[1]);
 	close(pair[1]);
+	close(mounts[1]);
 	if (pid < 0) {
-		say("fork: %s", strerror(-pid));
+		say("start vinefs: %s", strerror(-pid));
 		close(pair[0]);
+		close(mounts[0]);
 		return;
 	}
 	k->vinefs = pid;
 	k->vinefs_started_usec = now_usec();
 	k->door.fd = pair[0];
+	holds_meet(&k->holds, mounts[0]);
 	for (unsigned i = 0; i < k->record.n; i++)
 		if (!k->record.at[i]->is_taken)
 			door_tell(&k->door, &k->record.at[i]->report);
@@ -235,6 +240,9 @@ static void on_vinefs_exit(struct keeper *k, int status)
 	uint64_t now = now_usec();
 	k->vinefs = 0;
 	door_close(&k->door);
+	/* What it said before it died still counts. */
+	holds_receive(&k->holds);
+	holds_meet(&k->holds, -1);
 	if (k->phase != PHASE_KEEP)
 		return;
 	if (WIFEXITED(status) && (WEXITSTATUS(status) == 0 || WEXITSTATUS(status) == EXIT_FAILED)) {
@@ -355,14 +363,33 @@ static int wait_msec(struct keeper *k, uint64_t now)
 		at = k->sweep_usec;
 	if (k->phase != PHASE_KEEP && k->phase_until_usec < at)
 		at = k->phase_until_usec;
+	at = holds_due_usec(&k->holds, at);
 	return at <= now ? 0 : (int)((at - now + 999) / 1000);
+}
+
+static void watch_mounts(struct keeper *k, short ready, uint64_t now)
+{
+	bool is_good = !ready || holds_receive(&k->holds);
+	/* An end that hung up would wake us for ever; its exit is about to be heard of. */
+	if (ready & POLLHUP)
+		holds_meet(&k->holds, -1);
+	holds_send(&k->holds);
+	bool is_silent = holds_is_silent(&k->holds, now);
+	if (is_silent)
+		say("vinefs was silent for %u s: its mounts are let go", KEEPER_SILENT_USEC / SEC_USEC);
+	/* It may hold them too, and a stopped one for ever. */
+	if ((is_silent || !is_good) && k->vinefs)
+		kill(k->vinefs, SIGKILL);
 }
 
 static void turn(struct keeper *k)
 {
 	struct pollfd p[] = {{.fd = k->signals, .events = POLLIN},
 			     {.fd = k->trouble[0], .events = POLLIN},
-			     {.fd = k->door.fd, .events = POLLIN}};
+			     {.fd = k->door.fd, .events = POLLIN},
+			     {.fd = k->holds.fd, .events = POLLIN}};
+	if (holds_has_more(&k->holds))
+		p[3].events |= POLLOUT;
 	if (k->door.n_out)
 		p[2].events = k->door.n_out > DOOR_HIGH ? POLLOUT : POLLIN | POLLOUT;
 	poll(p, sizeof p / sizeof p[0], wait_msec(k, now_usec()));
@@ -376,6 +403,7 @@ static void turn(struct keeper *k)
 		if (error)
 			door_close(&k->door);
 	}
+	watch_mounts(k, p[3].revents, now);
 	/* After the door: what vinefs said before it exited still counts. */
 	if (p[0].revents)
 		on_signals(k);
@@ -410,7 +438,7 @@ static int prepare(struct keeper *k)
 	if (f)
 		fclose(f);
 	snprintf(k->oom_score, sizeof k->oom_score, "%d", score + 300 < 1000 ? score + 300 : 1000);
-	k->door.fd = -1;
+	k->door.fd = k->holds.fd = -1;
 	k->signals = signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (k->signals < 0 || pipe2(k->trouble, O_CLOEXEC | O_NONBLOCK))
 		return -errno;

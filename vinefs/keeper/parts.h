@@ -60,8 +60,31 @@ struct spawn_trouble {
 /* Starts the task as the leader of a session of its own, which dies with the keeper; `oom_score` is text for
  * /proc/self/oom_score_adj. A pid or -errno; -EBADMSG if the request is malformed: its sender has a bug. */
 pid_t spawn_task(const struct keeper_request *q, int trouble, const char *oom_score);
-/* Starts vinefs, argv[0] being its file and the rest its words, with its end of the pair. A pid or -errno. */
-pid_t spawn_vinefs(char *const *argv, int fd);
+/* Starts vinefs, argv[0] being its file and the rest its words, with its ends of the two pairs. A pid or -errno. */
+pid_t spawn_vinefs(char *const *argv, int fd, int mounts_fd);
+
+/* ---- hold.c: the mounts that outlive vinefs */
+
+struct holds {
+	int fd; /* -1: no vinefs */
+	unsigned n, n_told; /* told: to the present vinefs; n + 1 when it knows that it knows all */
+	uint64_t turned_usec, pinged_usec, silent_usec;
+	struct hold {
+		uint64_t mount;
+		int fds[2]; /* /dev/fuse, memfd */
+	} at[KEEPER_MOUNTS_MAX];
+};
+
+/* A new vinefs is at the other end of fd, which is taken over; -1: there is none any more. */
+void holds_meet(struct holds *h, int fd);
+/* Reads and sends what there is. False: vinefs talks nonsense, and is to be ended. */
+bool holds_receive(struct holds *h);
+bool holds_has_more(const struct holds *h); /* to send */
+void holds_send(struct holds *h);
+/* Every turn: pings, counts silence. True: it was too long; all was let go, and vinefs, which may hold it too, is to be ended. */
+bool holds_is_silent(struct holds *h, uint64_t now);
+/* When the next turn is due at the latest. */
+uint64_t holds_due_usec(const struct holds *h, uint64_t otherwise);
 
 /* ---- door.c: the keeper's end of the pair */
 

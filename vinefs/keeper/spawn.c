@@ -123,18 +123,23 @@ pid_t spawn_task(const struct keeper_request *q, int trouble, const char *oom_sc
 	return pid < 0 ? -error : pid;
 }
 
-pid_t spawn_vinefs(char *const *argv, int fd)
+static bool hand_on(const char *name, int fd)
 {
-	assert(fd > 2 && argv[0] && argv[1]);
+	char number[16];
+	snprintf(number, sizeof number, "%d", fd);
+	return setenv(name, number, 1) == 0 && fcntl(fd, F_SETFD, 0) == 0;
+}
+
+pid_t spawn_vinefs(char *const *argv, int fd, int mounts_fd)
+{
+	assert(fd > 2 && mounts_fd > 2 && argv[0] && argv[1]);
 	pid_t keeper = getpid(), pid = fork();
 	if (pid)
 		return pid < 0 ? -errno : pid;
-	char number[16];
 	follow(keeper);
 	reset_signals();
-	snprintf(number, sizeof number, "%d", fd);
 	/* The first word is the program's file, the rest its argv. */
-	if (setenv(KEEPER_FD, number, 1) == 0 && fcntl(fd, F_SETFD, 0) == 0)
+	if (hand_on(KEEPER_FD, fd) && hand_on(KEEPER_MOUNTS_FD, mounts_fd))
 		execv(argv[0], argv + 1);
 	fprintf(stderr, "vine-keeper: exec %s: %s\n", argv[0], strerror(errno));
 	_exit(125);

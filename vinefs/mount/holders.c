@@ -42,7 +42,7 @@ int holders_each_mount(const char *pid, bool (*on_mount)(void *arg, const struct
 	_free_ char *line = NULL;
 	size_t room = 0;
 	char path[64];
-	snprintf(path, sizeof path, "/proc/%s/mountinfo", pid);
+	snprintf(path, sizeof path, "/proc/%.32s/mountinfo", pid);
 	FILE *f = fopen(path, "re");
 	if (!f)
 		return -errno;
@@ -76,7 +76,7 @@ static bool is_of_device(void *arg, const struct mountpoint *at)
 static bool link_leads_there(const struct search *s, const char *pid, const char *what)
 {
 	char path[64], target[4096];
-	snprintf(path, sizeof path, "/proc/%s/%s", pid, what);
+	snprintf(path, sizeof path, "/proc/%.32s/%s", pid, what);
 	ssize_t n = readlink(path, target, sizeof target - 1);
 	if (n <= 0)
 		return false;
@@ -93,14 +93,14 @@ static unsigned count_open(const struct search *s, const char *pid)
 {
 	char path[64], line[128];
 	unsigned n = 0;
-	snprintf(path, sizeof path, "/proc/%s/fdinfo", pid);
+	snprintf(path, sizeof path, "/proc/%.32s/fdinfo", pid);
 	DIR *d = opendir(path);
 	if (!d)
 		return 0;
 	const struct dirent *e;
 	while ((e = readdir(d))) {
 		unsigned long id = 0;
-		snprintf(path, sizeof path, "/proc/%s/fdinfo/%.16s", pid, e->d_name);
+		snprintf(path, sizeof path, "/proc/%.32s/fdinfo/%.16s", pid, e->d_name);
 		FILE *f = e->d_name[0] == '.' ? NULL : fopen(path, "re");
 		while (f && fgets(line, sizeof line, f) && sscanf(line, "mnt_id: %lu", &id) != 1)
 			;
@@ -119,7 +119,7 @@ static bool is_mapped(const struct search *s, const char *pid)
 	size_t room = 0;
 	char path[64];
 	bool found = false;
-	snprintf(path, sizeof path, "/proc/%s/maps", pid);
+	snprintf(path, sizeof path, "/proc/%.32s/maps", pid);
 	FILE *f = fopen(path, "re");
 	while (f && !found && getline(&line, &room, f) > 0) {
 		unsigned major, minor;
@@ -138,7 +138,7 @@ static void look_at(const struct search *s, const char *pid, struct buf *to)
 	if (!n_open && !is_inside && !is_root && !maps)
 		return;
 	char path[64], name[64] = "?";
-	snprintf(path, sizeof path, "/proc/%s/comm", pid);
+	snprintf(path, sizeof path, "/proc/%.32s/comm", pid);
 	FILE *f = fopen(path, "re");
 	if (f && fgets(name, sizeof name, f))
 		name[strcspn(name, "\n")] = 0;

@@ -165,7 +165,8 @@ static bool range_of(const struct contents *c, uint32_t node, uint64_t offset, s
 	if (offset >= size || !n)
 		return false;
 	*r = (struct mount_range){.node = node, .blob = TREE_NO_BLOB, .offset = offset};
-	r->n = (uint32_t)min(min((uint64_t)n, size - offset), (uint64_t)READ_MAX);
+	n = min(n, (size_t)READ_MAX);
+	r->n = (uint32_t)min((uint64_t)n, size - offset);
 	if (c->tree.is_draft)
 		return true;
 	const struct tree_extent *e = tree_extent(c->tree.index, tree_node(c->tree.index, node)->first);

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vinefs/keeper/parts.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define PING_USEC (KEEPER_SILENT_USEC / 5)
+
+union control {
+	struct cmsghdr head;
+	char room[CMSG_SPACE(2 * sizeof(int))];
+};
+
+static void let_go(struct holds *h, unsigned i)
+{
+	assert(i < h->n);
+	close(h->at[i].fds[0]);
+	close(h->at[i].fds[1]);
+	/* The others keep their order: which of them were told is a count. */
+	memmove(h->at + i, h->at + i + 1, (h->n - i - 1) * sizeof h->at[0]);
+	h->n--;
+	h->n_told -= h->n_told > i;
+}
+
+static int find(const struct holds *h, uint64_t mount)
+{
+	for (unsigned i = 0; i < h->n; i++)
+		if (h->at[i].mount == mount)
+			return (int)i;
+	return -1;
+}
+
+/* Returns false, and leaves the descriptors to the caller, if there is no room. */
+static bool hold(struct holds *h, uint64_t mount, const int fds[2])
+{
+	int i = find(h, mount);
+	if (i >= 0) {
+		close(h->at[i].fds[0]);
+		close(h->at[i].fds[1]);
+	} else if (h->n < KEEPER_MOUNTS_MAX && mount) {
+		i = (int)h->n++;
+		h->n_told++; /* by him who says it */
+	} else {
+		return false;
+	}
+	h->at[i] = (struct hold){.mount = mount, .fds = {fds[0], fds[1]}};
+	return true;
+}
+
+static bool take(struct holds *h, const struct keeper_mount *m, int n_fds, const int fds[2])
+{
+	int i = find(h, m->mount);
+	h->silent_usec = 0;
+	if (m->type == KEEPER_HOLD && n_fds == 2 && hold(h, m->mount, fds))
+		return true;
+	for (int k = 0; k < n_fds; k++)
+		close(fds[k]);
+	if (m->type == KEEPER_DROP && i >= 0)
+		let_go(h, (unsigned)i);
+	return m->type == KEEPER_DROP || m->type == KEEPER_ALIVE;
+}
+
+bool holds_receive(struct holds *h)
+{
+	struct keeper_mount m;
+	union control control;
+	int fds[2] = {-1, -1}, n_fds = 0;
+	struct iovec v = {.iov_base = &m, .iov_len = sizeof m};
+	struct msghdr head = {
+		.msg_iov = &v, .msg_iovlen = 1, .msg_control = control.room, .msg_controllen = sizeof control.room};
+	ssize_t n;
+	while (h->fd >= 0 && (n = recvmsg(h->fd, &head, MSG_DONTWAIT | MSG_CMSG_CLOEXEC)) > 0) {
+		const struct cmsghdr *c = CMSG_FIRSTHDR(&head);
+		n_fds = c && c->cmsg_type == SCM_RIGHTS ? (int)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int)) : 0;
+		if (n_fds)
+			memcpy(fds, CMSG_DATA(c), (size_t)n_fds * sizeof(int));
+		if (n != sizeof m || !take(h, &m, n_fds, fds))
+			return false;
+		head.msg_controllen = sizeof control.room;
+	}
+	return true;
+}
+
+/* False: not now. */
+static bool send_one(const struct holds *h, enum keeper_mount_type type, const struct hold *of)
+{
+	struct keeper_mount m = {.type = type, .mount = of ? of->mount : 0};
+	union control control = {.head = {0}};
+	struct iovec v = {.iov_base = &m, .iov_len = sizeof m};
+	struct msghdr head = {.msg_iov = &v, .msg_iovlen = 1};
+	if (of) {
+		head.msg_control = control.room;
+		head.msg_controllen = sizeof control.room;
+		struct cmsghdr *c = CMSG_FIRSTHDR(&head);
+		*c = (struct cmsghdr){
+			.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof of->fds)};
+		memcpy(CMSG_DATA(c), of->fds, sizeof of->fds);
+	}
+	return sendmsg(h->fd, &head, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
+}
+
+bool holds_has_more(const struct holds *h)
+{
+	return h->fd >= 0 && h->n_told <= h->n;
+}
+
+void holds_send(struct holds *h)
+{
+	while (h->fd >= 0 && h->n_told < h->n && send_one(h, KEEPER_HELD, &h->at[h->n_told]))
+		h->n_told++;
+	if (h->fd >= 0 && h->n_told == h->n && send_one(h, KEEPER_ALL_HELD, NULL))
+		h->n_told = h->n + 1;
+}
+
+void holds_meet(struct holds *h, int fd)
+{
+	if (h->fd >= 0)
+		close(h->fd);
+	h->fd = fd;
+	h->n_told = 0;
+	holds_send(h);
+}
+
+bool holds_is_silent(struct holds *h, uint64_t now)
+{
+	/* When all of us were stopped for a while, vinefs has not been silent. */
+	uint64_t step = now - h->turned_usec;
+	h->turned_usec = now;
+	h->silent_usec = h->n ? h->silent_usec + (step < PING_USEC ? step : PING_USEC) : 0;
+	if (!h->n)
+		return false;
+	if (now - h->pinged_usec >= PING_USEC && h->fd >= 0 && !holds_has_more(h)) {
+		send_one(h, KEEPER_PING, NULL);
+		h->pinged_usec = now;
+	}
+	if (h->silent_usec < KEEPER_SILENT_USEC)
+		return false;
+	while (h->n)
+		let_go(h, h->n - 1);
+	h->silent_usec = 0;
+	return true;
+}
+
+uint64_t holds_due_usec(const struct holds *h, uint64_t otherwise)
+{
+	uint64_t due = h->turned_usec + PING_USEC;
+	return h->n && due < otherwise ? due : otherwise;
+}
