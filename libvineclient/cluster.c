@@ -7,18 +7,29 @@
 
 #include <stdio.h>
 #include <sys/stat.h>
+#include <unistd.h>
+
+/* vined takes nobody in but its own user, so another one need not wait to be let in. A socket that is not there may come. */
+static int check_owner(const struct cluster *c)
+{
+	struct stat st;
+	if (stat(c->address, &st) == 0 && st.st_uid != geteuid())
+		return error_set(EPERM, "cluster %s: its socket belongs to user %u, and this is user %u", c->name,
+				 (unsigned)st.st_uid, (unsigned)geteuid());
+	return 0;
+}
 
 static int find_directory(struct cluster *c, const char *name, char *directory)
 {
 	_free_ char *at = directory;
 	struct stat st;
 	size_t n = strlen(at);
+	c->is_local = true;
 	/* The socket itself, as vined's ready line says it; it may come back when vined does. */
 	if (n > 5 && streq(at + n - 5, ".sock")) {
-		c->is_local = true;
 		c->name = xstrdup(at);
 		c->address = steal(at);
-		return 0;
+		return check_owner(c);
 	}
 	if (stat(at, &st) < 0) {
 		int e = errno;
@@ -34,10 +45,9 @@ static int find_directory(struct cluster *c, const char *name, char *directory)
 				 "cluster %s: %s is not a directory; name the directory that vined keeps "
 				 "its state in",
 				 name, at);
-	c->is_local = true;
 	c->address = path_join(at, "vined.sock");
 	c->name = streq(name, at) ? xstrdup(at) : xasprintf("%s (%s)", name, at);
-	return 0;
+	return check_owner(c);
 }
 
 static int find_host(struct cluster *c, const char *where)

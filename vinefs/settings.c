@@ -21,13 +21,22 @@ static const struct conf_table table = {
 	.n = countof(settings_table),
 };
 
+bool settings_is_alone(const struct settings *s)
+{
+	return streq(s->vined, "none");
+}
+
 static int check(const struct settings *s)
 {
 	struct net_address address;
 	assert(*s->state == '/');
 	/* A name that cannot be resolved today may be tomorrow; a text that is no address never will. */
-	if (net_parse(s->vined, &address) == -EINVAL) {
-		fprintf(stderr, "vinefs: --vined=%s: not HOST:PORT nor the path of a socket\n", s->vined);
+	if (!settings_is_alone(s) && net_parse(s->vined, &address) == -EINVAL) {
+		fprintf(stderr, "vinefs: --vined=%s: not HOST:PORT, the path of a socket, or none\n", s->vined);
+		return -EINVAL;
+	}
+	if (s->cache_low >= s->cache_high) {
+		fprintf(stderr, "vinefs: --cache-low=%d is not below --cache-high=%d\n", (int)s->cache_low, (int)s->cache_high);
 		return -EINVAL;
 	}
 	return 0;
@@ -41,6 +50,7 @@ static void fill_in(struct settings *s)
 	gethostname(host, sizeof host - 1);
 	conf_fill_in(&s->name, xstrdup(*host ? host : "node"));
 	conf_fill_in(&s->state, service_state_path("node"));
+	conf_fill_in(&s->cache, path_join(s->state, "cache"));
 	conf_fill_in(&s->vined, path_join(cluster, "vined.sock"));
 	conf_fill_in(&s->secret, path_join(cluster, "secret"));
 }

@@ -13,6 +13,8 @@
 /* Reads file, environment (VINEFS_NAME) and words, fills in what depends on the machine, makes paths absolute. -errno
  * after printing the one-line error. Answers --help and its like and exits. */
 int settings_read(struct settings *s, int argc, char **argv);
+/* No scheduler is wanted. */
+bool settings_is_alone(const struct settings *s);
 void settings_fini(struct settings *s);
 
 #endif

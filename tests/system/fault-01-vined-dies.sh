@@ -38,7 +38,7 @@ survived=no
 until [ $survived = yes ]; do
 	step=$((step + 1))
 	[ $step -lt 400 ] || fail "no end of durable steps"
-	strace -f -qq -o "$DIR/strace" -e trace=pwrite64,fdatasync,fsync,rename,unlink \
+	ASAN_OPTIONS="${ASAN_OPTIONS-}:detect_leaks=0" strace -f -qq -o "$DIR/strace" -e trace=pwrite64,fdatasync,fsync,rename,unlink \
 		-e inject=pwrite64,fdatasync,fsync,rename,unlink:signal=SIGKILL:when=$step \
 		vined --state="$DIR/cluster" --listen="$address" >"$DIR/traced.out" 2>>"$DIR/traced.log" &
 	traced=$!

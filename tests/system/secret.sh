@@ -29,5 +29,8 @@ if [ "$(id -u)" = 0 ] && command -v setpriv >"$DIR/found"; then
 	chmod 755 "$DIR" "$DIR/cluster"
 	chmod 666 "$(field cluster socket)"
 	VINE=$(field cluster socket) expect 125 "${other[@]}" "$(command -v vine)" status
+	contains "$DIR/err" "belongs to user 0"
+	"${other[@]}" "$(command -v hello)" "$(field cluster socket)" 1 0 >"$DIR/said" || :
+	[ ! -s "$DIR/said" ] || fail "vined says to another user: $(cat "$DIR/said")"
 	contains "$DIR/cluster.log" 65534
 fi

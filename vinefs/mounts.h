@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Which trees are mounted where: each a connection of its own that the keeper holds too, its bytes from fetch, its tree under a lease. A new vinefs takes them up
+ * again; a mount ends when it is unmounted. The loop's thread. */
+#ifndef VINEFS_MOUNTS_H
+#define VINEFS_MOUNTS_H
+
+#include "common/loop.h"
+#include "vinefs/fetch/fetch.h"
+#include "vinefs/mount/mount.h"
+
+struct mounts;
+
+struct mounts_settings {
+	struct loop *loop;
+	struct fetch *fetch; /* borrowed; outlives it */
+	int keeper;          /* from KEEPER_MOUNTS_FD; taken over. -1: nobody holds them, they die with the process */
+	uint64_t deadline_usec;
+};
+
+/* What the keeper held for the process before is served again, as soon as its trees are open. NULL with errno. */
+struct mounts *mounts_new(const struct mounts_settings *s);
+/* Frees it; what is still mounted stays with the keeper. The fetch must have been stopped before. */
+void mounts_free(struct mounts *m);
+DEFINE_FREEP(struct mounts, mounts_free)
+
+/* Unmounts everything, from under whoever uses it: the node is stopped in order. */
+void mounts_leave(struct mounts *m);
+
+#define MOUNTS_NAME_MAX 255u
+
+struct mounts_add {
+	struct mount_connection connection; /* the descriptor is taken over in every case */
+	const char *directory, *name;       /* borrowed for the call; name: as a person asked for it */
+	struct digest id;
+	/* 0: it is served, under this number; or -errno. */
+	void (*on_done)(struct mounts_add *a, int error, uint64_t number);
+	void *served; /* private */
+};
+
+/* on_done comes later, unless this is not 0. `a` is the caller's, zeroed before, his again in on_done. */
+int mounts_add(struct mounts *m, struct mounts_add *a);
+/* The caller hears nothing more; the mount ends when its directory is unmounted. */
+void mounts_add_stop(struct mounts_add *a);
+
+struct mounts_info {
+	uint64_t number, since_usec;
+	const char *directory, *name; /* borrowed until the loop's next turn */
+	struct digest id;
+	struct mount_numbers numbers;
+};
+
+/* Oldest first. Returns how many. */
+unsigned mounts_each(struct mounts *m, void (*each)(void *arg, const struct mounts_info *i), void *arg);
+/* The tree in which an absolute path lies below the directory of a mount; *rest is what follows the directory. False: in none. */
+bool mounts_find(struct mounts *m, const char *path, struct digest *id, const char **rest);
+
+#endif
