@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # deadline: 90
+# threaded
 # The submitting process is killed: attached work is cancelled, a named run goes on and can be waited for again.
 . "$SRC/tests/system/lib.sh"
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # How the daemons start, refuse to start twice, detach, and stop.
+# threaded
 . "$SRC/tests/system/lib.sh"
 
 start_vined cluster

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # deadline: 180
+# threaded
 # alone
 # vined and vinefs killed with -9 and started again in the middle of 1,000 sleeping tasks: each result comes once.
 . "$SRC/tests/system/lib.sh"

@@ -64,7 +64,7 @@ char *world_files(const char *name, unsigned n, size_t size, uint64_t seed)
 
 static void count_read(void *arg, const struct seal_progress *p)
 {
-	*(uint64_t *)arg = p->bytes_read;
+	*(uint64_t *)arg = __atomic_load_n(&p->bytes_read, __ATOMIC_RELAXED); /* it goes on counting */
 }
 
 int world_try_seal(struct cache *c, const char *path, struct digest *id, uint64_t *bytes_read)

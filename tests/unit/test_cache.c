@@ -32,7 +32,7 @@ static uint64_t resident(struct cache *c, const struct digest *id)
 TEST(what_was_sealed_is_read_back_also_after_a_restart)
 {
 	_free_ char *in = world_files("in", 30, 50000, 1);
-	_free_ char *big = world_files("in/big", 2, 3 * MIB + 5, 2);
+	_free_ _unused_ char *big = world_files("in/big", 2, 3 * MIB + 5, 2);
 	struct cache *c = world_open("cache", plain);
 	struct digest id = world_seal(c, in), again;
 	ASSERT_EQ(world_compare(c, &id, in), 0);
@@ -69,7 +69,7 @@ TEST(an_unchanged_tree_is_not_read_again)
 {
 	uint64_t n_read = 1;
 	_free_ char *in = world_files("in", 40, 40000, 1);
-	_free_ char *big = world_files("in/big", 2, MIB, 3);
+	_free_ _unused_ char *big = world_files("in/big", 2, MIB, 3);
 	struct cache *c = world_open("cache", plain);
 	struct digest id, again;
 	ASSERT_EQ(world_try_seal(c, in, &id, &n_read), 0);
