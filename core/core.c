@@ -64,7 +64,7 @@ int core_task_add(struct core *c, uint64_t task, const struct core_task_spec *sp
 }
 
 int core_task_add_running(struct core *c, uint64_t task, const struct core_task_spec *spec, uint64_t node,
-			  uint64_t attempt, unsigned losses)
+			  uint64_t attempt)
 {
 	assert(node && attempt);
 	if (core_task_find(c, task))
@@ -73,7 +73,6 @@ int core_task_add_running(struct core *c, uint64_t task, const struct core_task_
 	if (!n)
 		n = core_node_new(c, node);
 	struct core_task *t = core_task_new(c, task, spec);
-	t->losses = losses;
 	c->last_attempt = max(c->last_attempt, attempt);
 	core_task_begin(c, t, n, attempt);
 	return 0;

@@ -18,6 +18,7 @@ struct core_task_spec {
 	uint32_t cores;   /* 0: 1 */
 	uint64_t memory;  /* 0: any */
 	int64_t priority; /* higher first */
+	unsigned losses;  /* nodes lost under it before this start; from the crash limit on it is held */
 };
 
 struct core_node_spec {
@@ -62,7 +63,7 @@ int core_task_add(struct core *c, uint64_t task, const struct core_task_spec *sp
 /* At a restart: the task is recorded as running under `attempt` on `node`, which may not be there yet; it waits for
  * core_node_add + core_attempt_adopt, for core_attempt_lost, or for core_node_lost. Its room is kept meanwhile. */
 int core_task_add_running(struct core *c, uint64_t task, const struct core_task_spec *spec, uint64_t node,
-			  uint64_t attempt, unsigned losses);
+			  uint64_t attempt);
 /* Queued: `cancelled` follows. Running: `stop` follows, and then its result counts as any other. */
 int core_task_cancel(struct core *c, uint64_t task);
 

@@ -102,6 +102,7 @@ struct core_task *core_task_new(struct core *c, uint64_t number, const struct co
 	struct core_task *t = NEW(struct core_task);
 	t->number = number;
 	t->priority = spec->priority;
+	t->losses = spec->losses;
 	t->arrival = ++c->n_arrived;
 	t->class = core_class_get(c, spec->cores ? spec->cores : 1, spec->memory);
 	list_init(&t->link);
@@ -116,7 +117,7 @@ void core_task_begin(struct core *c, struct core_task *t, struct core_node *n, u
 	assert(t->state == CORE_STATE_OVER && !n == !attempt);
 	t->node = n;
 	t->attempt = attempt;
-	enter(c, t, n ? CORE_STATE_ADOPTION : CORE_STATE_QUEUED);
+	enter(c, t, n ? CORE_STATE_ADOPTION : t->losses < c->crash_limit ? CORE_STATE_QUEUED : CORE_STATE_HELD);
 }
 
 void core_task_free(struct core *c, struct core_task *t)

@@ -24,16 +24,16 @@ static void load_run(void *arg, const struct store_run *s)
 
 static int add_to_core(struct driver *d, struct task *t, const struct store_task *s)
 {
-	const struct core_task_spec spec = {s->cores, s->memory, s->priority};
+	const struct core_task_spec spec = {s->cores, s->memory, s->priority, s->losses};
 	struct node *n = s->state == STORE_RUNNING ? map_get(&d->nodes, s->node) : NULL;
 	int r;
 	if (n) {
 		/* It may be running: the node gets its time-out to say so. */
 		task_set_node(t, n, s->attempt);
 		node_wait(n);
-		r = core_task_add_running(d->core, t->id, &spec, n->id, t->attempt, t->losses);
+		r = core_task_add_running(d->core, t->id, &spec, n->id, t->attempt);
 	} else {
-		t->state = STORE_QUEUED;
+		t->state = s->losses < d->o.crash_limit ? STORE_QUEUED : STORE_HELD;
 		r = core_task_add(d->core, t->id, &spec);
 	}
 	if (!r && t->is_cancelled)

@@ -278,7 +278,7 @@ static void add_task(struct run *r, const struct store_task *s)
 {
 	struct driver *d = r->driver;
 	const struct task *t = task_new(d, s, r);
-	const struct core_task_spec spec = {s->cores, s->memory, s->priority};
+	const struct core_task_spec spec = {.cores = s->cores, .memory = s->memory, .priority = s->priority};
 	int error = core_task_add(d->core, t->id, &spec);
 	assert(error == 0);
 	store_remember_body(d->o.store, s->environment_id, &s->environment);

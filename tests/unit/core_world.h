@@ -100,7 +100,7 @@ static inline void expect_nothing(struct world *w)
 
 static inline void add_task(struct core *c, uint64_t task, uint32_t cores, uint64_t memory, int64_t priority)
 {
-	ASSERT_EQ(core_task_add(c, task, &(struct core_task_spec){cores, memory, priority}), 0);
+	ASSERT_EQ(core_task_add(c, task, &(struct core_task_spec){.cores = cores, .memory = memory, .priority = priority}), 0);
 }
 
 static inline void add_node(struct core *c, uint64_t node, uint32_t cores, uint64_t memory)
@@ -110,7 +110,7 @@ static inline void add_node(struct core *c, uint64_t node, uint32_t cores, uint6
 
 static inline void add_running(struct core *c, uint64_t task, uint64_t node, uint64_t attempt)
 {
-	ASSERT_EQ(core_task_add_running(c, task, &(struct core_task_spec){1, 0, 0}, node, attempt, 0), 0);
+	ASSERT_EQ(core_task_add_running(c, task, &(struct core_task_spec){.cores = 1}, node, attempt), 0);
 }
 
 #endif

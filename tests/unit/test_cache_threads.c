@@ -48,8 +48,8 @@ static void *read_all(void *arg)
 			atomic_fetch_add(&s->n_read, 1);
 		else if (r == -ENODATA || (!is_waiting && r == -EAGAIN))
 			atomic_fetch_add(&s->n_absent, 1);
-		else
-			atomic_fetch_add(&s->n_failed, 1);
+		else if (atomic_fetch_add(&s->n_failed, 1) == 0)
+			fprintf(stderr, "read: %d\n", r);
 	}
 	free(got);
 	return NULL;
@@ -65,8 +65,8 @@ static void *fill_all(void *arg)
 		int r = cache_tree_write(s->t[i], chunk, s->w[i].chunks[chunk], s->w[i].sizes[chunk]);
 		if (r == 0)
 			atomic_fetch_add(&s->n_filled, 1);
-		else if (r != -ENOSPC)
-			atomic_fetch_add(&s->n_failed, 1);
+		else if (r != -ENOSPC && atomic_fetch_add(&s->n_failed, 1) == 0)
+			fprintf(stderr, "write: %d\n", r);
 	}
 	return NULL;
 }

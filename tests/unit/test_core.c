@@ -30,7 +30,7 @@ TEST(wrong_numbers_are_refused)
 	add_task(c, 1, 1, 0, 0);
 	add_node(c, 1, 1, 0);
 	ASSERT_EQ(core_task_add(c, 1, &(struct core_task_spec){0}), -EEXIST);
-	ASSERT_EQ(core_task_add_running(c, 1, &(struct core_task_spec){0}, 1, 1, 0), -EEXIST);
+	ASSERT_EQ(core_task_add_running(c, 1, &(struct core_task_spec){0}, 1, 1), -EEXIST);
 	ASSERT_EQ(core_node_add(c, 1, &spec), -EEXIST);
 	ASSERT_EQ(core_task_cancel(c, 2), -ENOENT);
 	ASSERT_EQ(core_node_suspend(c, 2), -ENOENT);
@@ -368,10 +368,22 @@ TEST(a_task_that_loses_three_nodes_is_held_and_can_be_cancelled)
 	expect(&w, SAID_CANCELLED, 1);
 }
 
+TEST(a_task_that_was_held_before_a_restart_is_held_after_it)
+{
+	WORLD(w);
+	add_node(c, 1, 1, 0);
+	ASSERT_EQ(core_task_add(c, 1, &(struct core_task_spec){.cores = 1, .losses = 3}), 0);
+	ASSERT_EQ(core_task_add(c, 2, &(struct core_task_spec){.cores = 1, .losses = 2}), 0);
+	decide(&w);
+	expect(&w, SAID_START, 2);
+	expect_nothing(&w);
+	ASSERT_EQ(core_task_reason(c, 1), CORE_REASON_CRASHES);
+}
+
 TEST(a_held_task_that_is_adopted_in_the_same_turn_is_not_told_to_be_held)
 {
 	WORLD(w);
-	ASSERT_EQ(core_task_add_running(c, 1, &(struct core_task_spec){1, 0, 0}, 7, 40, 2), 0);
+	ASSERT_EQ(core_task_add_running(c, 1, &(struct core_task_spec){.cores = 1, .losses = 2}, 7, 40), 0);
 	ASSERT_EQ(core_node_lost(c, 7), 0);
 	add_node(c, 7, 1, 0);
 	ASSERT_EQ(core_attempt_adopt(c, 1, 7, 40), 0);
@@ -522,7 +534,7 @@ TEST(a_late_result_ends_a_queued_and_a_held_task)
 {
 	WORLD(w);
 	add_running(c, 1, 7, 40);
-	ASSERT_EQ(core_task_add_running(c, 2, &(struct core_task_spec){1, 0, 0}, 7, 41, 2), 0);
+	ASSERT_EQ(core_task_add_running(c, 2, &(struct core_task_spec){.cores = 1, .losses = 2}, 7, 41), 0);
 	w.attempt = 41;
 	ASSERT_EQ(core_node_lost(c, 7), 0);
 	ASSERT_EQ(core_task_reason(c, 2), CORE_REASON_CRASHES);

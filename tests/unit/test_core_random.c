@@ -134,6 +134,7 @@ static void add_random_task(struct model *m)
 	t->spec.cores = (uint32_t)(1 + roll(m, 6));
 	t->spec.memory = roll(m, 3) ? 0 : 8 * roll(m, 5);
 	t->spec.priority = (int64_t)roll(m, 4) - 2;
+	t->spec.losses = (unsigned)(roll(m, 20) ? roll(m, 3) : 3); /* the last one is held from the start */
 	list_init(&t->link);
 	list_append(&m->alive, &t->link);
 	map_put(&m->tasks, t->number, t);
@@ -143,7 +144,7 @@ static void add_random_task(struct model *m)
 	}
 	uint64_t node = 1 + roll(m, N_NODES);
 	t->attempts[0] = (struct attempt){.attempt = ++m->last_attempt, .node = node};
-	ASSERT_EQ(core_task_add_running(m->core, t->number, &t->spec, node, m->last_attempt, (unsigned)roll(m, 3)), 0);
+	ASSERT_EQ(core_task_add_running(m->core, t->number, &t->spec, node, m->last_attempt), 0);
 }
 
 /* A result, mostly of an attempt that lives, sometimes of one that nobody knows or that has been lost. */
