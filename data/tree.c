@@ -133,7 +133,7 @@ static bool check_blob(const struct tree *t, const struct tree_blob *b, uint64_t
 	uint32_t wanted = b->kind == TREE_BLOB_FILE   ? data_chunk_size(b->size)
 			  : b->kind == TREE_BLOB_PACK ? DATA_PACK_CHUNK
 						      : 0;
-	if (!b->size || b->chunk_size != wanted || b->first_chunk != *chunk)
+	if (!wanted || !b->size || b->chunk_size != wanted || b->first_chunk != *chunk)
 		return false;
 	uint64_t n = data_n_chunks(b->size, b->chunk_size);
 	if (n > t->n_chunks - *chunk)

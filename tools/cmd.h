@@ -8,12 +8,29 @@
 #define COMMAND(name)                          \
 	int cmd_##name(int argc, char **argv); \
 	extern const struct conf_table name##_table;
+COMMAND(cache)
 COMMAND(doctor)
 COMMAND(help)
 COMMAND(logs)
+COMMAND(mount)
 COMMAND(run)
+COMMAND(seal)
 COMMAND(status)
+COMMAND(tree)
+COMMAND(umount)
 COMMAND(version)
+COMMAND(why)
 #undef COMMAND
+
+/* ---- what several commands of the node share; in cmd_seal.c */
+struct node;
+struct wire_sealed;
+/* Seals a path with progress on a terminal and one line at the end, both on standard error (not with is_quiet). *out is to be freed. 0, or the exit status after
+ * saying what went wrong. */
+int seal_path(const struct conf_table *t, struct node *n, const char *path, const char *name, bool is_refreshed,
+	      bool is_quiet, struct wire_sealed **out);
+
+/* ---- in cmd_mount.c: the path of vine-mount, yours to free; NULL: it is not found */
+char *mount_program(void);
 
 #endif

@@ -3,6 +3,7 @@
 #include "tools/tools.h"
 
 #include <inttypes.h>
+#include <time.h>
 #include <unistd.h>
 
 const char *colour(enum colour c)
@@ -120,4 +121,21 @@ void print_usec(char to[32], uint64_t usec)
 		snprintf(to, 32, "%" PRIu64 " min", usec / 60000000);
 	else
 		snprintf(to, 32, "%" PRIu64 " h", usec / 3600000000);
+}
+
+void print_age(char to[32], uint64_t usec)
+{
+	struct timespec t;
+	char text[24 + 1];
+	clock_gettime(CLOCK_REALTIME, &t);
+	uint64_t now = (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000, age = now > usec ? now - usec : 0;
+	if (age < 100 * 1000000ull)
+		snprintf(text, sizeof text, "%" PRIu64 " s", age / 1000000);
+	else if (age < 100 * 60 * 1000000ull)
+		snprintf(text, sizeof text, "%" PRIu64 " min", age / 60000000);
+	else if (age < 48 * 3600 * 1000000ull)
+		snprintf(text, sizeof text, "%" PRIu64 " h", age / 3600000000);
+	else
+		snprintf(text, sizeof text, "%" PRIu64 " days", age / 86400000000);
+	snprintf(to, 32, usec ? "%s ago" : "never", text);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The command `vine`. vine.c has the one table of its commands; cmd_*.c is one command each, its options are in *.def. Below them
- * table.c (rows for people and for programs) and json.c.
+ * node.c (this machine's node, asked), table.c (rows for people and for programs) and json.c.
  *
  * To add a command: its cmd_NAME.c, its options in NAME.def, a line in vine.c and in the Makefile's list. */
 #ifndef TOOLS_H
@@ -30,6 +30,9 @@ const struct command *command_find(const char *name, const char **nearest);
 /* Reads the options; answers --help. Returns the index of the first word that is none, or -1 with *status to end with. */
 int tool_options(const struct conf_table *t, void *into, int argc, char **argv, int *status);
 
+/* The same where options may follow words; argv[1 ..] are then the words, up to a NULL. Returns how many, or -1. */
+int tool_words(const struct conf_table *t, void *into, int argc, char **argv, int *status);
+
 /* Prints "vine NAME: TEXT" in one line on standard error, escaped, and returns EXIT_VINE_FAILED. */
 int tool_fail(const struct conf_table *t, const char *fmt, ...) _printf_(2, 3);
 
@@ -56,6 +59,8 @@ void table_print(const struct table *t, FILE *to);
 /* "1.5 GB", "12.3 s" of a number in text, in place of bytes and microseconds. */
 void print_size(char to[32], uint64_t size);
 void print_usec(char to[32], uint64_t usec);
+/* "3 min ago" of a time of the wall clock; "never" of 0. */
+void print_age(char to[32], uint64_t usec);
 
 /* ---- colours: "" where standard output is no terminal, or NO_COLOR is set */
 enum colour { COLOUR_NONE, COLOUR_BOLD, COLOUR_GREEN, COLOUR_YELLOW, COLOUR_RED };

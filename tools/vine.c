@@ -20,6 +20,35 @@ const struct command commands[] = {
 	 "Prints what a task has written, its standard output to standard output and its standard error to standard "
 	 "error, "
 	 "while its node keeps them."},
+	{"seal", cmd_seal, &seal_table,
+	 "Makes a tree of PATH: a directory, an archive (tar, compressed or not, or zip; never unpacked) or a file. "
+	 "Prints the tree's id. What has not "
+	 "changed since it was sealed last is not read again. The bytes go into this node's cache; a vinefs is started "
+	 "if none runs."},
+	{"tree", cmd_tree, &tree_table,
+	 "Looks into a tree: ls lists a directory of it, cat prints files, diff says how two trees differ (exit status "
+	 "1 if they do), check "
+	 "how DIR differs from it, export writes it into an empty or new DIR. A TREE is an id or the first 8 digits or "
+	 "more of one, a name, or "
+	 "a path that was sealed; a /PATH within the tree may follow."},
+	{"cache", cmd_cache, &cache_table,
+	 "This node's cache: ls lists its trees, last used first; du what they take, largest first; show all that is "
+	 "known of one; pin keeps it from eviction, unpin does "
+	 "no more; evict frees its bytes now (they come again from its source); limit sets or shows how much it may "
+	 "hold; verify reads bytes and "
+	 "compares them with their digests."},
+	{"mount", cmd_mount, &mount_table,
+	 "Mounts a tree on DIR, read-only: every file in it is verified and comes from this node's cache. A PATH is "
+	 "sealed first; what has not changed "
+	 "is not read again. The mount shows what was sealed until it is unmounted, also after the source has changed. "
+	 "Without words it lists the mounts."},
+	{"umount", cmd_umount, &umount_table,
+	 "Unmounts what `vine mount` mounted. If it is in use, says by whom, with exit status 1; with --force it "
+	 "disappears at once, and who uses it "
+	 "gets errors."},
+	{"why", cmd_why, &why_table,
+	 "Says of a path that was sealed or mounted, or of a tree, where its bytes would come from, what of it is "
+	 "here, and why something is missing."},
 	{"doctor", cmd_doctor, &doctor_table,
 	 "Tries what this machine lets Vine do and prints a line for each: whether it is there, what lacking it costs "
 	 "and how to "
@@ -66,6 +95,28 @@ int tool_options(const struct conf_table *t, void *into, int argc, char **argv, 
 	else
 		*status = cmd_help(2, (char *[]){"help", argv[0], NULL});
 	return -1;
+}
+
+int tool_words(const struct conf_table *t, void *into, int argc, char **argv, int *status)
+{
+	int n = 0, at = tool_options(t, into, argc, argv, status);
+	bool is_plain = at > 1 && streq(argv[at - 1], "--");
+	while (at >= 0 && at < argc) {
+		struct conf_error e;
+		argv[1 + n++] = argv[at++];
+		/* What it takes for the program's name is the word before. */
+		int more = is_plain ? 1 : conf_read_args(t, into, argc - at + 1, argv + at - 1, &e);
+		if (more < 0) {
+			*status = more == -ENOTSUP ? cmd_help(2, (char *[]){"help", argv[0], NULL})
+						   : tool_fail(t, "%s", e.text);
+			return -1;
+		}
+		at += more - 1;
+		is_plain = is_plain || (more > 1 && streq(argv[at - 1], "--"));
+	}
+	if (at >= 0)
+		argv[1 + n] = NULL;
+	return at < 0 ? -1 : n;
 }
 
 /* Letters to change, insert, remove or exchange to make b of a; both short. */

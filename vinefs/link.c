@@ -74,7 +74,7 @@ static void say_bye_if_done(struct link *k)
 {
 	if (!k->is_leaving || k->n_deliveries)
 		return;
-	struct conn *c = dial_conn(k->dial);
+	struct conn *c = k->dial ? dial_conn(k->dial) : NULL;
 	if (c)
 		conn_close(c, "the node is stopped", false);
 	else
@@ -106,7 +106,7 @@ static void on_delivered(struct call *call, int error, uint16_t type, const void
 
 static void deliver(struct link *k)
 {
-	struct conn *c = dial_conn(k->dial);
+	struct conn *c = k->dial ? dial_conn(k->dial) : NULL;
 	struct wire_ended m;
 	while (k->is_joined && c && !conn_is_full(c) && k->n_deliveries < DELIVERIES_MOST &&
 	       run_next_ended(k->run, &m, &k->heads)) {
@@ -179,11 +179,19 @@ static void send_output(struct link *k, struct conn *c, uint64_t id, const struc
 
 /* ---- joining */
 
+static void say_ready(struct link *k)
+{
+	if (!k->was_ready)
+		service_ready("vinefs ready node=%s pid=%d keeper=%d socket=%s/vinefs.sock", k->node, (int)getpid(),
+			      (int)getppid(), k->settings->state);
+	k->was_ready = true;
+}
+
 static void on_joined(struct call *call, int error, uint16_t type, const void *message)
 {
 	struct link *k = container_of(call, struct link, join);
 	const struct wire_status *status = message;
-	struct conn *c = dial_conn(k->dial);
+	struct conn *c = k->dial ? dial_conn(k->dial) : NULL;
 	if (error) {
 		if (type == WIRE_STATUS && c)
 			conn_abort(c, -error, status->reason);
@@ -198,9 +206,7 @@ static void on_joined(struct call *call, int error, uint16_t type, const void *m
 		snprintf(k->cluster, sizeof k->cluster, "%s", k->peer_cluster);
 	}
 	log_info("joined cluster %s at %s, tier %s", k->cluster, k->settings->vined, k->offer.tier);
-	if (!k->was_ready)
-		service_ready("vinefs ready node=%s pid=%d keeper=%d", k->node, (int)getpid(), (int)getppid());
-	k->was_ready = true;
+	say_ready(k);
 	deliver(k);
 }
 
@@ -306,6 +312,10 @@ static void on_listed(void *owner)
 		.most_usec = k->settings->reconnect,
 		.on_fail = on_fail};
 	assert(!k->dial);
+	if (settings_is_alone(k->settings)) {
+		say_ready(k);
+		return;
+	}
 	k->dial = dial_new(k->loop, &o);
 	if (!k->dial) {
 		log_errno(errno, "%s", k->settings->vined);
@@ -363,7 +373,8 @@ static int read_secret(struct link *k)
 {
 	uint8_t secret[SECRET_SIZE];
 	struct conf_error e;
-	if (!*k->settings->secret || has_prefix(k->settings->vined, "/") || has_prefix(k->settings->vined, "unix:"))
+	if (!*k->settings->secret || settings_is_alone(k->settings) || has_prefix(k->settings->vined, "/") ||
+	    has_prefix(k->settings->vined, "unix:"))
 		return 0;
 	int r = secret_read(k->settings->secret, secret, &e);
 	if (r) {

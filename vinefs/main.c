@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * vinefs is started twice: by a person, to check the settings, take the state directory and become the keeper; and by the
- * keeper, to do the work. */
+ * keeper, to do the work. mount(8) may start it too, in place of `vine mount`. */
 #include "common/log.h"
 #include "common/loop.h"
 #include "common/path.h"
@@ -9,6 +9,7 @@
 #include "common/service.h"
 #include "vinefs/keeper/keeper.h"
 #include "vinefs/link.h"
+#include "vinefs/services.h"
 #include "vinefs/settings.h"
 
 #include <fcntl.h>
@@ -27,20 +28,19 @@ static int refuse(const char *what, const char *why)
 	return SERVICE_EXIT_FAILED;
 }
 
-/* Where the keeper may be: as told, beside us (a build), where it was installed with us, where it was configured to be. */
-static char *find_keeper(const char *exe)
+/* Where a program of ours may be: as told, beside us (a build), where it was installed with us, where it was configured to be. */
+static char *find_program(const char *exe, const char *variable, const char *const places[])
 {
-	const char *told = getenv("VINE_KEEPER");
+	const char *told = getenv(variable);
 	_free_ char *bin = xstrndup(exe, (size_t)(path_base(exe) - exe));
-	char *places[] = {xstrdup(told ? told : ""), xasprintf("%svine-keeper", bin),
-			  xasprintf("%s../libexec/vine/vine-keeper", bin), xstrdup(LIBEXECDIR "/vine-keeper")};
-	char *found = NULL;
-	for (size_t i = 0; i < countof(places); i++) {
-		if (!found && *places[i] && access(places[i], X_OK) == 0)
-			found = steal(places[i]);
-		free(places[i]);
+	if (told && *told)
+		return access(told, X_OK) == 0 ? xstrdup(told) : NULL;
+	for (; *places; places++) {
+		_free_ char *path = **places == '/' ? xstrdup(*places) : xasprintf("%s%s", bin, *places);
+		if (access(path, X_OK) == 0)
+			return steal(path);
 	}
-	return found;
+	return NULL;
 }
 
 /* Turns this process into the keeper, which starts us again with the same words. Returns only if that fails. */
@@ -49,7 +49,9 @@ static int become_keeper(const struct settings *s, int lock, int argc, char **ar
 	char exe[PATH_MAX] = "", state[PATH_MAX];
 	if (readlink("/proc/self/exe", exe, sizeof exe - 1) < 0 || !realpath(s->state, state))
 		return refuse(s->state, strerror(errno));
-	_free_ char *keeper = find_keeper(exe);
+	static const char *const places[] = {"vine-keeper", "../libexec/vine/vine-keeper", LIBEXECDIR "/vine-keeper",
+					     NULL};
+	_free_ char *keeper = find_program(exe, "VINE_KEEPER", places);
 	if (!keeper)
 		return refuse("vine-keeper is not found: set VINE_KEEPER to its path", NULL);
 	char **words = xcalloc((size_t)argc + 8, sizeof *words);
@@ -79,10 +81,28 @@ static int check_secret(const struct settings *s)
 {
 	uint8_t secret[SECRET_SIZE];
 	struct conf_error e;
-	bool is_local = has_prefix(s->vined, "/") || has_prefix(s->vined, "unix:");
+	bool is_local = settings_is_alone(s) || has_prefix(s->vined, "/") || has_prefix(s->vined, "unix:");
 	int r = is_local ? 0 : secret_read(s->secret, secret, &e);
 	secret_wipe(secret, sizeof secret);
 	return r < 0 ? refuse(e.text, NULL) : 0;
+}
+
+/* `vinefs WHAT DIR [-o OPTIONS]`, as mount(8) says it of a line in fstab, is `vine mount`. */
+static int become_mount(int argc, char **argv)
+{
+	static const char *const places[] = {"../bin/vine", "../tools/vine", BINDIR "/vine", NULL};
+	char exe[PATH_MAX] = "";
+	_free_ char *vine =
+		readlink("/proc/self/exe", exe, sizeof exe - 1) < 0 ? NULL : find_program(exe, "VINE_VINE", places);
+	if (!vine)
+		return refuse("the command vine is not found: set VINE_VINE to its path", NULL);
+	_free_ const char **words = xcalloc((size_t)argc + 3, sizeof *words);
+	words[0] = "vine";
+	words[1] = "mount";
+	words[2] = "--quiet";
+	memcpy(words + 3, argv + 1, ((size_t)argc - 1) * sizeof *words);
+	execv(vine, (char **)(uintptr_t)words);
+	return refuse(vine, strerror(errno));
 }
 
 static int launch(const struct settings *s, int argc, char **argv)
@@ -118,7 +138,7 @@ static void on_signal(int signo, void *arg)
 	link_leave(*k);
 }
 
-static int work(const struct settings *s, int keeper)
+static int work(const struct settings *s, int keeper, int mounts)
 {
 	static const char *const names[PROBE_N] = {[PROBE_FUSE] = "fuse",
 						   [PROBE_USER_NAMESPACES] = "userns",
@@ -130,8 +150,9 @@ static int work(const struct settings *s, int keeper)
 	struct utsname kernel;
 	struct link_offer offer = {.features = features};
 	uname(&kernel);
-	/* Before the secret is read: the probe's children may be looked into. */
-	probe_run(probe, s->state);
+	/* Before the secret is read: the probe's children may be looked into. It takes a while, and readers may be waiting for us. */
+	if (!settings_is_alone(s))
+		probe_run(probe, s->state);
 	service_harden();
 	for (int i = 0; i < PROBE_N; i++)
 		if (names[i] && probe->at[i].is_ok)
@@ -155,30 +176,39 @@ static int work(const struct settings *s, int keeper)
 		r = loop_on_signal(l, SIGINT, on_signal, &k);
 	if (r)
 		return log_errno(-r, "signals");
-	k = link_new(l, s, keeper, &offer);
+	struct services *services = services_new(l, s, mounts);
+	k = services ? link_new(l, s, keeper, &offer) : NULL;
 	r = k ? loop_run(l) : SERVICE_EXIT_FAILED;
+	services_end(services, true);
 	link_free(k);
 	return r < 0 ? SERVICE_EXIT_FAILED : r;
 }
 
+/* A descriptor that the keeper has left us; -1: it has not. */
+static int take_fd(const char *name)
+{
+	const char *text = getenv(name);
+	int fd = text ? atoi(text) : -1;
+	unsetenv(name);
+	return fd > STDERR_FILENO && fcntl(fd, F_SETFD, FD_CLOEXEC) == 0 ? fd : -1;
+}
+
 int main(int argc, char **argv)
 {
-	const char *text = getenv(KEEPER_FD);
-	int keeper = text ? atoi(text) : -1;
+	int keeper = take_fd(KEEPER_FD), mounts = take_fd(KEEPER_MOUNTS_FD);
 	struct settings s;
-	unsetenv(KEEPER_FD);
-	if (keeper > STDERR_FILENO)
-		fcntl(keeper, F_SETFD, FD_CLOEXEC);
+	if (keeper < 0 && argc > 2 && *argv[1] != '-' && *argv[2] != '-')
+		return become_mount(argc, argv);
 	if (settings_read(&s, argc, argv))
 		return SERVICE_EXIT_FAILED;
 	log_init("vinefs", (enum log_level)s.log_level, STDERR_FILENO, isatty(STDERR_FILENO));
 	/* The keeper recognises what tasks leave by this path, without links in it; it has it from realpath too. */
-	char *real = keeper > STDERR_FILENO ? realpath(s.state, NULL) : NULL;
+	char *real = keeper >= 0 ? realpath(s.state, NULL) : NULL;
 	if (real) {
 		free(s.state);
 		s.state = real;
 	}
-	int status = keeper > STDERR_FILENO ? work(&s, keeper) : launch(&s, argc, argv);
+	int status = keeper >= 0 ? work(&s, keeper, mounts) : launch(&s, argc, argv);
 	settings_fini(&s);
 	return status;
 }

@@ -37,7 +37,7 @@ struct served {
 	struct mounts *owner;
 	uint64_t number, since_usec;
 	struct mount_connection connection;
-	struct mount *mount;      /* NULL: not yet */
+	struct mount *mount; /* NULL: not yet */
 	struct fetch_open open;
 	struct mounts_add *adder; /* waits for it to be served */
 	struct buf table;         /* as the mount gave it last */
@@ -164,7 +164,8 @@ static void served_free(struct served *s)
 	assert(atomic_load(&s->n_users) == 0);
 	list_remove(&s->link);
 	fetch_open_stop(&s->open);
-	mount_free(s->mount);
+	if (s->mount)
+		mount_free(s->mount);
 	close_fd(s->connection.fd);
 	buf_fini(&s->table);
 	free(s->directory);
@@ -281,10 +282,7 @@ static int serve(struct served *s, struct fetch_tree *t)
 	assert(!s->mount);
 	s->mount = mount_new(&settings);
 	atomic_store(&s->n_users, 1);
-	/* The table is ours, and mount_add makes it anew. */
-	_cleanup_(buf_fini) struct buf table = s->table;
-	s->table = (struct buf){0};
-	int r = s->is_restored ? mount_restore(s->mount, table.at, table.n) : 0;
+	int r = s->is_restored ? mount_restore(s->mount, s->table.at, s->table.n) : 0;
 	if (!r)
 		r = mount_add(s->mount, "", &tree);
 	if (r) {

@@ -36,7 +36,8 @@ static int check(const struct settings *s)
 		return -EINVAL;
 	}
 	if (s->cache_low >= s->cache_high) {
-		fprintf(stderr, "vinefs: --cache-low=%d is not below --cache-high=%d\n", (int)s->cache_low, (int)s->cache_high);
+		fprintf(stderr, "vinefs: --cache-low=%d is not below --cache-high=%d\n", (int)s->cache_low,
+			(int)s->cache_high);
 		return -EINVAL;
 	}
 	return 0;

@@ -40,6 +40,7 @@ struct shared { /* outlives a server */
 struct served {
 	char *name;
 	struct tree *index;
+	bool is_added;
 	_Atomic unsigned n_released;
 };
 
@@ -163,7 +164,9 @@ static struct served *seal(const char *spec)
 static int add(struct served *s, bool is_swap)
 {
 	const struct mount_tree t = {.index = s->index, .arg = s};
-	return is_swap ? mount_swap(mounted, s->name, &t) : mount_add(mounted, s->name, &t);
+	int r = is_swap ? mount_swap(mounted, s->name, &t) : mount_add(mounted, s->name, &t);
+	s->is_added |= r == 0;
+	return r;
 }
 
 static struct served *find(const char *name)
@@ -183,10 +186,11 @@ static void say_numbers(const char *id)
 		if (n.requests[i])
 			printf("%s: %s=%llu\n", id, mount_opcode_name(i), (unsigned long long)n.requests[i]);
 	}
-	printf("%s: requests=%llu\n%s: bytes=%llu\n", id, (unsigned long long)n.n_requests, id, (unsigned long long)n.read_size);
-	printf("%s: parked=%llu\n%s: waiting=%llu\n%s: late=%llu\n%s: interrupted=%llu\n%s: killed=%llu\n", id, (unsigned long long)n.n_parked,
-	       id, (unsigned long long)n.n_waiting, id, (unsigned long long)n.n_late, id, (unsigned long long)n.n_interrupted, id,
-	       (unsigned long long)n.n_killed);
+	printf("%s: requests=%llu\n%s: bytes=%llu\n", id, (unsigned long long)n.n_requests, id,
+	       (unsigned long long)n.read_size);
+	printf("%s: parked=%llu\n%s: waiting=%llu\n%s: late=%llu\n%s: interrupted=%llu\n%s: killed=%llu\n", id,
+	       (unsigned long long)n.n_parked, id, (unsigned long long)n.n_waiting, id, (unsigned long long)n.n_late,
+	       id, (unsigned long long)n.n_interrupted, id, (unsigned long long)n.n_killed);
 }
 
 static int say_hot(const char *id, const char *name)
@@ -222,8 +226,8 @@ static int warm(const char *id, const char *name)
 			nodes[i] = i;
 		_free_ char *root = xasprintf("%s/%s", directory, name);
 		int r = mount_warm(root, s->index, nodes, n, &w);
-		printf("%s: directories=%llu files=%llu bytes=%llu\n", id, (unsigned long long)w.n_directories, (unsigned long long)w.n_files,
-		       (unsigned long long)w.size);
+		printf("%s: directories=%llu files=%llu bytes=%llu\n", id, (unsigned long long)w.n_directories,
+		       (unsigned long long)w.n_files, (unsigned long long)w.size);
 		fflush(stdout);
 		_exit(r < 0);
 	}
@@ -240,7 +244,8 @@ static int unmount(const char *id, bool is_forced)
 {
 	struct buf holders = {0};
 	int r = mount_disconnect(directory, is_forced, &holders);
-	for (char *line = holders.n ? strtok(buf_steal_text(&holders), "\n") : NULL; line; line = strtok(NULL, "\n"))
+	_free_ char *text = buf_steal_text(&holders);
+	for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n"))
 		printf("%s: %s\n", id, line);
 	buf_fini(&holders);
 	return r;
@@ -334,7 +339,8 @@ static void on_end(void *arg)
 static int serve(struct mount_settings s, struct mount_connection *c, int signals)
 {
 	pthread_t pool[N_POOL];
-	s.source = (struct mount_source){.read_now = read_now, .read_later = read_later, .release = release, .keep = keep, .on_end = on_end};
+	s.source = (struct mount_source){
+		.read_now = read_now, .read_later = read_later, .release = release, .keep = keep, .on_end = on_end};
 	mounted = mount_new(&s);
 	int r = shared->n_table ? mount_restore(mounted, shared->table, shared->n_table) : 0;
 	for (unsigned i = 0; i < n_trees && r == 0; i++)
@@ -360,7 +366,7 @@ static int serve(struct mount_settings s, struct mount_connection *c, int signal
 		pthread_join(pool[i], NULL);
 	mount_free(mounted);
 	for (unsigned i = 0; i < n_trees; i++) {
-		if (!trees[i].n_released)
+		if (trees[i].is_added && !trees[i].n_released)
 			fprintf(stderr, "%s was not released\n", trees[i].name);
 	}
 	return is_handed_over ? -EINTR : 0;
@@ -369,18 +375,19 @@ static int serve(struct mount_settings s, struct mount_connection *c, int signal
 /* Starts the server again until it ends of its own will. */
 static int hold(const struct mount_settings *s, struct mount_connection *c, int signals)
 {
-	for (;;) {
+	for (unsigned n = 0;; n++) {
 		int status;
 		struct signalfd_siginfo signal;
 		fflush(stdout);
-		c->is_answered = shared->is_answered;
+		c->is_answered = shared->is_answered && n % 2; /* else it is not known, and found out */
 		pid_t pid = fork();
 		if (pid == 0) {
 			prctl(PR_SET_PDEATHSIG, SIGKILL);
 			exit(serve(*s, c, signals) < 0 ? 9 : 0);
 		}
 		do {
-			if (read(signals, &signal, sizeof signal) == (ssize_t)sizeof signal && signal.ssi_signo == SIGTERM)
+			if (read(signals, &signal, sizeof signal) == (ssize_t)sizeof signal &&
+			    signal.ssi_signo == SIGTERM)
 				kill(pid, SIGTERM);
 		} while (waitpid(pid, &status, WNOHANG) != pid);
 		if (WIFEXITED(status) && WEXITSTATUS(status) != 9) {
@@ -435,6 +442,8 @@ int main(int argc, char **argv)
 	directory = place.directory = argv[i++];
 	shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	memory_store_init(&store);
+	store.store.recall_file = NULL; /* a list: slow with many files */
+	store.store.learn_file = NULL;
 	for (; i < argc; i++) {
 		if (!seal(argv[i]))
 			return 125;

@@ -69,7 +69,7 @@ static void count_read(void *arg, const struct seal_progress *p)
 
 int world_try_seal(struct cache *c, const char *path, struct digest *id, uint64_t *bytes_read)
 {
-	_cleanup_(cache_sealing_freep) struct cache_sealing *s = cache_sealing_new(c);
+	_cleanup_(cache_sealing_freep) struct cache_sealing *s = cache_sealing_new(c, false);
 	struct seal_report errors = {0}, notes = {0};
 	uint64_t n_read = 0;
 	const struct seal_options o = {

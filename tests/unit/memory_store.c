@@ -40,6 +40,8 @@ static int begin(void *arg, uint64_t size, void **blob)
 	struct memory_store *m = arg;
 	if (m->fail_begin)
 		return -m->fail_begin;
+	if (m->most_size && size > m->most_size)
+		return -EFBIG;
 	struct memory_blob *b = xcalloc(1, sizeof *b + size);
 	b->size = size;
 	m->n_begun++;

@@ -15,7 +15,8 @@ struct memory_store {
 	struct memory_key *keys;
 	void *lock;
 	atomic_uint n_blobs, n_begun, n_written;
-	int fail_begin; /* errno that begin gives, once */
+	uint64_t most_size; /* a larger blob is -EFBIG; 0: any */
+	int fail_begin;     /* errno that begin gives */
 };
 
 void memory_store_init(struct memory_store *m);

@@ -216,6 +216,20 @@ TEST(the_tree_used_longest_ago_goes_first_and_leased_and_pinned_ones_never)
 	cache_free(c);
 }
 
+TEST(an_evicted_tree_that_is_sealed_again_counts_as_used)
+{
+	struct cache *c = world_open("cache", (struct cache_settings){.quota = 40 * MIB});
+	_free_ char *a = world_files("a", 4, 2 * MIB, 1);
+	_free_ char *b = world_files("b", 4, 2 * MIB, 2);
+	struct digest x = world_seal(c, a), y = world_seal(c, b);
+	ASSERT_EQ(cache_evict(c, &x), 0);
+	world_seal(c, a);
+	ASSERT_EQ(cache_make_room(c, 26 * MIB, 1), 0);
+	ASSERT_EQ(resident(c, &x), 8 * MIB);
+	ASSERT_EQ(resident(c, &y), 0);
+	cache_free(c);
+}
+
 static enum cache_verdict verdict;
 static unsigned n_asked;
 
@@ -230,7 +244,8 @@ static enum cache_verdict on_evict(void *arg, const struct digest *tree, uint64_
 TEST(the_last_copy_goes_last_and_only_if_allowed)
 {
 	struct digest last = {0};
-	struct cache *c = world_open("cache", (struct cache_settings){.quota = 64 * MIB, .arg = &last, .may_evict = on_evict});
+	struct cache *c =
+		world_open("cache", (struct cache_settings){.quota = 64 * MIB, .arg = &last, .may_evict = on_evict});
 	_free_ char *a = world_files("a", 4, 2 * MIB, 1);
 	_free_ char *b = world_files("b", 4, 2 * MIB, 2);
 	last = world_seal(c, a);
@@ -428,4 +443,104 @@ TEST(reading_without_waiting_reads_what_is_in_memory)
 	ASSERT_EQ(cache_tree_read(t, 0, MIB - 50, bytes, sizeof bytes, false), -EINVAL);
 	cache_tree_close(t);
 	cache_free(c);
+}
+
+static void seal_dropping(struct cache *c, const char *in, struct digest *id, uint64_t *dropped)
+{
+	_cleanup_(cache_sealing_freep) struct cache_sealing *s = cache_sealing_new(c, true);
+	struct seal_report errors = {0}, notes = {0};
+	const struct seal_options o = {.store = cache_sealing_store(s), .n_threads = 2};
+	_free_ void *vti = NULL;
+	size_t n;
+	_close_ int fd = open(in, O_RDONLY | O_CLOEXEC);
+	ASSERT_EQ(seal_directory(fd, in, &o, &vti, &n, &errors, &notes), 0);
+	ASSERT_EQ(cache_publish(c, vti, n, id), 0);
+	*dropped = cache_sealing_dropped(s);
+}
+
+TEST(a_tree_larger_than_the_cache_can_be_sealed_and_comes_again_by_chunks)
+{
+	struct world_copy w;
+	struct digest id;
+	struct cache_tree *t;
+	struct cache_lease *lease;
+	uint64_t dropped;
+	_free_ char *in = world_files("in", 10, 2 * MIB, 1);
+	struct cache *c = world_open("cache", (struct cache_settings){.quota = 8 * MIB});
+	ASSERT_EQ(world_try_seal(c, in, &id, NULL), -ENOSPC);
+	ASSERT_EQ(world_count("cache", "tmp/*"), 0);
+	seal_dropping(c, in, &id, &dropped);
+	ASSERT(dropped >= 12 * MIB);
+	ASSERT(size_of(c) <= 8 * MIB);
+	world_copy_make(&w, in);
+	ASSERT(digest_is_equal(&id, &w.id));
+	ASSERT_EQ(cache_lease_new(c, &id, "view", "", &lease), 0);
+	ASSERT_EQ(cache_tree_open(c, &id, &t), 0);
+	ASSERT(cache_tree_is_chunkwise(t));
+	ASSERT(world_n_resident(t) > 0 && world_n_resident(t) < w.n_chunks / 2);
+	ASSERT_EQ(world_fill(t, &w, 0, w.n_chunks), 0);
+	ASSERT(size_of(c) <= 8 * MIB);
+	ASSERT(world_n_resident(t) > w.n_chunks / 5);
+	cache_tree_close(t);
+	cache_lease_free(lease);
+	world_copy_fini(&w);
+	cache_free(c);
+}
+
+TEST(a_verified_tree_says_when)
+{
+	uint64_t n_damaged = 7;
+	struct cache_list l;
+	_free_ char *in = world_files("in", 3, MIB, 1);
+	struct cache *c = world_open("cache", plain);
+	struct digest id = world_seal(c, in);
+	const struct digest none = {.algorithm = DIGEST_SHA256};
+	ASSERT_EQ(cache_verify(c, &id, &n_damaged), 0);
+	ASSERT_EQ(n_damaged, 0);
+	ASSERT(world_flip("cache", "b/*/*", 70000));
+	ASSERT(world_flip("cache", "b/*/*", 170000));
+	ASSERT_EQ(cache_verify(c, &id, &n_damaged), 0);
+	ASSERT_EQ(n_damaged, 1); /* the blob went with its first one */
+	ASSERT_EQ(cache_verify(c, &none, &n_damaged), -ENOENT);
+	ASSERT_EQ(cache_show(c, &none, &l), -ENOENT);
+	ASSERT_EQ(cache_show(c, &id, &l), 0);
+	ASSERT(l.at[0].verified_usec > 0);
+	ASSERT_EQ(l.at[0].resident_size, 2 * MIB);
+	cache_list_fini(&l);
+	cache_free(c);
+}
+
+TEST(indexes_stay_as_long_as_there_is_room_for_them)
+{
+	struct digest id[4], found;
+	char *in[4];
+	struct cache_lease *lease;
+	struct cache *c = world_open("cache", (struct cache_settings){.n_inodes = 100});
+	for (unsigned i = 0; i < 4; i++) {
+		char name[8];
+		snprintf(name, sizeof name, "t%u", i);
+		in[i] = world_files(name, 3, 200000, i + 10);
+		id[i] = world_seal(c, in[i]);
+	}
+	ASSERT_EQ(cache_name(c, "kept", &id[0]), 0);
+	ASSERT_EQ(cache_lease_new(c, &id[3], "view", "", &lease), 0);
+	for (unsigned i = 0; i < 3; i++)
+		ASSERT_EQ(cache_evict(c, &id[i]), 0);
+	ASSERT_EQ(world_count("cache", "t/*"), 4);
+	ASSERT_EQ(cache_make_room(c, 1, 94), 0); /* 3 blobs and 2 indexes are left, and one goes for room */
+	ASSERT_EQ(world_count("cache", "t/*"), 3);
+	ASSERT_EQ(cache_make_room(c, 1, 96), -ENOSPC);
+	ASSERT_EQ(cache_find(c, "kept", &found), 0);
+	ASSERT_EQ(world_compare(c, &id[3], in[3]), 0);
+	ASSERT_EQ(world_compare(c, &id[1], in[1]), -ENOENT);
+	world_seal(c, in[1]);
+	ASSERT_EQ(world_compare(c, &id[1], in[1]), 0);
+	cache_lease_free(lease);
+	cache_free(c);
+	c = world_open("cache", plain);
+	ASSERT_EQ(cache_find(c, "kept", &found), 0);
+	ASSERT_EQ(world_compare(c, &id[1], in[1]), 0);
+	cache_free(c);
+	for (unsigned i = 0; i < 4; i++)
+		free(in[i]);
 }

@@ -212,7 +212,8 @@ TEST(the_scrub_finds_flipped_bits_within_its_budget)
 
 TEST(a_lost_or_damaged_catalog_is_made_anew)
 {
-	static const char *const garbage[] = {NULL, "", "SQLite format 3", "not a database at all, nothing like it, no, and much more of it"};
+	static const char *const garbage[] = {NULL, "", "SQLite format 3",
+					      "not a database at all, nothing like it, no, and much more of it"};
 	_free_ char *in = world_files("in", 5, 200000, 1);
 	_free_ char *node = world_path("cache/node-id");
 	_free_ char *path = world_path("cache/catalog.db");
@@ -398,9 +399,9 @@ static void unmount_small(void)
 	umount2(path, MNT_DETACH);
 }
 
-#define NEED_SMALL(options)                                                \
-	do {                                                               \
-		if (!mount_small(options))                                 \
+#define NEED_SMALL(options)                                                     \
+	do {                                                                    \
+		if (!mount_small(options))                                      \
 			SKIP("needs a mount namespace and a tmpfs of its own"); \
 	} while (0)
 
@@ -490,7 +491,8 @@ static int make_read_only(struct cache *c)
 	_free_ char *tmp = world_path("small/cache/tmp");
 	_free_ char *bind = world_path("bind");
 	mkdir(bind, 0700);
-	if (mount(tmp, bind, NULL, MS_BIND, NULL) < 0 || mount(NULL, bind, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY, NULL) < 0)
+	if (mount(tmp, bind, NULL, MS_BIND, NULL) < 0 ||
+	    mount(NULL, bind, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY, NULL) < 0)
 		return -1;
 	int kept = dup(c->tmp_fd);
 	_close_ int fd = open(bind, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -514,6 +516,15 @@ TEST(a_sick_disk_takes_the_cache_out_of_service_until_it_recovers)
 	ASSERT_EQ(world_compare(c, &x, a), 0);
 	ASSERT_EQ(cache_maintain(c), -EROFS);
 	ASSERT_EQ(cache_make_room(c, 1, 1), -EROFS);
+	struct world_copy w;
+	struct cache_tree *t;
+	struct digest id;
+	world_copy_make(&w, b);
+	ASSERT_EQ(cache_publish(c, w.vti, w.n, &id), -EROFS);
+	ASSERT_EQ(cache_tree_open(c, &x, &t), 0);
+	ASSERT_EQ(cache_tree_reserve(t), 0); /* all of it is there */
+	cache_tree_close(t);
+	world_copy_fini(&w);
 	ASSERT_EQ(dup3(kept, c->tmp_fd, O_CLOEXEC), c->tmp_fd);
 	ASSERT_EQ(cache_maintain(c), 0);
 	ASSERT(!state_of(c).is_sick);

@@ -5,7 +5,7 @@
 
 #include <fcntl.h>
 #include <stdio.h>
-#include <sys/uio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define HANDLE_USER ((uint64_t)1 << 32)
@@ -13,6 +13,7 @@
 #define HANDLE_FD(v) ((int)((uint32_t)(v)) - 1)
 #define HANDLE_N_USERS(v) (((v) & ~HANDLE_DOOM) >> 32)
 #define SWEEP_N 32
+#define RENAME_TRIES 32
 
 /* ---- bits */
 
@@ -114,6 +115,26 @@ void blob_path(const struct blob *b, char path[DIGEST_TEXT_SIZE + 8])
 	snprintf(path, DIGEST_TEXT_SIZE + 8, "%.2s/%s", b->text, b->text);
 }
 
+int blob_rename_in(struct cache *c, int dir, const char *name, const struct blob *b)
+{
+	char path[DIGEST_TEXT_SIZE + 8], directory[3] = {b->text[0], b->text[1], 0};
+	blob_path(b, path);
+	for (unsigned n_tries = 0, i = 0; i < RENAME_TRIES; i++) {
+		if (renameat(dir, name, c->blobs_fd, path) == 0)
+			return 0;
+		if (errno != ENOENT)
+			return -errno;
+		/* Its directory is made when it is needed, and may have been removed with the last one in it just now. */
+		if (mkdirat(c->blobs_fd, directory, 0700) == 0 || errno == EEXIST)
+			continue;
+		if (errno != ENOSPC)
+			return -errno;
+		if (!evict_again(c, 0, 1, &n_tries))
+			return -ENOSPC;
+	}
+	return -ENOSPC;
+}
+
 /* ---- moves */
 
 bool blob_try_move(struct blob *b)
@@ -147,8 +168,8 @@ void blob_withdraw(struct cache *c, struct blob *b)
 	assert(b->is_moving);
 	atomic_store(&b->state, BLOB_ABSENT);
 	for (uint64_t i = 0; ready && i <= b->n_chunks / 64; i++) {
-		atomic_store(&ready[i], 0);
 		atomic_store(&b->present[i], 0);
+		atomic_store(&ready[i], 0);
 		atomic_store(&b->touched[i], 0);
 	}
 	atomic_store(&b->n_ready, 0);
@@ -248,7 +269,8 @@ static bool handle_install(struct cache *c, struct blob *b, int fd, uint32_t gen
 	unsigned n = 0;
 	uint64_t none = 0;
 	cache_lock(c);
-	bool is_shared = !b->is_moving && atomic_load(&b->state) != BLOB_ABSENT && atomic_load(&b->generation) == generation &&
+	bool is_shared = !b->is_moving && atomic_load(&b->state) != BLOB_ABSENT &&
+			 atomic_load(&b->generation) == generation &&
 			 atomic_compare_exchange_strong(&b->handle, &none, (uint64_t)(fd + 1) + HANDLE_USER);
 	if (is_shared) {
 		list_remove(&b->open_link);

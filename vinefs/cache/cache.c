@@ -15,7 +15,8 @@
 #define LOW_PERCENT 85
 #define N_OPEN 4096
 #define RETRY_USEC 60000000u
-#define ROOM_TRIES 1000
+#define FULL_USEC 1000000u
+#define MAINTAIN_TRIES 1000
 #define N_UNLIMITED (UINT64_MAX / 4) /* filesystems without a fixed number of inodes */
 
 uint64_t cache_now_usec(void)
@@ -68,17 +69,15 @@ static int try_room(struct cache *c, uint64_t size, uint64_t n_inodes, bool is_t
 
 static int find_room(struct cache *c, uint64_t size, uint64_t n_inodes, bool is_taken)
 {
-	for (int i = 0; i < ROOM_TRIES; i++) {
-		uint64_t more, n_more;
+	uint64_t more, n_more;
+	unsigned n_tries = 0;
+	int r;
+	do {
 		cache_lock(c);
-		int r = try_room(c, size, n_inodes, is_taken, &more, &n_more);
+		r = try_room(c, size, n_inodes, is_taken, &more, &n_more);
 		cache_unlock(c);
-		if (r != -EAGAIN)
-			return r;
-		if (!evict_some(c, more, n_more))
-			break;
-	}
-	return -ENOSPC;
+	} while (r == -EAGAIN && evict_again(c, more, n_more, &n_tries));
+	return r == -EAGAIN ? -ENOSPC : r;
 }
 
 int cache_take_room(struct cache *c, uint64_t size, uint64_t n_inodes)
@@ -143,7 +142,13 @@ int cache_fault(struct cache *c, int error, const char *what)
 		fall_sick(c, -error, what);
 	} else if (error == -ENOSPC && has_room(c)) {
 		cache_lock(c);
-		bool is_often = ++c->n_full >= CACHE_SICK_AFTER;
+		/* Threads that were late to see room that another has made are no sign of sickness: one a second counts. */
+		uint64_t now = cache_tick(c);
+		if (!c->n_full || now - c->full_usec >= FULL_USEC) {
+			c->n_full++;
+			c->full_usec = now;
+		}
+		bool is_often = c->n_full >= CACHE_SICK_AFTER;
 		cache_unlock(c);
 		if (is_often)
 			fall_sick(c, ENOSPC, "no room in a filesystem that has some");
@@ -193,6 +198,9 @@ static void heal(struct cache *c)
 
 int cache_maintain(struct cache *c)
 {
+	int r = catalog_error(c->catalog);
+	if (r < 0)
+		cache_fault(c, r, "write the catalog");
 	heal(c);
 	cache_measure(c);
 	cache_lock(c);
@@ -201,9 +209,10 @@ int cache_maintain(struct cache *c)
 	uint64_t n_low = c->inode_quota / 100 * c->settings.low_percent;
 	bool is_due = c->size > high || c->n_inodes > n_high;
 	cache_unlock(c);
-	for (int i = 0; is_due && i < ROOM_TRIES; i++) {
+	for (int i = 0; is_due && i < MAINTAIN_TRIES; i++) {
 		cache_lock(c);
-		uint64_t more = c->size > low ? c->size - low : 0, n_more = c->n_inodes > n_low ? c->n_inodes - n_low : 0;
+		uint64_t more = c->size > low ? c->size - low : 0,
+			 n_more = c->n_inodes > n_low ? c->n_inodes - n_low : 0;
 		bool is_over = c->size > high || c->n_inodes > n_high;
 		cache_unlock(c);
 		if (!more && !n_more)

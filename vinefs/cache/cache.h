@@ -23,32 +23,33 @@ enum cache_verdict { CACHE_GO, CACHE_GO_LAST /* the cluster's last copy: only if
 
 struct cache_damage {
 	struct digest blob;
-	uint64_t chunk;       /* the first one that is wrong, within the blob */
-	bool is_whole;        /* a blob that lay in b/ and is now in q/; else one chunk of p/ */
-	bool is_quarantined;  /* false: it was too large to be kept for inspection */
+	uint64_t chunk;      /* the first one that is wrong, within the blob */
+	bool is_whole;       /* a blob that lay in b/ and is now in q/; else one chunk of p/ */
+	bool is_quarantined; /* false: it was too large to be kept for inspection */
 };
 
 struct cache_settings {
 	const char *path;
-	const char *boot_id;    /* NULL: the kernel's; tests set it */
-	uint64_t quota, n_inodes; /* 0: nine tenths of what the filesystem has free at the start, with what is ours already */
+	const char *boot_id; /* NULL: the kernel's; tests set it */
+	/* 0: nine tenths of what the filesystem has free, with what is ours already. */
+	uint64_t quota, n_inodes;
 	unsigned high_percent, low_percent; /* of these: above high evict until low; 0: 95 and 85 */
-	unsigned n_open;        /* descriptors of blobs at most; 0: 4096 */
-	uint64_t retry_usec;    /* a sick disk is tried again after it; 0: a minute */
+	unsigned n_open;                    /* descriptors of blobs at most; 0: 4096 */
+	uint64_t retry_usec;                /* a sick disk is tried again after it; 0: a minute */
 	void *arg;
 	enum cache_verdict (*may_evict)(void *arg, const struct digest *tree, uint64_t size); /* NULL: CACHE_GO */
 	void (*on_damage)(void *arg, const struct cache_damage *d); /* pool; NULL: it is logged only */
 };
 
 struct cache_state {
-	uint64_t size, quota;         /* bytes on disk, reservations and indexes included */
+	uint64_t size, quota; /* bytes on disk, reservations and indexes included */
 	uint64_t n_inodes, inode_quota;
-	uint64_t reserved_size;       /* the part of size that is room for chunks that are not there yet */
+	uint64_t reserved_size; /* the part of size that is room for chunks that are not there yet */
 	unsigned n_trees, n_blobs, n_partial, n_doubtful, n_damaged; /* doubtful: not verified since the reboot */
-	bool is_memory;               /* on tmpfs: its bytes are memory */
-	bool is_sick;                 /* out of service: nothing is written until the disk has recovered */
-	char reason[160];             /* why */
-	uint64_t since_usec;          /* wall clock */
+	bool is_memory;                                              /* on tmpfs: its bytes are memory */
+	bool is_sick;        /* out of service: nothing is written until the disk has recovered */
+	char reason[160];    /* why */
+	uint64_t since_usec; /* wall clock */
 };
 
 /* Makes or recovers the directory. Before threads exist; takes long after a loss of the catalog only. -EPROTONOSUPPORT: a newer VERSION, nothing was touched;
@@ -57,10 +58,11 @@ int cache_open(const struct cache_settings *s, struct cache **out, struct conf_e
 /* Every tree, lease and sealing was given back before. Waits for the catalog. */
 void cache_free(struct cache *c);
 DEFINE_FREEP(struct cache, cache_free)
-const char *cache_node_id(const struct cache *c); /* any; borrowed */
-int cache_directory(const struct cache *c);       /* any; borrowed descriptor */
+const char *cache_node_id(const struct cache *c);             /* any; borrowed */
+int cache_directory(const struct cache *c);                   /* any; borrowed descriptor */
 void cache_get_state(struct cache *c, struct cache_state *s); /* loop */
-void cache_limit(struct cache *c, uint64_t quota, uint64_t n_inodes); /* loop: new limits, as in the settings; they bite at the next cache_maintain() */
+void cache_limit(struct cache *c, uint64_t quota,
+		 uint64_t n_inodes); /* loop: new limits, as in the settings; they bite at the next cache_maintain() */
 /* Pool, every few seconds: evicts down to the low watermark if the high one is passed, tries a sick disk again. 0, or why room could not be made. */
 int cache_maintain(struct cache *c);
 /* Pool: makes room or says -ENOSPC. What is to come is not reserved by this: see cache_tree_reserve(). */
@@ -72,14 +74,18 @@ void cache_flush(struct cache *c);
 
 struct cache_sealing;
 
-struct cache_sealing *cache_sealing_new(struct cache *c); /* any */
-void cache_sealing_free(struct cache_sealing *s);         /* loop */
+/* Any. With may_drop blobs that find no room are digested and not kept, so that a tree larger than the cache can be sealed and its chunks come from the source again as
+ * they are read; else sealing ends with -ENOSPC. */
+struct cache_sealing *cache_sealing_new(struct cache *c, bool may_drop);
+uint64_t cache_sealing_dropped(const struct cache_sealing *s); /* any: bytes so far */
+void cache_sealing_free(struct cache_sealing *s);              /* loop */
 DEFINE_FREEP(struct cache_sealing, cache_sealing_free)
-const struct seal_store *cache_sealing_store(struct cache_sealing *s); /* any; borrowed; its functions are for the pool */
+const struct seal_store *
+cache_sealing_store(struct cache_sealing *s); /* any; borrowed; its functions are for the pool */
 /* Pool: stores a .vti (borrowed) whether or not its blobs are there; *id is the tree's. A tree that is there already stays as it is. */
 int cache_publish(struct cache *c, const void *vti, size_t n, struct digest *id);
 
-/* ---- names, pins, leases: loop */
+/* ---- names, pins, leases: loop. Names and pins are safe from a crash after the next cache_flush(). */
 
 /* A full id, the only id that begins so (8 digits at least), or a name. -ENOENT, -ENOTUNIQ. */
 int cache_find(struct cache *c, const char *text, struct digest *id);
@@ -89,7 +95,8 @@ int cache_pin(struct cache *c, const struct digest *id, bool is_pinned); /* -ENO
 
 /* Who holds a tree, and why ("attempt 17", "mount /x"). Leases live in memory: whoever holds one takes it again after a restart, before the first cache_maintain(). */
 struct cache_lease;
-int cache_lease_new(struct cache *c, const struct digest *id, const char *who, const char *why, struct cache_lease **out);
+int cache_lease_new(struct cache *c, const struct digest *id, const char *who, const char *why,
+		    struct cache_lease **out);
 void cache_lease_free(struct cache_lease *l);
 DEFINE_FREEP(struct cache_lease, cache_lease_free)
 
@@ -119,7 +126,7 @@ void cache_tree_reader(struct cache_tree *t, struct blob_reader *r);
 
 /* ---- filling it */
 
-/* Kept chunk by chunk (larger than a quarter of the quota), room taken as chunks come, cold ones evicted under a lease? Any. */
+/* Kept chunk by chunk (larger than a quarter of the quota), room taken as chunks come, cold ones evicted under a lease? Loop. */
 bool cache_tree_is_chunkwise(const struct cache_tree *t);
 /* Pool: takes room on disk for all of the tree that is absent, evicting others; a chunk-wise one takes none. -ENOSPC: nothing is kept reserved. Take a lease first. */
 int cache_tree_reserve(struct cache_tree *t);
@@ -128,7 +135,8 @@ int cache_tree_write(struct cache_tree *t, uint64_t chunk, const void *p, size_t
 
 /* ---- keeping it healthy: pool */
 
-/* A person's wish: -EBUSY if leased, pinned or in a sealing, -EPERM if may_evict says stay. The index and names stay. */
+/* A person's wish: -EBUSY if leased, pinned or in a sealing, -EPERM if may_evict says stay. The index and names stay (an index
+ * without bytes, names and holders goes only when there is no room otherwise). */
 int cache_evict(struct cache *c, const struct digest *id);
 /* Goes on where it stopped and verifies about `budget` bytes, from the disk and not from memory. Bytes read; 0: nothing is resident. One thread at a time. */
 int64_t cache_scrub(struct cache *c, uint64_t budget);

@@ -13,16 +13,17 @@
 
 #define SCHEMA_VERSION 1
 #define GATHER_MSEC 200
-#define GATHER_N 8192u      /* do not wait for more than these */
+#define GATHER_N 8192u        /* do not wait for more than these */
 #define BACKLOG_MOST 1000000u /* what is merely remembered is dropped beyond */
-#define KEEP_DAYS 180 /* a file not sealed anew for so long is read again */
+#define KEEP_DAYS 180         /* a file not sealed anew for so long is read again */
 
-enum op_kind { OP_TREE, OP_NAME, OP_UNNAME, OP_TRUST, OP_FILE, OP_KEY, OP_N };
+enum op_kind { OP_TREE, OP_DROP, OP_NAME, OP_UNNAME, OP_TRUST, OP_FILE, OP_KEY, OP_N };
 
 _Static_assert(OP_N == CATALOG_N_OPS, "one statement each");
 
 static const char *const op_sql[OP_N] = {
 	[OP_TREE] = "INSERT OR REPLACE INTO trees VALUES (?1,?2,?3,?4,?5,?6,?7)",
+	[OP_DROP] = "DELETE FROM trees WHERE id = ?1",
 	[OP_NAME] = "INSERT OR REPLACE INTO names VALUES (?1,?2)",
 	[OP_UNNAME] = "DELETE FROM names WHERE name = ?1",
 	[OP_TRUST] = "DELETE FROM doubts WHERE blob = ?1",
@@ -81,6 +82,7 @@ static int write_op(struct catalog *c, const struct op *o)
 		sqlite3_bind_int64(s, 4, o->number[1]);
 		sqlite3_bind_blob(s, 5, b[2], (int)n[2], SQLITE_STATIC);
 		break;
+	case OP_DROP:
 	case OP_UNNAME:
 	case OP_TRUST:
 	case OP_N:
@@ -97,7 +99,7 @@ static int write_ops(struct catalog *c, struct list *ops)
 	int r = catalog_sql_exec(c->db, "BEGIN IMMEDIATE");
 	if (r < 0)
 		return r;
-	list_foreach(ops, struct op, link, o) {
+	list_foreach (ops, struct op, link, o) {
 		r = write_op(c, o);
 		if (r < 0)
 			break;
@@ -137,7 +139,7 @@ static void *write_batches(void *arg)
 	while (gather(c, &ops)) {
 		uint64_t n = 0;
 		int r = write_ops(c, &ops);
-		list_foreach(&ops, struct op, link, o) {
+		list_foreach (&ops, struct op, link, o) {
 			list_remove(&o->link);
 			free(o);
 			n++;
@@ -189,6 +191,12 @@ void catalog_put_tree(struct catalog *c, const struct catalog_tree *t)
 					t->is_pinned, t->is_wanted},
 			     .blob = {t->id.byte, t->blobs},
 			     .size = {DIGEST_SIZE, t->n_blobs * sizeof *t->blobs}};
+	give(c, &o, false);
+}
+
+void catalog_drop_tree(struct catalog *c, const struct digest *id)
+{
+	const struct op o = {.kind = OP_DROP, .blob = {id->byte}, .size = {DIGEST_SIZE}};
 	give(c, &o, false);
 }
 
@@ -253,7 +261,9 @@ int catalog_error(struct catalog *c)
 static int add_doubts(struct catalog *c, const struct digest *doubts, size_t n)
 {
 	sqlite3_stmt *s = NULL;
-	int r = sqlite3_prepare_v2(c->db, "INSERT OR IGNORE INTO doubts VALUES (?1)", -1, &s, NULL) ? catalog_sql_errno(c->db) : 0;
+	int r = sqlite3_prepare_v2(c->db, "INSERT OR IGNORE INTO doubts VALUES (?1)", -1, &s, NULL)
+			? catalog_sql_errno(c->db)
+			: 0;
 	for (size_t i = 0; i < n && r == 0; i++) {
 		sqlite3_bind_blob(s, 1, doubts[i].byte, DIGEST_SIZE, SQLITE_STATIC);
 		r = sqlite3_step(s) == SQLITE_DONE ? 0 : catalog_sql_errno(c->db);
@@ -308,14 +318,16 @@ static int open_database(struct catalog *c, const char *boot_id, bool *is_new, b
 			? catalog_sql_errno(c->db)
 			: 0;
 	if (r == 0)
-		r = catalog_sql_exec(c->db, "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -8192");
+		r = catalog_sql_exec(
+			c->db, "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -8192");
 	umask(old);
 	if (r < 0)
 		return r;
 	int64_t version = number_of(c->db, "PRAGMA user_version");
 	*is_new = version == 0;
 	if (*is_new)
-		r = number_of(c->db, "SELECT count(*) FROM sqlite_master") == 0 ? catalog_sql_exec(c->db, schema) : -EUCLEAN;
+		r = number_of(c->db, "SELECT count(*) FROM sqlite_master") == 0 ? catalog_sql_exec(c->db, schema)
+										: -EUCLEAN;
 	else if (version != SCHEMA_VERSION)
 		return -EUCLEAN;
 	if (r == 0 && *is_new)

@@ -31,13 +31,15 @@ void catalog_flush(struct catalog *c);
 
 /* At the start: everything in it. */
 int catalog_load_trees(struct catalog *c, void (*on_tree)(void *arg, const struct catalog_tree *t), void *arg);
-int catalog_load_names(struct catalog *c, void (*on_name)(void *arg, const char *name, const struct digest *id), void *arg);
+int catalog_load_names(struct catalog *c, void (*on_name)(void *arg, const char *name, const struct digest *id),
+		       void *arg);
 int catalog_load_doubts(struct catalog *c, void (*on_doubt)(void *arg, const struct digest *blob), void *arg);
 /* Synchronously, at the start: these blobs are doubtful, and this is the boot by whose word. */
 int catalog_begin_boot(struct catalog *c, const char *boot_id, const struct digest *doubts, size_t n);
 
 /* Any thread, without waiting: written soon. */
 void catalog_put_tree(struct catalog *c, const struct catalog_tree *t);
+void catalog_drop_tree(struct catalog *c, const struct digest *id);
 void catalog_put_name(struct catalog *c, const char *name, const struct digest *id); /* NULL: removed */
 void catalog_trust(struct catalog *c, const struct digest *blob);
 void catalog_learn_file(struct catalog *c, const char *path, const struct signature *s, const struct digest *address);

@@ -9,7 +9,7 @@
 #include <pthread.h>
 #include <sqlite3.h>
 
-#define CATALOG_N_OPS 6
+#define CATALOG_N_OPS 7
 
 struct reader {
 	struct reader *next;

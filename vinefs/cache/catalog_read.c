@@ -44,7 +44,8 @@ static struct reader *reader_new(const char *path)
 {
 	struct reader *r = NEW(struct reader);
 	if (sqlite3_open_v2(path, &r->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK ||
-	    sqlite3_busy_timeout(r->db, 1000) != SQLITE_OK || catalog_sql_exec(r->db, "PRAGMA query_only = 1; PRAGMA cache_size = -4096") < 0 ||
+	    sqlite3_busy_timeout(r->db, 1000) != SQLITE_OK ||
+	    catalog_sql_exec(r->db, "PRAGMA query_only = 1; PRAGMA cache_size = -4096") < 0 ||
 	    sqlite3_prepare_v3(r->db, "SELECT signature, address FROM files WHERE path = ?1", -1,
 			       SQLITE_PREPARE_PERSISTENT, &r->file, NULL) != SQLITE_OK ||
 	    sqlite3_prepare_v3(r->db, "SELECT address, size, chunk_size, chunks FROM keys WHERE key = ?1", -1,
@@ -212,7 +213,8 @@ int catalog_load_trees(struct catalog *c, void (*on_tree)(void *arg, const struc
 	return load(c, "SELECT * FROM trees", load_tree, &l);
 }
 
-int catalog_load_names(struct catalog *c, void (*on_name)(void *arg, const char *name, const struct digest *id), void *arg)
+int catalog_load_names(struct catalog *c, void (*on_name)(void *arg, const char *name, const struct digest *id),
+		       void *arg)
 {
 	struct loading l = {.on_name = on_name, .arg = arg};
 	return load(c, "SELECT * FROM names", load_name, &l);

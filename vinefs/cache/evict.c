@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What goes first: blobs of no tree, then trees by last use, then, if there is no other way, last copies; then cold chunks of trees that are kept chunk by chunk. */
+ * What goes first: blobs of no tree, then trees by last use, then, if there is no other way, last copies; then cold chunks of trees that are kept
+ * chunk by chunk; in the end indexes that nobody has bytes of. */
 #include "vinefs/cache/internal.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -10,9 +12,10 @@
 #define CHILL_WHOLE ((uint64_t)16 << 20) /* a cold blob up to this goes as a whole */
 #define BUSY_TRIES 25
 #define BUSY_MSEC 20
+#define AGAIN_TRIES 1000
 
 struct want {
-	uint64_t size, n_inodes;   /* still wanted */
+	uint64_t size, n_inodes; /* still wanted */
 	uint64_t freed, n_freed;
 	bool is_busy; /* something could not go just now */
 };
@@ -27,6 +30,12 @@ static uint64_t inodes_of(enum blob_state state)
 	return state == BLOB_PART ? 2 : 1;
 }
 
+void evict_withdraw(struct cache *c, struct blob *b)
+{
+	c->n_going++;
+	blob_withdraw(c, b);
+}
+
 void evict_remove(struct cache *c, struct blob *b, enum blob_state state)
 {
 	char path[DIGEST_TEXT_SIZE + 8];
@@ -36,10 +45,14 @@ void evict_remove(struct cache *c, struct blob *b, enum blob_state state)
 	} else {
 		blob_path(b, path);
 		unlinkat(c->blobs_fd, path, 0);
+		path[2] = 0;
+		unlinkat(c->blobs_fd, path, AT_REMOVEDIR); /* if it was the last: directories are inodes too */
 	}
 	cache_lock(c);
 	cache_count(c, -(int64_t)b->allocated, -(int64_t)inodes_of(state));
 	b->allocated = 0;
+	assert(c->n_going);
+	c->n_going--;
 	blob_moved(c, b);
 	blob_drop(c, b);
 	cache_unlock(c);
@@ -66,7 +79,7 @@ static void batch_add(struct cache *c, struct batch *out, struct blob *b, struct
 		return;
 	}
 	enum blob_state state = (enum blob_state)atomic_load(&b->state);
-	blob_withdraw(c, b);
+	evict_withdraw(c, b);
 	w->freed += b->allocated;
 	w->n_freed += inodes_of(state);
 	out->blobs[out->n] = b;
@@ -186,6 +199,52 @@ int cache_evict(struct cache *c, const struct digest *id)
 	return 0;
 }
 
+/* ---- indexes of trees that nobody holds, names or has bytes of: last of all */
+
+static bool is_index_loose(const struct known *k)
+{
+	return !k->is_wanted && !k->n_leases && !k->is_pinned && !k->open;
+}
+
+static bool is_named(struct cache *c, const struct known *k)
+{
+	const struct cache_name_entry *n;
+	for (size_t i = 0; (n = map_next(&c->names, &i));)
+		if (digest_is_equal(&n->id, &k->id))
+			return true;
+	return false;
+}
+
+static struct known *oldest_index(struct cache *c)
+{
+	struct known *found = NULL, *k;
+	for (size_t i = 0; (k = map_next(&c->trees, &i));)
+		if (is_index_loose(k) && (!found || k->used_usec < found->used_usec) && !is_named(c, k))
+			found = k;
+	return found;
+}
+
+static void evict_indexes(struct cache *c, struct want *w)
+{
+	char path[DIGEST_TEXT_SIZE + 8];
+	cache_lock(c);
+	for (struct known *k; !is_enough(w) && !c->leaving[0] && (k = oldest_index(c));) {
+		/* Until its file is gone nobody publishes it again. */
+		memcpy(c->leaving, k->text, sizeof c->leaving);
+		snprintf(path, sizeof path, "%s.vti", k->text);
+		w->freed += cache_round(k->index_size);
+		w->n_freed++;
+		catalog_drop_tree(c->catalog, &k->id);
+		known_free(c, k);
+		cache_unlock(c);
+		unlinkat(c->trees_fd, path, 0);
+		cache_lock(c);
+		c->leaving[0] = 0;
+		pthread_cond_broadcast(&c->moved);
+	}
+	cache_unlock(c);
+}
+
 /* ---- cold chunks */
 
 /* Locked: the next blob of a chunk-wise tree that nobody else wants. The hands go round once per call at most. */
@@ -220,7 +279,7 @@ static void chill(struct cache *c, struct blob *b, struct want *w)
 	bool is_small = state != BLOB_PART && b->allocated <= CHILL_WHOLE;
 	if ((is_small && !cool_down(b)) || state == BLOB_DOUBTFUL) {
 		cache_lock(c);
-		blob_withdraw(c, b);
+		evict_withdraw(c, b);
 		w->freed += b->allocated;
 		w->n_freed += inodes_of(state);
 		cache_unlock(c);
@@ -258,7 +317,8 @@ static void evict_cold(struct cache *c, struct want *w)
 
 /* ---- all of it */
 
-static void wait_a_little(struct cache *c)
+/* Until something has moved. True if others are removing what will be room soon. */
+static bool wait_a_little(struct cache *c)
 {
 	struct timespec until;
 	clock_gettime(CLOCK_REALTIME, &until);
@@ -266,15 +326,19 @@ static void wait_a_little(struct cache *c)
 	until.tv_sec += until.tv_nsec / 1000000000;
 	until.tv_nsec %= 1000000000;
 	cache_lock(c);
+	bool is_going = c->n_going != 0;
 	pthread_cond_timedwait(&c->moved, &c->lock, &until);
 	cache_unlock(c);
+	return is_going;
 }
 
 bool evict_some(struct cache *c, uint64_t size, uint64_t n_inodes)
 {
 	struct want w = {.size = size, .n_inodes = n_inodes};
 	for (int i = 0; i < BUSY_TRIES; i++) {
-		w.is_busy = false;
+		cache_lock(c);
+		w.is_busy = c->n_going != 0;
+		cache_unlock(c);
 		evict_loose(c, &w, false);
 		if (!is_enough(&w))
 			evict_trees(c, &w, CACHE_GO);
@@ -285,9 +349,22 @@ bool evict_some(struct cache *c, uint64_t size, uint64_t n_inodes)
 		/* Who writes what could have gone is done soon. */
 		if (w.freed || w.n_freed || !w.is_busy)
 			break;
-		wait_a_little(c);
+		if (wait_a_little(c))
+			return true;
 	}
 	return w.freed || w.n_freed;
+}
+
+bool evict_again(struct cache *c, uint64_t size, uint64_t n_inodes, unsigned *n_tries)
+{
+	if (*n_tries < AGAIN_TRIES) {
+		*n_tries = evict_some(c, size, n_inodes) ? *n_tries + 1 : AGAIN_TRIES;
+		return true;
+	}
+	/* Bytes were not enough, nor what others made room for meanwhile. */
+	struct want w = {.size = size, .n_inodes = n_inodes};
+	evict_indexes(c, &w);
+	return w.n_freed != 0;
 }
 
 void evict_firm(struct cache *c, uint64_t *size, uint64_t *n_inodes)
@@ -295,11 +372,13 @@ void evict_firm(struct cache *c, uint64_t *size, uint64_t *n_inodes)
 	struct known *k;
 	struct blob *b;
 	*size = 0;
-	*n_inodes = c->trees.n;
+	*n_inodes = 0;
 	for (size_t i = 0; (b = map_next(&c->blobs, &i));)
 		b->is_firm = b->n_held != 0;
 	for (size_t i = 0; (k = map_next(&c->trees, &i));) {
-		*size += cache_round(k->index_size);
+		bool is_firm = k->n_leases || k->is_pinned || k->open;
+		*size += is_firm ? cache_round(k->index_size) : 0;
+		*n_inodes += is_firm;
 		if (k->is_pinned || (k->n_leases && !known_is_chunkwise(c, k)))
 			for (uint32_t n = 0; n < k->n_blobs; n++)
 				k->blobs[n]->is_firm = true;

@@ -70,8 +70,10 @@ int cache_tree_open(struct cache *c, const struct digest *id, struct cache_tree 
 		r = install(c, id, &index, out);
 	struct known *k = known_get(c, id);
 	/* Damaged or gone: nobody has it open, or it would have been shared. */
-	if ((r == -EBADMSG || r == -ENOENT) && k && !k->open && !k->n_leases)
+	if ((r == -EBADMSG || r == -ENOENT) && k && !k->open && !k->n_leases) {
+		catalog_drop_tree(c->catalog, id);
 		known_free(c, k);
+	}
 	cache_unlock(c);
 	return r;
 }
@@ -123,6 +125,7 @@ bool cache_tree_is_chunkwise(const struct cache_tree *t)
 
 /* ---- reading */
 
+/* `ready` is set before `present` and cleared after it: so what is present and, asked again, not ready, is in doubt. */
 static bool is_there(const struct blob *b, uint64_t chunk)
 {
 	int state = atomic_load_explicit(&b->state, memory_order_acquire);
@@ -136,7 +139,9 @@ enum cache_residency cache_tree_residency(const struct cache_tree *t, uint64_t c
 	uint64_t within = chunk - tree_blob(t->index, number)->first_chunk;
 	if (blob_is_ready(b, within))
 		return CACHE_RESIDENT;
-	return is_there(b, within) ? CACHE_DOUBTFUL : CACHE_ABSENT;
+	if (!is_there(b, within))
+		return CACHE_ABSENT;
+	return blob_is_ready(b, within) ? CACHE_RESIDENT : CACHE_DOUBTFUL;
 }
 
 static int check_ready(const struct blob *b, uint64_t first, uint64_t last)
@@ -149,7 +154,7 @@ static int check_ready(const struct blob *b, uint64_t first, uint64_t last)
 			continue;
 		if (!is_there(b, i))
 			return -ENODATA;
-		is_doubtful = true;
+		is_doubtful |= !blob_is_ready(b, i);
 	}
 	return is_doubtful ? -EUCLEAN : 0;
 }
@@ -172,7 +177,7 @@ static int read_once(struct cache_tree *t, struct blob *b, uint64_t offset, void
 	bool is_own;
 	int r = check_ready(b, first, last);
 	if (r < 0)
-		return r;
+		return r == -EUCLEAN && atomic_load(&b->generation) != generation ? -EAGAIN : r;
 	int fd = blob_use(c, b, is_waiting, &is_own);
 	if (fd < 0) {
 		r = fd;
@@ -233,6 +238,9 @@ int cache_tree_bind(struct cache_tree *t, uint32_t blob)
 	struct cache *c = t->cache;
 	struct blob *b = held_blob(t, blob);
 	char path[DIGEST_TEXT_SIZE + 8];
+	/* All of it may be there and not in b/, if there was no room for a directory. */
+	if (atomic_load(&b->state) == BLOB_PART)
+		part_settle(c, b);
 	cache_lock(c);
 	int state = atomic_load(&b->state);
 	bool is_whole = state == BLOB_WHOLE;
@@ -273,7 +281,8 @@ static int read_cold(int fd, uint8_t *p, size_t n, uint64_t offset)
 	return r;
 }
 
-static int check_bytes(struct cache_tree *t, struct blob *b, uint64_t chunk, uint64_t within, uint8_t *room, bool is_cold)
+static int check_bytes(struct cache_tree *t, struct blob *b, uint64_t chunk, uint64_t within, uint8_t *room,
+		       bool is_cold)
 {
 	struct digest found, wanted;
 	bool is_own;
@@ -281,7 +290,8 @@ static int check_bytes(struct cache_tree *t, struct blob *b, uint64_t chunk, uin
 	int fd = blob_use(t->cache, b, true, &is_own);
 	if (fd < 0)
 		return fd == -ENOENT ? -EBADMSG : fd;
-	int r = is_cold ? read_cold(fd, room, n, within * b->chunk_size) : blob_pread(fd, room, n, within * b->chunk_size);
+	int r = is_cold ? read_cold(fd, room, n, within * b->chunk_size)
+			: blob_pread(fd, room, n, within * b->chunk_size);
 	blob_done(t->cache, b, fd, is_own);
 	if (r == -EIO) {
 		cache_fault(t->cache, r, "read a blob");
@@ -387,7 +397,7 @@ static void report(struct cache *c, const struct cache_damage *d)
 	char text[DIGEST_TEXT_SIZE];
 	log_warn("cache %s: blob %s is damaged at chunk %llu: %s", c->path, digest_text(&d->blob, text),
 		 (unsigned long long)d->chunk,
-		 !d->is_whole	     ? "the chunk is fetched again"
+		 !d->is_whole        ? "the chunk is fetched again"
 		 : d->is_quarantined ? "moved to q/, to be fetched again"
 				     : "removed, to be fetched again");
 	if (c->settings.on_damage)

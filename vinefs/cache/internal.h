@@ -18,7 +18,7 @@
 #include <stdatomic.h>
 
 #define CACHE_VERSION 1
-#define CACHE_BLOCK 4096u /* what a filesystem gives at least */
+#define CACHE_BLOCK 4096u  /* what a filesystem gives at least */
 #define CACHE_SICK_AFTER 3 /* times without room in a filesystem that has some */
 
 enum blob_state {
@@ -43,14 +43,14 @@ struct blob {
 	_Atomic uint64_t handle; /* descriptor + 1, users, doom; see blob.c */
 	_Atomic bool is_used;    /* the descriptor, since the sweep came by */
 	/* Under the lock. */
-	uint64_t allocated;      /* on disk, in bytes */
-	uint64_t found_size;     /* at the start */
-	unsigned n_known;        /* trees that consist of it */
-	unsigned n_wanted;       /* of them, not evicted */
-	unsigned n_held;         /* sealings and binds */
+	uint64_t allocated;  /* on disk, in bytes */
+	uint64_t found_size; /* at the start */
+	unsigned n_known;    /* trees that consist of it */
+	unsigned n_wanted;   /* of them, not evicted */
+	unsigned n_held;     /* sealings and binds */
 	unsigned n_writers;
-	unsigned n_seen;         /* by the scrub's present round */
-	uint64_t hand; /* where chilling goes on */
+	unsigned n_seen; /* by the scrub's present round */
+	uint64_t hand;   /* where chilling goes on */
 	bool is_moving, is_sparse, is_firm;
 	struct list open_link;
 };
@@ -99,6 +99,9 @@ struct cache {
 	uint64_t size, n_inodes, quota, inode_quota;
 	uint64_t clock_usec; /* never goes back, unlike the wall's */
 	unsigned n_damaged, n_full;
+	uint64_t full_usec;
+	unsigned n_going;               /* blobs withdrawn, their files not removed yet */
+	char leaving[DIGEST_TEXT_SIZE]; /* an index whose file is being removed */
 	bool is_sick;
 	char reason[160];
 	uint64_t sick_usec, tried_usec;
@@ -128,22 +131,24 @@ static inline uint64_t cache_round(uint64_t size)
 }
 
 /* ---- cache.c */
-uint64_t cache_now_usec(void); /* the wall's */
+uint64_t cache_now_usec(void);        /* the wall's */
 uint64_t cache_tick(struct cache *c); /* locked: the time, later than ever before */
 /* Counts room for `size` bytes and `n_inodes`, evicting as needed. -ENOSPC, or -EROFS if the cache is out of service. Unlocked. */
 int cache_take_room(struct cache *c, uint64_t size, uint64_t n_inodes);
-void cache_give_room(struct cache *c, uint64_t size, uint64_t n_inodes);      /* unlocked */
-void cache_count(struct cache *c, int64_t size, int64_t n_inodes);            /* locked */
+void cache_give_room(struct cache *c, uint64_t size, uint64_t n_inodes); /* unlocked */
+void cache_count(struct cache *c, int64_t size, int64_t n_inodes);       /* locked */
 /* Looks at an error of the disk, counts it towards sickness and returns what the caller gets (EDQUOT becomes ENOSPC). Unlocked. */
 int cache_fault(struct cache *c, int error, const char *what);
 void cache_measure(struct cache *c); /* sets quotas from the filesystem where the settings leave them open. Unlocked */
 
 /* ---- blob.c */
-struct blob *blob_get(struct cache *c, const char *text); /* locked; NULL */
+struct blob *blob_get(struct cache *c, const char *text);              /* locked; NULL */
 struct blob *blob_need(struct cache *c, const struct digest *address); /* locked; made if missing */
 void blob_shape(struct blob *b, uint64_t size, uint32_t chunk_size);   /* locked; a tree tells; allocates the bitmaps */
-void blob_drop(struct cache *c, struct blob *b); /* locked: frees it if nothing knows it */
+void blob_drop(struct cache *c, struct blob *b);                       /* locked: frees it if nothing knows it */
 void blob_path(const struct blob *b, char path[DIGEST_TEXT_SIZE + 8]); /* below b/ */
+/* Unlocked, by its mover: a finished file takes its place in b/. */
+int blob_rename_in(struct cache *c, int dir, const char *name, const struct blob *b);
 bool blob_bit(const _Atomic uint64_t *bits, uint64_t i);
 bool blob_set_bit(_Atomic uint64_t *bits, uint64_t i);   /* true: it was clear */
 bool blob_clear_bit(_Atomic uint64_t *bits, uint64_t i); /* true: it was set */
@@ -173,23 +178,29 @@ int part_load(struct cache *c, struct blob *b, bool is_trusted);
 uint64_t part_chill(struct cache *c, struct blob *b, uint64_t wanted);
 /* A whole blob becomes a part again, all of it there. Unlocked, by its mover. */
 int part_from_whole(struct cache *c, struct blob *b);
-void part_forget_chunk(struct cache *c, struct blob *b, uint64_t chunk, bool *was_there); /* a damaged one; unlocked, by its mover */
+void part_forget_chunk(struct cache *c, struct blob *b, uint64_t chunk,
+		       bool *was_there);           /* a damaged one; unlocked, by its mover */
 void part_settle(struct cache *c, struct blob *b); /* unlocked: into b/ if all of it is there */
 
 /* ---- known.c */
 struct known *known_get(struct cache *c, const struct digest *id); /* locked; NULL */
-struct known *known_add(struct cache *c, const struct digest *id, const struct catalog_blob *blobs, uint32_t n_blobs, uint64_t index_size); /* locked */
-void known_free(struct cache *c, struct known *k); /* locked */
-void known_want(struct cache *c, struct known *k); /* locked: its blobs are wanted */
-void known_save(struct cache *c, const struct known *k); /* locked: into the catalog */
+struct known *known_add(struct cache *c, const struct digest *id, const struct catalog_blob *blobs, uint32_t n_blobs,
+			uint64_t index_size);                                /* locked */
+void known_free(struct cache *c, struct known *k);                           /* locked */
+void known_want(struct cache *c, struct known *k);                           /* locked: its blobs are wanted */
+void known_save(struct cache *c, const struct known *k);                     /* locked: into the catalog */
 int known_read(struct cache *c, const struct digest *id, struct tree **out); /* unlocked: the index from t/ */
-struct catalog_blob *known_blobs_of(const struct tree *t); /* tree_n_blobs() of them, to be freed */
-bool known_is_chunkwise(const struct cache *c, const struct known *k); /* locked */
+struct catalog_blob *known_blobs_of(const struct tree *t);                   /* tree_n_blobs() of them, to be freed */
+bool known_is_chunkwise(const struct cache *c, const struct known *k);       /* locked */
 
 /* ---- evict.c */
 /* Unlocked: frees at least so much, if it can be had; false if nothing was freed. */
 bool evict_some(struct cache *c, uint64_t size, uint64_t n_inodes);
-/* Unlocked, by its mover, withdrawn: removes the files it had in that state, and ends the move; b may be gone afterwards. */
+/* For whoever found no room: true: try again, *n_tries times so far. Also once when nothing could go, for others may have made room since. */
+bool evict_again(struct cache *c, uint64_t size, uint64_t n_inodes, unsigned *n_tries);
+/* Locked, by its mover. */
+void evict_withdraw(struct cache *c, struct blob *b);
+/* Unlocked, by its mover, so withdrawn: removes the files it had in that state, and ends the move; b may be gone afterwards. */
 void evict_remove(struct cache *c, struct blob *b, enum blob_state state);
 void evict_firm(struct cache *c, uint64_t *size, uint64_t *n_inodes); /* locked: what cannot go */
 

@@ -142,11 +142,12 @@ static int store_index(struct cache *c, const struct tree *t, const void *vti, s
 	char path[PATH_SIZE], text[DIGEST_TEXT_SIZE], name[32];
 	snprintf(path, sizeof path, "%s.vti", digest_text(tree_id(t), text));
 	snprintf(name, sizeof name, "%llu", (unsigned long long)atomic_fetch_add(&c->n_tmp, 1));
-	int r = write_file(c, name, vti, n);
-	if (r == -ENOSPC && evict_some(c, n, 1)) {
+	int r;
+	unsigned n_tries = 0;
+	do {
 		unlinkat(c->tmp_fd, name, 0);
 		r = write_file(c, name, vti, n);
-	}
+	} while (r == -ENOSPC && evict_again(c, n, 1, &n_tries));
 	if (r == 0 && renameat(c->tmp_fd, name, c->trees_fd, path) < 0)
 		r = -errno;
 	if (r < 0)
@@ -165,10 +166,16 @@ int cache_publish(struct cache *c, const void *vti, size_t n, struct digest *id)
 	if (r < 0)
 		return r;
 	*id = *tree_id(t);
+	char text[DIGEST_TEXT_SIZE];
+	digest_text(id, text);
 	cache_lock(c);
+	while (streq(c->leaving, text))
+		pthread_cond_wait(&c->moved, &c->lock);
 	struct known *k = known_get(c, id);
-	if (k)
+	if (k) {
 		k->used_usec = cache_tick(c);
+		known_want(c, k); /* it may have been evicted, and sealed anew */
+	}
 	cache_unlock(c);
 	if (k)
 		return 0;

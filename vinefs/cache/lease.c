@@ -105,7 +105,8 @@ int cache_pin(struct cache *c, const struct digest *id, bool is_pinned)
 	return k ? 0 : -ENOENT;
 }
 
-int cache_lease_new(struct cache *c, const struct digest *id, const char *who, const char *why, struct cache_lease **out)
+int cache_lease_new(struct cache *c, const struct digest *id, const char *who, const char *why,
+		    struct cache_lease **out)
 {
 	cache_lock(c);
 	struct known *k = known_get(c, id);
@@ -113,8 +114,7 @@ int cache_lease_new(struct cache *c, const struct digest *id, const char *who, c
 		struct cache_lease *l = NEW(struct cache_lease);
 		l->cache = c;
 		l->known = k;
-		l->text = (struct lease_text){
-			.who = xstrdup(who), .why = xstrdup(why), .since_usec = cache_now_usec()};
+		l->text = (struct lease_text){.who = xstrdup(who), .why = xstrdup(why), .since_usec = cache_now_usec()};
 		list_init(&l->link);
 		list_append(&k->leases, &l->link);
 		k->n_leases++;

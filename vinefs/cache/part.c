@@ -64,6 +64,9 @@ static int make_part(struct cache *c, const struct blob *b, bool is_sparse)
 	do
 		r = fallocate(fd, 0, 0, (off_t)b->size) < 0 ? -errno : 0;
 	while (r == -EINTR);
+	/* Where room cannot be reserved it is taken as it comes. */
+	if (r == -EOPNOTSUPP && ftruncate(fd, (off_t)b->size) == 0)
+		return 0;
 	return r;
 }
 
@@ -81,25 +84,23 @@ int part_create(struct cache *c, struct blob *b, bool is_sparse)
 {
 	uint64_t size = (is_sparse ? 0 : cache_round(b->size)) + map_size(b);
 	assert(b->is_moving && b->chunk_size);
+	unsigned n_tries = 0;
 	int r = cache_take_room(c, size, 2);
-	for (int i = 0; r == 0 && i < TRIES; i++) {
+	if (r < 0)
+		return r;
+	/* The quota has room; if the disk has not, others fill it. */
+	do {
 		r = write_map(c, b, 0);
 		if (r == 0)
 			r = make_part(c, b, is_sparse);
-		if (r == 0)
-			break;
-		remove_files(c, b);
+		if (r < 0)
+			remove_files(c, b);
 		r = cache_fault(c, r, "make a partial blob");
-		/* The quota has room, the disk has not: others fill it. */
-		if (r == -ENOSPC && i + 1 < TRIES && evict_some(c, size, 2))
-			r = 0;
-		else {
-			cache_give_room(c, size, 2);
-			return r;
-		}
-	}
-	if (r < 0)
+	} while (r == -ENOSPC && evict_again(c, size, 2, &n_tries));
+	if (r < 0) {
+		cache_give_room(c, size, 2);
 		return r;
+	}
 	cache_lock(c);
 	b->allocated = size;
 	b->is_sparse = is_sparse;
@@ -174,7 +175,7 @@ static int put_bytes(int fd, const struct blob *b, uint64_t chunk, const uint8_t
 	/* Zeros need no room; what lay there before must still go. */
 	if (is_zero(p, n) && fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, at, (off_t)n) == 0)
 		return 0;
-	if (b->is_sparse && fallocate(fd, 0, at, (off_t)n) < 0)
+	if (b->is_sparse && fallocate(fd, 0, at, (off_t)n) < 0 && errno != EOPNOTSUPP)
 		return -errno;
 	for (size_t have = 0; have < n;) {
 		ssize_t put = pwrite(fd, p + have, n - have, at + (off_t)have);
@@ -191,7 +192,7 @@ static int put_bytes(int fd, const struct blob *b, uint64_t chunk, const uint8_t
 static int write_chunk(struct cache *c, struct blob *b, uint64_t chunk, const uint8_t *p, size_t n)
 {
 	char path[PATH_SIZE];
-	assert(b->n_writers && atomic_load(&b->state) == BLOB_PART);
+	assert(atomic_load(&b->state) == BLOB_PART);
 	name_of(b, "part", path);
 	_close_ int fd = openat(c->parts_fd, path, O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
 	int r = fd < 0 ? -errno : put_bytes(fd, b, chunk, p, n);
@@ -199,25 +200,23 @@ static int write_chunk(struct cache *c, struct blob *b, uint64_t chunk, const ui
 		r = mark(c, b, chunk, 1);
 	if (r < 0)
 		return r;
-	blob_set_bit(b->present, chunk);
 	blob_set_bit(b->touched, chunk);
 	if (blob_set_bit(atomic_load(&b->ready), chunk))
 		atomic_fetch_add(&b->n_ready, 1);
+	blob_set_bit(b->present, chunk);
 	return 0;
 }
 
 /* All chunks are there: into b/. Unlocked, by its mover. */
 static int publish_part(struct cache *c, struct blob *b)
 {
-	char path[PATH_SIZE], to[PATH_SIZE], directory[3] = {b->text[0], b->text[1], 0};
+	char path[PATH_SIZE];
 	name_of(b, "part", path);
-	blob_path(b, to);
 	if (fchmodat(c->parts_fd, path, 0400, 0) < 0)
 		return -errno;
-	if (mkdirat(c->blobs_fd, directory, 0700) < 0 && errno != EEXIST)
-		return -errno;
-	if (renameat(c->parts_fd, path, c->blobs_fd, to) < 0)
-		return -errno;
+	int r = blob_rename_in(c, c->parts_fd, path, b);
+	if (r < 0)
+		return r;
 	name_of(b, "map", path);
 	unlinkat(c->parts_fd, path, 0);
 	return 0;
@@ -294,12 +293,14 @@ static int write_once(struct cache_tree *t, struct blob *b, uint64_t chunk, cons
 	/* As a writer one must not make room: that may wait for the writers. is_sparse does not change while there are some. */
 	uint64_t room = b->is_sparse ? cache_round(n) : 0;
 	cache_lock(c);
-	bool is_room = !room || (!c->is_sick && c->size + room <= c->quota);
-	if (is_room)
-		cache_count(c, (int64_t)room, 0);
+	r = c->is_sick ? -EROFS : room && c->size + room > c->quota ? -ENOSPC : 0;
+	if (r < 0)
+		room = 0;
+	cache_count(c, (int64_t)room, 0);
 	cache_unlock(c);
-	r = is_room ? cache_fault(c, write_chunk(c, b, chunk, p, n), "write a chunk") : -ENOSPC;
-	end_write(c, b, is_room ? room : 0, r == 0);
+	if (r == 0)
+		r = cache_fault(c, write_chunk(c, b, chunk, p, n), "write a chunk");
+	end_write(c, b, room, r == 0);
 	return r;
 }
 
@@ -316,14 +317,15 @@ int cache_tree_write(struct cache_tree *t, uint64_t chunk, const void *p, size_t
 	tree_chunk_digest(t->index, chunk, &wanted);
 	if (!digest_is_equal(&found, &wanted))
 		return -EBADMSG;
-	int r = 0;
-	for (int i = 0; i < TRIES; i++) {
+	unsigned n_tries = 0;
+	int r, n_verified = 0;
+	do {
 		r = write_once(t, b, within, p, n);
+		/* In doubt: if it is good it is there, else it is absent now. */
 		if (r == -EUCLEAN)
-			cache_tree_verify(t, chunk, 1); /* good: it is there; bad: it is absent now */
-		else if (r != -ENOSPC || !evict_some(c, cache_round(n), 0))
-			break;
-	}
+			cache_tree_verify(t, chunk, 1);
+	} while ((r == -EUCLEAN && n_verified++ < TRIES) ||
+		 (r == -ENOSPC && evict_again(c, cache_round(n), 0, &n_tries)));
 	return r;
 }
 
@@ -346,8 +348,8 @@ int part_from_whole(struct cache *c, struct blob *b)
 	}
 	_Atomic uint64_t *ready = atomic_load(&b->ready);
 	for (uint64_t i = 0; i < b->n_chunks; i++) {
-		blob_set_bit(b->present, i);
 		blob_set_bit(ready, i);
+		blob_set_bit(b->present, i);
 	}
 	cache_lock(c);
 	atomic_store(&b->n_ready, b->n_chunks);
@@ -373,9 +375,9 @@ static uint64_t next_cold(struct blob *b, uint64_t *steps)
 
 static void withdraw_chunk(struct blob *b, uint64_t chunk)
 {
+	blob_clear_bit(b->present, chunk);
 	if (blob_clear_bit(atomic_load(&b->ready), chunk))
 		atomic_fetch_sub(&b->n_ready, 1);
-	blob_clear_bit(b->present, chunk);
 	atomic_fetch_add(&b->generation, 1);
 }
 
@@ -456,7 +458,7 @@ static void unreserve(struct cache *c, struct blob *b)
 	for (uint64_t i = 0; is_empty && i <= b->n_chunks / 64; i++)
 		is_empty = !atomic_load(&b->present[i]);
 	if (is_empty)
-		blob_withdraw(c, b);
+		evict_withdraw(c, b);
 	else
 		blob_moved(c, b);
 	cache_unlock(c);

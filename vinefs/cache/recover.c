@@ -37,7 +37,8 @@ static int check_version(struct cache *c, struct conf_error *e)
 	if (version <= 0)
 		return 1; /* half written, or not ours: ours from now on */
 	snprintf(e->text, sizeof e->text,
-		 "cache %s: made by a newer program (version %ld, this one knows %d): left alone; choose another directory or upgrade",
+		 "cache %s: made by a newer program (version %ld, this one knows %d): left alone; choose another "
+		 "directory or upgrade",
 		 c->path, version, CACHE_VERSION);
 	return -EPROTONOSUPPORT;
 }
@@ -61,8 +62,7 @@ static int open_node_id(struct cache *c)
 	ssize_t n = fd < 0 ? 0 : read(fd, c->node_id, sizeof c->node_id - 1);
 	c->node_id[n > 0 ? n : 0] = 0;
 	c->node_id[strcspn(c->node_id, "\n")] = 0;
-	if (strlen(c->node_id) == UUID_TEXT_SIZE - 1 &&
-	    strspn(c->node_id, "0123456789abcdef-") == UUID_TEXT_SIZE - 1)
+	if (strlen(c->node_id) == UUID_TEXT_SIZE - 1 && strspn(c->node_id, "0123456789abcdef-") == UUID_TEXT_SIZE - 1)
 		return 0;
 	char text[sizeof c->node_id + 2];
 	secret_uuid(c->node_id);
@@ -238,8 +238,10 @@ static void drop_lost_trees(struct cache *c)
 {
 	struct known *k;
 	for (size_t i = 0; (k = map_next(&c->trees, &i));)
-		if (!k->is_found)
+		if (!k->is_found) {
+			catalog_drop_tree(c->catalog, &k->id);
 			known_free(c, k);
+		}
 }
 
 /* A file of another size than its trees say was cut by a crash of the machine. */
@@ -248,7 +250,8 @@ static void drop_cut_blobs(struct cache *c)
 	struct blob *b;
 	char path[DIGEST_TEXT_SIZE + 8];
 	for (size_t i = 0; (b = map_next(&c->blobs, &i));) {
-		if (atomic_load(&b->state) == BLOB_ABSENT || (b->chunk_size ? b->found_size == b->size : b->found_size != 0))
+		if (atomic_load(&b->state) == BLOB_ABSENT ||
+		    (b->chunk_size ? b->found_size == b->size : b->found_size != 0))
 			continue;
 		log_warn("cache %s: blob %s is cut: removed", c->path, b->text);
 		blob_path(b, path);

@@ -6,105 +6,153 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define ROOM_TRIES 8
-
 struct cache_sealing {
 	struct cache *cache;
 	struct seal_store store;
+	bool may_drop;
+	_Atomic uint64_t dropped_size;
 	struct blob **held; /* under the cache's lock */
 	size_t n, room;
 };
 
 /* A blob on its way: tmp/<name>. One thread at a time has it. */
 struct sealing_blob {
-	int fd;
+	int fd; /* -1: dropped, there is no room for it */
 	char name[32];
 	uint64_t size;
-	_Atomic uint64_t counted; /* room */
-	bool is_sparse;  /* room as it is written: too large to be reserved whole */
+	uint64_t counted; /* room */
+	bool is_counted;  /* its inode */
+	bool is_sparse;   /* room as it is written: too large to be reserved whole */
 };
 
 /* ---- writing */
 
+static void remove_file(struct cache *c, struct sealing_blob *b)
+{
+	if (b->fd >= 0)
+		unlinkat(c->tmp_fd, b->name, 0);
+	b->fd = close_fd(b->fd);
+	cache_give_room(c, b->counted, b->is_counted);
+	b->counted = 0;
+	b->is_counted = false;
+}
+
 static void discard(struct cache *c, struct sealing_blob *b)
 {
-	close_fd(b->fd);
-	unlinkat(c->tmp_fd, b->name, 0);
-	cache_give_room(c, b->counted, 1);
+	remove_file(c, b);
 	free(b);
+}
+
+/* What finds no room is still digested, if the caller can live with that. */
+static int drop_or(struct cache_sealing *s, struct sealing_blob *b, int r)
+{
+	assert(r < 0);
+	if (r != -ENOSPC || !s->may_drop)
+		return r;
+	remove_file(s->cache, b);
+	s->dropped_size += b->size;
+	return 0;
 }
 
 static int allocate(struct cache *c, int fd, uint64_t offset, uint64_t n)
 {
-	int r = 0;
-	for (int i = 0; i < ROOM_TRIES; i++) {
-		r = fallocate(fd, FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)n) < 0 ? -errno : 0;
-		if (r == -EINTR)
-			continue;
-		r = cache_fault(c, r, "reserve room");
-		/* The quota has room, the disk has not: others fill it. */
-		if (r != -ENOSPC || !evict_some(c, n, 1))
-			break;
-	}
+	unsigned n_tries = 0;
+	int r;
+	/* The quota has room; if the disk has not, others fill it. */
+	do {
+		do
+			r = fallocate(fd, FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)n) < 0 ? -errno : 0;
+		while (r == -EINTR);
+		/* Where room cannot be reserved it is taken as it comes. */
+		r = r == -EOPNOTSUPP ? 0 : cache_fault(c, r, "reserve room");
+	} while (r == -ENOSPC && evict_again(c, n, 0, &n_tries));
 	return r;
+}
+
+/* Whoever drops what does not fit leaves some room, if only for the index. */
+static int take_room(struct cache_sealing *s, uint64_t size, uint64_t n_inodes)
+{
+	struct cache *c = s->cache;
+	cache_lock(c);
+	uint64_t spare = s->may_drop ? c->quota / 8 : 0, n_spare = s->may_drop ? 8 : 0;
+	cache_unlock(c);
+	int r = cache_take_room(c, size + spare, n_inodes + n_spare);
+	if (r == 0)
+		cache_give_room(c, spare, n_spare);
+	return r;
+}
+
+static int make_file(struct cache_sealing *s, struct sealing_blob *b)
+{
+	struct cache *c = s->cache;
+	uint64_t room = b->is_sparse ? 0 : cache_round(b->size);
+	int r = take_room(s, room, 1);
+	if (r < 0)
+		return r;
+	b->counted = room;
+	b->is_counted = true;
+	snprintf(b->name, sizeof b->name, "%llu", (unsigned long long)atomic_fetch_add(&c->n_tmp, 1));
+	unsigned n_tries = 0;
+	do {
+		b->fd = openat(c->tmp_fd, b->name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+		r = b->fd < 0 ? cache_fault(c, -errno, "make a blob") : 0;
+	} while (r == -ENOSPC && evict_again(c, 0, 1, &n_tries));
+	if (r == 0 && ftruncate(b->fd, (off_t)b->size) < 0)
+		r = cache_fault(c, -errno, "make a blob");
+	return r == 0 && !b->is_sparse ? allocate(c, b->fd, 0, b->size) : r;
 }
 
 static int begin(void *arg, uint64_t size, void **blob)
 {
-	struct cache *c = ((struct cache_sealing *)arg)->cache;
+	struct cache_sealing *s = arg;
+	struct cache *c = s->cache;
 	struct sealing_blob *b = NEW(struct sealing_blob);
 	assert(size);
+	b->fd = -1;
 	b->size = size;
 	cache_lock(c);
 	b->is_sparse = size > c->quota / 4;
 	cache_unlock(c);
-	uint64_t room = b->is_sparse ? 0 : cache_round(size);
-	int r = cache_take_room(c, room, 1);
-	if (r < 0) {
-		free(b);
-		return r;
-	}
-	b->counted = room;
-	snprintf(b->name, sizeof b->name, "%llu", (unsigned long long)atomic_fetch_add(&c->n_tmp, 1));
-	for (int i = 0; i < ROOM_TRIES; i++) {
-		b->fd = openat(c->tmp_fd, b->name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-		r = b->fd < 0 ? cache_fault(c, -errno, "make a blob") : 0;
-		if (r != -ENOSPC || !evict_some(c, 0, 1))
-			break;
-	}
-	if (r == 0 && ftruncate(b->fd, (off_t)size) < 0)
-		r = cache_fault(c, -errno, "make a blob");
-	if (r == 0 && !b->is_sparse)
-		r = allocate(c, b->fd, 0, size);
-	if (r < 0) {
+	int r = make_file(s, b);
+	if (r < 0)
+		r = drop_or(s, b, r);
+	if (r < 0)
 		discard(c, b);
-		return r;
-	}
-	*blob = b;
-	return 0;
+	else
+		*blob = b;
+	return r;
 }
 
-static int write_bytes(void *arg, void *blob, uint64_t offset, const void *p, size_t n)
+static int write_file(struct cache_sealing *s, struct sealing_blob *b, uint64_t offset, const uint8_t *p, size_t n)
 {
-	struct cache *c = ((struct cache_sealing *)arg)->cache;
-	struct sealing_blob *b = blob;
-	assert(offset <= b->size && n <= b->size - offset);
+	struct cache *c = s->cache;
 	int r = 0;
 	if (b->is_sparse) {
-		r = cache_take_room(c, cache_round(n), 0);
+		r = take_room(s, cache_round(n), 0);
 		if (r < 0)
 			return r;
 		b->counted += cache_round(n);
 		r = allocate(c, b->fd, offset, n);
 	}
 	for (size_t have = 0; have < n && r == 0;) {
-		ssize_t put = pwrite(b->fd, (const uint8_t *)p + have, n - have, (off_t)(offset + have));
+		ssize_t put = pwrite(b->fd, p + have, n - have, (off_t)(offset + have));
 		if (put > 0)
 			have += (size_t)put;
 		else if (put == 0 || errno != EINTR)
 			r = cache_fault(c, put < 0 ? -errno : -ENOSPC, "write a blob");
 	}
 	return r;
+}
+
+static int write_bytes(void *arg, void *blob, uint64_t offset, const void *p, size_t n)
+{
+	struct cache_sealing *s = arg;
+	struct sealing_blob *b = blob;
+	assert(offset <= b->size && n <= b->size - offset);
+	if (b->fd < 0)
+		return 0;
+	int r = write_file(s, b, offset, p, n);
+	return r < 0 ? drop_or(s, b, r) : 0;
 }
 
 static void give_up(void *arg, void *blob)
@@ -141,15 +189,9 @@ static void punch_zeros(const struct sealing_blob *b, const struct blob_chunks *
 
 static int rename_in(struct cache *c, const struct sealing_blob *from, const struct blob *to)
 {
-	char path[DIGEST_TEXT_SIZE + 8], directory[3] = {to->text[0], to->text[1], 0};
-	blob_path(to, path);
 	if (fchmod(from->fd, 0400) < 0)
 		return -errno;
-	if (renameat(c->tmp_fd, from->name, c->blobs_fd, path) == 0)
-		return 0;
-	if (errno != ENOENT || (mkdirat(c->blobs_fd, directory, 0700) < 0 && errno != EEXIST))
-		return -errno;
-	return renameat(c->tmp_fd, from->name, c->blobs_fd, path) < 0 ? -errno : 0;
+	return blob_rename_in(c, c->tmp_fd, from->name, to);
 }
 
 /* Unlocked, by its mover: what was there under this address, in part or in doubt, gives way. */
@@ -166,7 +208,7 @@ static int replace(struct cache *c, struct blob *b, struct sealing_blob *from, e
 	if (state == BLOB_PART)
 		part_remove(c, b);
 	cache_lock(c);
-	uint64_t old_inodes = state == BLOB_PART ? 2 : state == BLOB_DOUBTFUL ? 1 : 0;
+	uint64_t old_inodes = state == BLOB_PART ? 2 : state == BLOB_ABSENT ? 0 : 1;
 	cache_count(c, -(int64_t)(b->allocated + from->counted), -(int64_t)(old_inodes + 1));
 	cache_count(c, (int64_t)size, 1);
 	b->allocated = size;
@@ -177,13 +219,24 @@ static int replace(struct cache *c, struct blob *b, struct sealing_blob *from, e
 	return 0;
 }
 
+/* Is the file under its name what the table says? Somebody may have cut or removed it. */
+static bool is_intact(struct cache *c, const struct blob *b)
+{
+	char path[DIGEST_TEXT_SIZE + 8];
+	struct stat st;
+	blob_path(b, path);
+	return fstatat(c->blobs_fd, path, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) &&
+	       (uint64_t)st.st_size == b->size;
+}
+
 static int commit(void *arg, void *blob, const struct blob_chunks *chunks)
 {
 	struct cache_sealing *s = arg;
 	struct cache *c = s->cache;
 	struct sealing_blob *from = blob;
 	assert(from->size == chunks->size);
-	punch_zeros(from, chunks);
+	if (from->fd >= 0)
+		punch_zeros(from, chunks);
 	cache_lock(c);
 	struct blob *b = blob_need(c, &chunks->address);
 	blob_shape(b, chunks->size, chunks->chunk_size);
@@ -191,11 +244,12 @@ static int commit(void *arg, void *blob, const struct blob_chunks *chunks)
 	blob_move(c, b);
 	enum blob_state state = (enum blob_state)atomic_load(&b->state);
 	cache_unlock(c);
-	int r = state == BLOB_WHOLE ? 0 : replace(c, b, from, state);
+	bool is_kept = from->fd < 0 || (state == BLOB_WHOLE && is_intact(c, b));
+	int r = is_kept ? 0 : replace(c, b, from, state);
 	cache_lock(c);
 	blob_moved(c, b);
 	cache_unlock(c);
-	if (r < 0 || state == BLOB_WHOLE) {
+	if (r < 0 || is_kept) {
 		discard(c, from);
 		return r;
 	}
@@ -242,10 +296,11 @@ static void learn_blob(void *arg, const struct digest *key, const struct blob_ch
 	catalog_learn_blob(((struct cache_sealing *)arg)->cache->catalog, key, chunks);
 }
 
-struct cache_sealing *cache_sealing_new(struct cache *c)
+struct cache_sealing *cache_sealing_new(struct cache *c, bool may_drop)
 {
 	struct cache_sealing *s = NEW(struct cache_sealing);
 	s->cache = c;
+	s->may_drop = may_drop;
 	s->store = (struct seal_store){.arg = s,
 				       .begin = begin,
 				       .write = write_bytes,
@@ -261,6 +316,11 @@ struct cache_sealing *cache_sealing_new(struct cache *c)
 const struct seal_store *cache_sealing_store(struct cache_sealing *s)
 {
 	return &s->store;
+}
+
+uint64_t cache_sealing_dropped(const struct cache_sealing *s)
+{
+	return s->dropped_size;
 }
 
 void cache_sealing_free(struct cache_sealing *s)

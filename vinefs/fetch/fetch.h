@@ -4,7 +4,7 @@
  *
  * Files, top to bottom: why.c (what a person is told), fetch.c (life, numbers), sealing.c (a path becomes a tree), read.c (reads that wait), ahead.c
  * (what will be wanted next), fill.c (one missing chunk), stock.c (a tree in use), origin.c (a chunk from its source), sources.c (which path is
- * which tree), room.c (a store for trees that do not fit), pool.c (threads). internal.h is theirs alone.
+ * which tree), pool.c (threads). internal.h is theirs alone.
  *
  * Threads: "loop" is the thread of the loop given at the start, "any" is any and never waits. Structs that a caller embeds are zeroed before, and are his again
  * when their callback is called, which may start them anew or free them. Errors are 0 or -errno. */
@@ -28,13 +28,14 @@ struct fetch_files {
 };
 
 struct fetch_settings {
-	struct cache *cache;       /* borrowed; outlives it */
-	const char *directory;     /* where the file `sources` is kept: the cache's path */
-	unsigned n_threads;        /* of the pool; 0: 12, most of which sleep */
-	unsigned n_per_source;     /* of them, busy with one source at most: a stalled filesystem does not stop others; 0: 4 */
-	unsigned n_seal_threads;   /* within one sealing; 0: as many as there are cores */
-	uint64_t deadline_usec;    /* a read that waits for a source ends in EIO; 0: 25 s, less than a mount's */
-	uint64_t ahead_size;       /* read-ahead window at most; 0: 16 MiB; 1: no read-ahead */
+	struct cache *cache;   /* borrowed; outlives it */
+	const char *directory; /* where the file `sources` is kept: the cache's path */
+	unsigned n_threads;    /* of the pool; 0: 19, most of which sleep; 7 of them are never for sources */
+	unsigned
+		n_per_source; /* of them, busy with one source at most: a stalled filesystem does not stop others; 0: 4 */
+	unsigned n_seal_threads;         /* within one sealing; 0: as many as there are cores */
+	uint64_t deadline_usec;          /* a read that waits for a source ends in EIO; 0: 25 s, less than a mount's */
+	uint64_t ahead_size;             /* read-ahead window at most; 0: 16 MiB; 1: no read-ahead */
 	const struct fetch_files *files; /* NULL: the filesystem */
 };
 
@@ -49,7 +50,7 @@ int fetch_stop(struct fetch *f, int msec);
 void fetch_free(struct fetch *f);
 DEFINE_FREEP(struct fetch, fetch_free)
 
-/* Work of others that may wait for a disk (cache_maintain, cache_evict, cache_verify, export ...): run() in a pool thread, behind all that readers wait for; then on_done() on the loop. */
+/* Work of others that may wait for a disk (cache_maintain, cache_evict, cache_verify, export ...): run() in a pool thread, behind all that readers wait for and three at a time; then on_done() on the loop. */
 struct fetch_work {
 	void (*run)(struct fetch_work *w);
 	void (*on_done)(struct fetch_work *w, bool is_run); /* is_run false: fetch_stop() came first */
@@ -64,8 +65,9 @@ enum fetch_kind { FETCH_AUTO, FETCH_DIRECTORY, FETCH_ARCHIVE, FETCH_FILE };
 const char *fetch_kind_name(enum fetch_kind kind);
 
 struct fetch_seal {
-	enum fetch_kind kind; /* AUTO: a directory; an archive if the name ends like one (.tar .tar.gz .tgz .zip ...); else a file */
-	bool is_refresh;      /* trust no remembered signature: read everything again */
+	enum fetch_kind
+		kind; /* AUTO: a directory; an archive if the name ends like one (.tar .tar.gz .tgz .zip ...); else a file */
+	bool is_refresh; /* trust no remembered signature: read everything again */
 	/* A few times a second; NULL. */
 	void (*on_progress)(struct fetch_seal *s, const struct seal_progress *p);
 	/* 0 and the tree, or -errno (-ECANCELED, -ENOENT ...) and NULL. The reports are borrowed for the call. */
@@ -97,7 +99,8 @@ struct fetch_source_info {
 };
 
 /* Calls `each` for every source of this tree; id NULL: for every one. Returns how many. */
-unsigned fetch_sources(struct fetch *f, const struct digest *id, void (*each)(void *arg, const struct fetch_source_info *s), void *arg);
+unsigned fetch_sources(struct fetch *f, const struct digest *id,
+		       void (*each)(void *arg, const struct fetch_source_info *s), void *arg);
 /* What a text means: a tree's id or name, either with "/path" behind it, or an absolute path that was sealed or lies below one. *rest is the path within the tree ("": all of it),
  * borrowed from `text`. -ENOENT, -ENOTUNIQ. */
 int fetch_find(struct fetch *f, const char *text, struct digest *id, const char **rest);
@@ -108,7 +111,7 @@ struct fetch_tree;
 
 struct fetch_open {
 	void (*on_done)(struct fetch_open *o, int error, struct fetch_tree *t);
-	void *arg; /* the caller's */
+	void *arg;               /* the caller's */
 	struct opening *opening; /* private */
 };
 
@@ -118,8 +121,8 @@ int fetch_open(struct fetch *f, struct fetch_open *o, const struct digest *id, c
 void fetch_open_stop(struct fetch_open *o);
 /* Any. Reads that are under way are answered all the same. */
 void fetch_close(struct fetch_tree *t);
-const struct tree *fetch_index(const struct fetch_tree *t);        /* any */
-struct cache_tree *fetch_cache_tree(const struct fetch_tree *t);   /* any; for cache_tree_bind and the like */
+const struct tree *fetch_index(const struct fetch_tree *t);      /* any */
+struct cache_tree *fetch_cache_tree(const struct fetch_tree *t); /* any; for cache_tree_bind and the like */
 
 /* Any (FUSE threads): n bytes of a blob, if they are here and cost no wait. n or -EAGAIN (fetch_read_start is next). */
 ssize_t fetch_read_now(struct fetch_tree *t, uint32_t blob, uint64_t offset, void *p, uint32_t n);
@@ -150,12 +153,12 @@ void fetch_ahead(struct fetch_tree *t, const uint32_t *nodes, size_t n);
 void fetch_why(struct fetch_tree *t, uint32_t node, struct buf *out);
 
 struct fetch_numbers {
-	uint64_t memory_size, disk_size, source_size; /* bytes given to readers, by origin */
-	uint64_t n_now, n_waited;                     /* reads answered at once; later */
-	uint64_t n_fills, fill_size;                  /* chunks read from sources, for readers and ahead */
-	uint64_t n_ahead;                             /* of them, ahead */
-	uint64_t n_failed, n_late;                    /* reads that ended in an error; of them, by the deadline */
-	uint64_t n_uncached;                          /* chunks that were served but could not be kept */
+	uint64_t memory_size, disk_size, source_size;   /* bytes given to readers, by origin */
+	uint64_t n_now, n_waited;                       /* reads answered at once; later */
+	uint64_t n_fills, fill_size;                    /* chunks read from sources, for readers and ahead */
+	uint64_t n_ahead;                               /* of them, ahead */
+	uint64_t n_failed, n_late;                      /* reads that ended in an error; of them, by the deadline */
+	uint64_t n_uncached;                            /* chunks that were served but could not be kept */
 	uint64_t n_sealed, sealed_size, seal_read_size; /* trees; their bytes; bytes read for that */
 };
 void fetch_get_numbers(struct fetch *f, struct fetch_numbers *out); /* any */

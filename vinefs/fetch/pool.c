@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Invariants, all under the lock:
- * 1. Jobs in lanes occupy at most n_threads - n_quick - N_FREE threads, so that jobs without a lane always find one that does not wait for a source.
+ * 1. Jobs in lanes that are not local occupy at most n_threads - n_quick - N_FREE threads, so that all others find one that does not wait for a source.
  * 2. A lane is in `lanes` as long as a job waits in it.
  * 3. `done` is not empty exactly while the post is with the loop, or the loop is emptying it. */
 #include "vinefs/fetch/pool.h"
@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #define NICE 5   /* behind all that answers somebody, but not starved by a full node's tasks */
-#define N_FREE 2 /* threads that no source may occupy */
+#define N_FREE 5 /* threads that no source may occupy */
 #define N_MOST 64
 #define TURN_MSEC 2
 
@@ -24,7 +24,7 @@ struct pool {
 	struct list lanes, done;
 	struct post post;
 	bool is_posted, is_stopping;
-	unsigned n_threads, n_quick, n_started, n_idle_quick, n_now, n_laned, n_left;
+	unsigned n_wanted, n_threads, n_quick, n_started, n_idle_quick, n_now, n_laned, n_left;
 	pthread_t threads[N_MOST];
 };
 
@@ -47,7 +47,7 @@ static void take(struct pool *p, struct pool_job *j)
 		return;
 	}
 	lane->n_running++;
-	p->n_laned++;
+	p->n_laned += !lane->is_local;
 	/* To the end: sources take turns. */
 	list_remove(&lane->link);
 	for (int i = 0; i < POOL_RANKS; i++) {
@@ -60,10 +60,10 @@ static void take(struct pool *p, struct pool_job *j)
 
 static struct pool_job *choose_laned(struct pool *p, int rank)
 {
-	if (p->n_laned + p->n_quick + N_FREE >= p->n_started)
-		return NULL;
+	bool is_full = p->n_laned + p->n_quick + N_FREE >= p->n_wanted;
 	list_foreach (&p->lanes, struct pool_lane, link, lane) {
-		if (lane->n_running < lane->most && !list_is_empty(&lane->waiting[rank]))
+		if (lane->n_running < lane->most && (lane->is_local || !is_full) &&
+		    !list_is_empty(&lane->waiting[rank]))
 			return list_first(&lane->waiting[rank], struct pool_job, link);
 	}
 	return NULL;
@@ -106,9 +106,9 @@ static void on_post(struct post *post)
 static void finish(struct pool *p, struct pool_job *j, struct pool_lane *lane, bool has_end)
 {
 	if (lane) {
-		assert(lane->n_running && p->n_laned);
+		assert(lane->n_running && p->n_laned >= !lane->is_local);
 		lane->n_running--;
-		p->n_laned--;
+		p->n_laned -= !lane->is_local;
 		if (!list_is_empty(&p->lanes))
 			pthread_cond_signal(&p->work);
 	}
@@ -156,9 +156,9 @@ static void *thread(void *arg)
 
 /* ---- jobs */
 
-void pool_lane_init(struct pool_lane *lane, unsigned most)
+void pool_lane_init(struct pool_lane *lane, unsigned most, bool is_local)
 {
-	*lane = (struct pool_lane){.most = most};
+	*lane = (struct pool_lane){.most = most, .is_local = is_local};
 	for (int i = 0; i < POOL_RANKS; i++)
 		list_init(&lane->waiting[i]);
 	list_init(&lane->link);
@@ -226,6 +226,7 @@ struct pool *pool_new(struct loop *l, unsigned n_threads, unsigned n_quick)
 	assert(n_threads <= N_MOST && n_quick + N_FREE < n_threads);
 	p->loop = l;
 	p->n_quick = n_quick;
+	p->n_wanted = n_threads;
 	p->post.on_post = on_post;
 	for (int i = 0; i < POOL_RANKS; i++)
 		list_init(&p->ready[i]);

@@ -8,9 +8,10 @@
 
 enum pool_rank { POOL_NOW /* a reader waits */, POOL_SOON /* a caller does */, POOL_BULK, POOL_RANKS };
 
-/* Jobs that may all be stuck at once for one reason: no more than `most` of them are run together. Zeroed but for `most`. */
+/* Jobs that may all be stuck at once for one reason: no more than `most` of them are run together. */
 struct pool_lane {
 	unsigned most, n_running;
+	bool is_local; /* its jobs wait for nothing but our own disk */
 	struct list waiting[POOL_RANKS];
 	struct list link;
 };
@@ -20,7 +21,7 @@ struct pool_job {
 	struct pool_lane *lane;
 	enum pool_rank rank;
 	uint64_t began_usec; /* 0: not yet */
-	bool is_dropped;     /* the pool is being stopped: run() is called all the same, on the loop, and has to end at once */
+	bool is_dropped; /* the pool is being stopped: run() is called all the same, on the loop, and has to end at once */
 	void (*run)(struct pool_job *j);     /* a thread of the pool */
 	void (*on_done)(struct pool_job *j); /* loop; NULL: run() is the end of it, and may free it */
 };
@@ -33,7 +34,7 @@ struct pool *pool_new(struct loop *l, unsigned n_threads, unsigned n_quick);
 int pool_stop(struct pool *p, int msec);
 void pool_free(struct pool *p); /* after a pool_stop() that returned 0 */
 
-void pool_lane_init(struct pool_lane *lane, unsigned most);
+void pool_lane_init(struct pool_lane *lane, unsigned most, bool is_local);
 /* Any thread; lane NULL: none. */
 void pool_put(struct pool *p, struct pool_job *j, enum pool_rank rank, struct pool_lane *lane);
 /* Somebody waits for it now: a job that has not begun goes to the end of that rank. */

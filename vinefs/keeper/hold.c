@@ -71,7 +71,11 @@ bool holds_receive(struct holds *h)
 	struct msghdr head = {
 		.msg_iov = &v, .msg_iovlen = 1, .msg_control = control.room, .msg_controllen = sizeof control.room};
 	ssize_t n;
-	while (h->fd >= 0 && (n = recvmsg(h->fd, &head, MSG_DONTWAIT | MSG_CMSG_CLOEXEC)) > 0) {
+	/* That the other end closed before it had read all is told first, once; what it said comes after that. */
+	while (h->fd >= 0 &&
+	       ((n = recvmsg(h->fd, &head, MSG_DONTWAIT | MSG_CMSG_CLOEXEC)) > 0 || (n < 0 && errno == ECONNRESET))) {
+		if (n < 0)
+			continue;
 		const struct cmsghdr *c = CMSG_FIRSTHDR(&head);
 		n_fds = c && c->cmsg_type == SCM_RIGHTS ? (int)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int)) : 0;
 		if (n_fds)

@@ -27,6 +27,7 @@
 #define RESTART_MOST_USEC (10u * SEC_USEC)
 #define STEADY_USEC (60u * SEC_USEC) /* a vinefs that lived so long died for a new reason */
 #define LEAVE_USEC (5u * SEC_USEC)   /* for what SIGKILL takes, and then for vinefs' good bye */
+#define COMPLAIN_USEC (10u * SEC_USEC)
 #define EXIT_FAILED 125
 
 enum phase {
@@ -45,6 +46,7 @@ struct keeper {
 	char *const *vinefs_argv;
 	pid_t vinefs; /* 0: it does not run; then it is started at restart_usec */
 	uint64_t vinefs_started_usec, restart_usec;
+	uint64_t complained_usec;
 	unsigned n_deaths, n_to_kill; /* deaths in a row; attempts with a kill_usec */
 	struct record record;
 	struct door door;
@@ -85,6 +87,18 @@ static void kill_at(struct keeper *k, struct attempt *a, uint64_t usec)
 	a->kill_usec = usec;
 }
 
+/* A full disk is met by every task: what it does to them is in their ends, and here it is said now and then. */
+static int write_down(struct keeper *k, const struct attempt *a)
+{
+	int error = record_put(&k->record, a);
+	uint64_t now = error ? now_usec() : 0;
+	if (now && (!k->complained_usec || now - k->complained_usec >= COMPLAIN_USEC)) {
+		say("%s: attempt %llu: %s", k->record.path, (unsigned long long)a->report.attempt, strerror(-error));
+		k->complained_usec = now;
+	}
+	return error;
+}
+
 /* Writes the attempt's new state down, then tells. 0 or -errno: it is not in the record. */
 static int settle(struct keeper *k, struct attempt *a, enum keeper_report_type state)
 {
@@ -94,9 +108,7 @@ static int settle(struct keeper *k, struct attempt *a, enum keeper_report_type s
 		record_remove(&k->record, a);
 		return 0;
 	}
-	int error = record_put(&k->record, a);
-	if (error)
-		say("%s: %s", k->record.path, strerror(-error));
+	int error = write_down(k, a);
 	if (!error || state != KEEPER_STARTED)
 		door_tell(&k->door, &a->report);
 	return error;
@@ -112,13 +124,30 @@ static void fail(struct keeper *k, struct attempt *a, int error, enum keeper_ste
 	settle(k, a, KEEPER_FAILED);
 }
 
+/* No room even to remember it: told, and forgotten at once. */
+static void refuse(struct keeper *k, const struct keeper_request *q)
+{
+	struct keeper_report r = {.length = sizeof r,
+				  .type = KEEPER_FAILED,
+				  .attempt = q->attempt,
+				  .task = q->task,
+				  .error = k->record.n < KEEPER_ATTEMPTS_MAX ? ENOMEM : EUSERS,
+				  .step = KEEPER_STEP_RECORD,
+				  .what = "another attempt"};
+	door_tell(&k->door, &r);
+}
+
 static bool start(struct keeper *k, const struct keeper_request *q)
 {
 	if (record_find(&k->record, q->attempt))
 		return true;
-	struct attempt *a = q->attempt ? record_add(&k->record, q->attempt, q->task) : NULL;
-	if (!a)
+	if (!q->attempt)
 		return false;
+	struct attempt *a = record_add(&k->record, q->attempt, q->task);
+	if (!a) {
+		refuse(k, q);
+		return true;
+	}
 	if (k->phase != PHASE_KEEP) {
 		settle(k, a, KEEPER_LOST);
 		return true;
@@ -133,8 +162,10 @@ static bool start(struct keeper *k, const struct keeper_request *q)
 	a->start_ticks = proc_start_ticks(pid);
 	k->record.n_running++;
 	int error = settle(k, a, KEEPER_STARTED);
-	if (error) {
-		/* What a new keeper would not know of must not run. */
+	if (!error) {
+		spawn_go(pid);
+	} else {
+		/* What a new keeper would not know of must not begin. */
 		kill(pid, SIGKILL);
 		k->record.n_running--;
 		fail(k, a, -error, KEEPER_STEP_RECORD, k->record.path);
@@ -163,8 +194,7 @@ static bool on_request(const struct keeper_request *q, void *arg)
 		if (!a || a->is_taken)
 			return true;
 		a->is_taken = true;
-		if (record_put(&k->record, a))
-			say("%s: attempt %llu may be told again", k->record.path, (unsigned long long)q->attempt);
+		write_down(k, a); /* in vain: a new keeper tells it again, and vined knows it */
 		if (!a->report.pid)
 			record_remove(&k->record, a);
 		return true;

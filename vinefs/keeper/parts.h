@@ -57,16 +57,17 @@ struct spawn_trouble {
 	char what[KEEPER_WHAT_MAX];
 };
 
-/* Starts the task as the leader of a session of its own, which dies with the keeper; `oom_score` is text for
- * /proc/self/oom_score_adj. A pid or -errno; -EBADMSG if the request is malformed: its sender has a bug. */
+/* Makes ready the task as the leader of a session of its own, which dies with the keeper; its program begins at spawn_go(). `oom_score`
+ * is text for /proc/self/oom_score_adj. A pid or -errno; -EBADMSG if the request is malformed: its sender has a bug. */
 pid_t spawn_task(const struct keeper_request *q, int trouble, const char *oom_score);
+void spawn_go(pid_t pid);
 /* Starts vinefs, argv[0] being its file and the rest its words, with its ends of the two pairs. A pid or -errno. */
 pid_t spawn_vinefs(char *const *argv, int fd, int mounts_fd);
 
 /* ---- hold.c: the mounts that outlive vinefs */
 
 struct holds {
-	int fd; /* -1: no vinefs */
+	int fd;             /* -1: no vinefs */
 	unsigned n, n_told; /* told: to the present vinefs; n + 1 when it knows that it knows all */
 	uint64_t turned_usec, pinged_usec, silent_usec;
 	struct hold {

@@ -110,7 +110,8 @@ static int read_all(struct record *r, bool *is_same_boot)
 	FILE *f = fopen(r->path, "re");
 	if (!f)
 		return errno == ENOENT ? 0 : -errno;
-	bool is_known = fread(&h, sizeof h, 1, f) == 1 && !strcmp(h.magic, ours.magic);
+	bool is_known = fread(&h, sizeof h, 1, f) == 1 && !strncmp(h.magic, ours.magic, sizeof h.magic);
+	long good = is_known ? (long)sizeof h : 0;
 	*is_same_boot = is_known && memcmp(h.boot, ours.boot, sizeof h.boot) == 0;
 	while (is_known && fread(&got, sizeof got, 1, f) == 1 && got.report.length == sizeof got.report) {
 		a = record_find(r, got.report.attempt);
@@ -118,7 +119,12 @@ static int read_all(struct record *r, bool *is_same_boot)
 			a = record_add(r, got.report.attempt, got.report.task);
 		if (a)
 			*a = got;
+		good = ftell(f);
 	}
+	fseek(f, 0, SEEK_END);
+	if (ftell(f) > good)
+		fprintf(stderr, "vine-keeper: %s: %ld bytes of %ld are damaged and discarded: what they told of is lost\n",
+			r->path, ftell(f) - good, ftell(f));
 	fclose(f);
 	return 0;
 }
@@ -132,7 +138,9 @@ int record_open(struct record *r, const char *state)
 	int error = read_all(r, &is_same_boot);
 	for (unsigned i = r->n; i-- > 0;) {
 		struct attempt *a = r->at[i];
-		if (a->report.pid && is_same_boot && proc_start_ticks(a->report.pid) == a->start_ticks)
+		/* Of a damaged one no number is believed that would mean more than one process' group. */
+		if (a->report.pid > 1 && a->start_ticks && is_same_boot &&
+		    proc_start_ticks(a->report.pid) == a->start_ticks)
 			kill(-a->report.pid, SIGKILL);
 		if (a->report.type == KEEPER_STARTED)
 			a->report.type = KEEPER_LOST;

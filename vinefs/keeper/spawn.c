@@ -11,6 +11,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#define GO_SIGNAL SIGUSR1
+
 static const char *next_text(const char **at, const char *end)
 {
 	const char *text = *at;
@@ -70,6 +72,23 @@ static void follow(pid_t keeper)
 		_exit(127);
 }
 
+/* The signal is blocked since the keeper began, so it cannot come too early, and while it is blocked it waits even if it is ignored. */
+static void wait_for_go(void)
+{
+	sigset_t go;
+	int signo;
+	sigemptyset(&go);
+	sigaddset(&go, GO_SIGNAL);
+	while (sigwait(&go, &signo))
+		continue;
+}
+
+void spawn_go(pid_t pid)
+{
+	assert(pid > 1);
+	kill(pid, GO_SIGNAL);
+}
+
 static bool put_fd(const char *path, int flags, int to)
 {
 	int fd = open(path, flags | O_CLOEXEC | O_NOCTTY, 0600);
@@ -103,6 +122,7 @@ static _Noreturn void become_task(const struct spawn *s, int trouble, const char
 		give_up(trouble, KEEPER_STEP_OUTPUT, s->err);
 	if (chdir(s->directory))
 		give_up(trouble, KEEPER_STEP_DIRECTORY, s->directory);
+	wait_for_go();
 	reset_signals();
 	/* execvp looks in the PATH of `environ`: the task's. */
 	environ = s->environment;
@@ -114,10 +134,11 @@ pid_t spawn_task(const struct keeper_request *q, int trouble, const char *oom_sc
 {
 	struct spawn s = {0};
 	assert(trouble > 2);
+	errno = EBADMSG; /* unless something else goes wrong: memory */
 	pid_t keeper = getpid(), pid = parse(&s, q) ? fork() : -1;
 	if (pid == 0)
 		become_task(&s, trouble, oom_score, keeper);
-	int error = s.environment ? errno : EBADMSG;
+	int error = errno;
 	free(s.argv);
 	free(s.environment);
 	return pid < 0 ? -error : pid;

@@ -13,7 +13,8 @@ static void unescape(char *text)
 {
 	char *to = text;
 	for (const char *p = text; *p; p++) {
-		if (p[0] == '\\' && p[1] >= '0' && p[1] <= '3' && p[2] >= '0' && p[2] <= '7' && p[3] >= '0' && p[3] <= '7') {
+		if (p[0] == '\\' && p[1] >= '0' && p[1] <= '3' && p[2] >= '0' && p[2] <= '7' && p[3] >= '0' &&
+		    p[3] <= '7') {
 			*to++ = (char)((p[1] - '0') << 6 | (p[2] - '0') << 3 | (p[3] - '0'));
 			p += 3;
 		} else {
@@ -123,7 +124,8 @@ static bool is_mapped(const struct search *s, const char *pid)
 	FILE *f = fopen(path, "re");
 	while (f && !found && getline(&line, &room, f) > 0) {
 		unsigned major, minor;
-		found = sscanf(line, "%*s %*s %*s %x:%x", &major, &minor) == 2 && major == s->major && minor == s->minor;
+		found = sscanf(line, "%*s %*s %*s %x:%x", &major, &minor) == 2 && major == s->major &&
+			minor == s->minor;
 	}
 	if (f)
 		fclose(f);
@@ -145,8 +147,9 @@ static void look_at(const struct search *s, const char *pid, struct buf *to)
 	if (f)
 		fclose(f);
 	char shown[256];
-	buf_printf(to, "%s %s:%s%s%s", pid, log_escape(name, strlen(name), shown, sizeof shown), is_inside ? " works in it," : "",
-		   is_root ? " has it as its root," : "", maps ? " runs or maps files of it," : "");
+	buf_printf(to, "%s %s:%s%s%s", pid, log_escape(name, strlen(name), shown, sizeof shown),
+		   is_inside ? " works in it," : "", is_root ? " has it as its root," : "",
+		   maps ? " runs or maps files of it," : "");
 	if (n_open)
 		buf_printf(to, " has %u open there,", n_open);
 	assert(to->n > 0 && to->at[to->n - 1] == ',');

@@ -17,7 +17,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#define READ_MAX (1u << 20)    /* of one READ and of what the kernel sends */
+#define READ_MAX (1u << 20) /* of one READ and of what the kernel sends */
 #define REQUEST_ROOM (READ_MAX + 4096)
 #define FOR_EVER ((double)INT32_MAX) /* seconds that the kernel may remember */
 
@@ -36,7 +36,8 @@ void hot_note(struct hot *h, uint32_t node); /* any */
 uint32_t *hot_copy(struct hot *h, size_t *n);
 
 /* ---- slots.c */
-#define SLOT_GRANULE_BITS 12 /* numbers are given in steps of this, so that 32 bits last long and a look-up is one index */
+#define SLOT_GRANULE_BITS \
+	12 /* numbers are given in steps of this, so that 32 bits last long and a look-up is one index */
 
 struct slot {
 	char *name;
@@ -44,7 +45,7 @@ struct slot {
 	uint32_t n_nodes;
 	uint32_t place; /* in slots.at: what the root's listing goes by */
 	bool is_gone;
-	struct digest id;        /* DIGEST_NONE: a draft */
+	struct digest id;          /* DIGEST_NONE: a draft */
 	struct contents *contents; /* NULL: gone, or restored and not yet added */
 	struct hot hot;
 };
@@ -88,18 +89,20 @@ struct face { /* as which everything appears */
 	gid_t gid;
 };
 
-void reply_attributes(const struct slots *s, const struct contents *c, uint32_t node, const struct face *f, struct stat *st);
+void reply_attributes(const struct slots *s, const struct contents *c, uint32_t node, const struct face *f,
+		      struct stat *st);
 void reply_root_attributes(struct slots *s, const struct face *f, struct stat *st);
 /* Entries from `offset` on that fit; 0: none is left. */
-size_t reply_directory(const struct slots *s, const struct contents *c, uint32_t node, const struct face *f, bool is_plus, uint64_t offset,
-		       char *to, size_t room);
-size_t reply_root_directory(struct slots *s, const struct face *f, bool is_plus, uint64_t offset, char *to, size_t room);
+size_t reply_directory(const struct slots *s, const struct contents *c, uint32_t node, const struct face *f,
+		       bool is_plus, uint64_t offset, char *to, size_t room);
+size_t reply_root_directory(struct slots *s, const struct face *f, bool is_plus, uint64_t offset, char *to,
+			    size_t room);
 
 /* ---- park.c */
 struct park {
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
-	struct list waiting; /* oldest first, so by deadline */
+	struct list waiting;        /* oldest first, so by deadline */
 	unsigned n_waiting, n_held; /* held: not yet answered by the source */
 	uint64_t deadline_usec;
 	uint64_t n_parked, n_late, n_interrupted, n_killed;
@@ -125,6 +128,8 @@ struct server;
 struct session {
 	struct fuse_session *fuse;
 	int fd; /* the session's own */
+	bool is_greeting,
+		was_greeted;  /* INIT is being answered; it had been, by a process that died before it could tell */
 	_Atomic bool is_mute; /* what is said now, the kernel has had, or shall ask another */
 };
 

@@ -118,12 +118,27 @@ int mount_add(struct mount *m, const char *name, const struct mount_tree *t)
 	return 0;
 }
 
+/* So that every number goes on meaning the same name. */
+static bool has_same_names(const struct tree *a, const struct tree *b)
+{
+	uint32_t n = tree_n_nodes(a);
+	if (n != tree_n_nodes(b))
+		return false;
+	for (uint32_t i = 0; i < n; i++) {
+		const struct tree_node *x = tree_node(a, i), *y = tree_node(b, i);
+		if (x->type != y->type || x->parent != y->parent || x->name_size != y->name_size ||
+		    memcmp(tree_name(a, i), tree_name(b, i), x->name_size) != 0)
+			return false;
+	}
+	return true;
+}
+
 int mount_swap(struct mount *m, const char *name, const struct mount_tree *t)
 {
 	struct slot *slot = slots_find(&m->slots, name);
 	if (!slot || !slot->contents)
 		return -ENOENT;
-	if (!is_same_tree(slot, t))
+	if (!is_same_tree(slot, t) || !has_same_names(slot->contents->tree.index, t->index))
 		return -ESTALE;
 	if (!t->is_draft)
 		slot->id = *tree_id(t->index);
@@ -262,11 +277,14 @@ void mount_get_numbers(struct mount *m, struct mount_numbers *out)
 const char *mount_opcode_name(unsigned opcode)
 {
 	static const char *const names[MOUNT_OPCODES] = {
-		[1] = "LOOKUP",	     [2] = "FORGET",	[3] = "GETATTR",  [5] = "READLINK",	[14] = "OPEN",
-		[15] = "READ",	     [17] = "STATFS",	[18] = "RELEASE", [22] = "GETXATTR",	[23] = "LISTXATTR",
-		[25] = "FLUSH",	     [26] = "INIT",	[27] = "OPENDIR", [28] = "READDIR",	[34] = "ACCESS",
-		[36] = "INTERRUPT",  [39] = "IOCTL",	[40] = "POLL",	  [42] = "BATCH_FORGET", [44] = "READDIRPLUS",
-		[46] = "LSEEK",	     [47] = "COPY_FILE_RANGE", [50] = "SYNCFS",  [52] = "STATX",
+		[1] = "LOOKUP",           [2] = "FORGET",       [3] = "GETATTR",
+		[5] = "READLINK",         [14] = "OPEN",        [15] = "READ",
+		[17] = "STATFS",          [18] = "RELEASE",     [22] = "GETXATTR",
+		[23] = "LISTXATTR",       [25] = "FLUSH",       [26] = "INIT",
+		[27] = "OPENDIR",         [28] = "READDIR",     [34] = "ACCESS",
+		[36] = "INTERRUPT",       [39] = "IOCTL",       [40] = "POLL",
+		[42] = "BATCH_FORGET",    [44] = "READDIRPLUS", [46] = "LSEEK",
+		[47] = "COPY_FILE_RANGE", [50] = "SYNCFS",      [52] = "STATX",
 	};
 	return opcode < MOUNT_OPCODES && names[opcode] ? names[opcode] : "OTHER";
 }

@@ -21,18 +21,18 @@
 
 /* What outlives a serving process; the keeper's to hold. */
 struct mount_connection {
-	int fd;           /* /dev/fuse, mounted */
-	bool is_answered; /* the kernel has had its answer to INIT: who serves next resumes */
+	int fd; /* /dev/fuse, mounted */
+	bool is_answered; /* the kernel has had its answer to INIT: who serves next resumes. If that is not known, false will do */
 	size_t n_init;
 	uint8_t init[512]; /* the kernel's INIT request */
 };
 
 struct mount_place {
 	const char *directory;
-	const char *device;      /* NULL: /dev/fuse; tests bind another */
-	const char *name;        /* what mount(8) shows as the source; NULL: vine */
-	bool is_for_others;      /* allow_other: any user, within the modes of files */
-	bool is_by_helper;       /* fusermount3, even where mount(2) would do */
+	const char *device; /* NULL: /dev/fuse; tests bind another */
+	const char *name;   /* what mount(8) shows as the source; NULL: vine */
+	bool is_for_others; /* allow_other: any user, within the modes of files */
+	bool is_by_helper;  /* fusermount3, even where mount(2) would do */
 };
 
 /* Mounts, by mount(2) where that is allowed (root, or in a user namespace of one's own), else by fusermount3, and fetches INIT. A dead mount that lies
@@ -120,7 +120,7 @@ void mount_answer(struct mount_request *q, const void *p, ssize_t n);
 /* Any. True when nobody waits for it any more; the bytes may still be worth having. */
 bool mount_is_over(const struct mount_request *q);
 
-/* Any. Ends, with EINTR, the waiting reads of processes for which is_of(arg, pid) is true: a task's that is killed. Those of killed processes that nobody tells
+/* Any. Ends, with EIO, the waiting reads of processes for which is_of(arg, pid) is true: a task's that is killed. Those of killed processes that nobody tells
  * of are found within half a second (by /proc, where pids are visible). Returns how many. */
 unsigned mount_fail_reads(struct mount *m, bool (*is_of)(void *arg, pid_t pid), void *arg);
 
@@ -130,8 +130,8 @@ int mount_hot(struct mount *m, const char *name, uint32_t **nodes, size_t *n);
 #define MOUNT_OPCODES 64 /* as in linux/fuse.h; the last one counts all others */
 struct mount_numbers {
 	uint64_t requests[MOUNT_OPCODES], n_requests;
-	uint64_t read_size;                   /* bytes given */
-	uint64_t n_parked, n_waiting;         /* ever; now */
+	uint64_t read_size;                       /* bytes given */
+	uint64_t n_parked, n_waiting;             /* ever; now */
 	uint64_t n_late, n_interrupted, n_killed; /* parked reads that ended so */
 };
 void mount_get_numbers(struct mount *m, struct mount_numbers *out); /* any */

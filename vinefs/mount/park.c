@@ -197,8 +197,8 @@ static void complain(const struct mount_request *q, uint64_t deadline_usec)
 	if (atomic_fetch_or(&c->complained[blob / 64], bit) & bit)
 		return;
 	_free_ char *path = tree_path(c->tree.index, q->range.node);
-	log_error("mount: %s/%s: its bytes did not come within %.1f s; readers of what lies with it get EIO", c->slot->name, path,
-		  (double)deadline_usec * 1e-6);
+	log_error("mount: %s/%s: its bytes did not come within %.1f s; readers of what lies with it get EIO",
+		  c->slot->name, path, (double)deadline_usec * 1e-6);
 }
 
 bool park_is_dying(pid_t pid)
@@ -217,7 +217,9 @@ bool park_is_dying(pid_t pid)
 	text[n] = 0;
 	/* The name may hold anything, but the last parenthesis is its end. */
 	const char *rest = strrchr(text, ')');
-	if (!rest || sscanf(rest + 1, " %c %*d %*d %*d %*d %*d %u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %*u %*u %*d %*u %*u %*u %*u %*u %*u %lu",
+	if (!rest || sscanf(rest + 1,
+			    " %c %*d %*d %*d %*d %*d %u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %*u %*u %*d "
+			    "%*u %*u %*u %*u %*u %*u %lu",
 			    &state, &flags, &pending) != 3)
 		return false;
 	/* A deadly signal is pending as SIGKILL in each thread, until the thread has begun to exit. */
@@ -225,13 +227,13 @@ bool park_is_dying(pid_t pid)
 }
 
 /* Takes out of the list what `is_chosen`, gives the errors outside of the lock. */
-static unsigned give_up_those(struct park *p, bool (*is_chosen)(void *arg, const struct mount_request *q), void *arg, int error, uint64_t *count)
+static unsigned give_up_those(struct park *p, bool (*is_chosen)(void *arg, const struct mount_request *q), void *arg,
+			      int error, uint64_t *count)
 {
 	struct list chosen = LIST_INIT(chosen);
 	unsigned n = 0;
 	pthread_mutex_lock(&p->lock);
-	list_foreach(&p->waiting, struct mount_request, link, q)
-	{
+	list_foreach (&p->waiting, struct mount_request, link, q) {
 		if (is_chosen(arg, q) && take(q)) {
 			list_append(&chosen, &q->link);
 			n++;
@@ -239,8 +241,7 @@ static unsigned give_up_those(struct park *p, bool (*is_chosen)(void *arg, const
 	}
 	*count += n;
 	pthread_mutex_unlock(&p->lock);
-	list_foreach(&chosen, struct mount_request, link, q)
-	{
+	list_foreach (&chosen, struct mount_request, link, q) {
 		list_remove(&q->link);
 		if (count == &p->n_late)
 			complain(q, p->deadline_usec);
@@ -276,8 +277,7 @@ static unsigned give_up_of(struct park *p, uint64_t parked_until, bool (*is_of)(
 	unsigned n = 0;
 	pthread_mutex_lock(&p->lock);
 	pids.at = xcalloc(p->n_waiting, sizeof *pids.at);
-	list_foreach(&p->waiting, struct mount_request, link, q)
-	{
+	list_foreach (&p->waiting, struct mount_request, link, q) {
 		if (q->pid > 0 && q->parked_usec <= parked_until && !is_among(&pids, q))
 			pids.at[pids.n++] = q->pid;
 	}
@@ -287,7 +287,7 @@ static unsigned give_up_of(struct park *p, uint64_t parked_until, bool (*is_of)(
 			pids.at[n++] = pids.at[i];
 	}
 	pids.n = n;
-	n = n ? give_up_those(p, is_among, &pids, EINTR, &p->n_killed) : 0;
+	n = n ? give_up_those(p, is_among, &pids, EIO, &p->n_killed) : 0;
 	free(pids.at);
 	return n;
 }
@@ -309,7 +309,8 @@ static void *watch(void *arg)
 			continue;
 		}
 		uint64_t until = min(oldest->deadline_usec, now_usec() + LOOK_USEC);
-		const struct timespec t = {.tv_sec = (time_t)(until / 1000000), .tv_nsec = (long)(until % 1000000) * 1000};
+		const struct timespec t = {.tv_sec = (time_t)(until / 1000000),
+					   .tv_nsec = (long)(until % 1000000) * 1000};
 		while (!p->is_ending && pthread_cond_timedwait(&p->changed, &p->lock, &t) == 0)
 			;
 		pthread_mutex_unlock(&p->lock);

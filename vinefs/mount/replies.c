@@ -8,7 +8,8 @@
 /* A file on a local disk has 4096; a larger one would make Python and cp take larger buffers, not faster reads. */
 #define BLOCK_SIZE 4096
 
-void reply_attributes(const struct slots *s, const struct contents *c, uint32_t node, const struct face *f, struct stat *st)
+void reply_attributes(const struct slots *s, const struct contents *c, uint32_t node, const struct face *f,
+		      struct stat *st)
 {
 	const struct tree_node *n = tree_node(c->tree.index, node);
 	const struct timespec time = {.tv_sec = n->mtime_sec, .tv_nsec = n->mtime_nsec};
@@ -51,7 +52,8 @@ void reply_root_attributes(struct slots *s, const struct face *f, struct stat *s
 			    .st_blksize = BLOCK_SIZE};
 	pthread_rwlock_rdlock(&s->lock);
 	for (uint32_t i = 0; i < s->n; i++)
-		st->st_nlink += s->at[i]->contents && tree_node(s->at[i]->contents->tree.index, 0)->type == TREE_DIRECTORY;
+		st->st_nlink +=
+			s->at[i]->contents && tree_node(s->at[i]->contents->tree.index, 0)->type == TREE_DIRECTORY;
 	st->st_atim = st->st_mtim = st->st_ctim = s->changed;
 	pthread_rwlock_unlock(&s->lock);
 }
@@ -76,8 +78,8 @@ static bool pack(struct packing *p, const char *name, uint64_t number, const str
 	return true;
 }
 
-size_t reply_directory(const struct slots *s, const struct contents *c, uint32_t node, const struct face *f, bool is_plus, uint64_t offset,
-		       char *to, size_t room)
+size_t reply_directory(const struct slots *s, const struct contents *c, uint32_t node, const struct face *f,
+		       bool is_plus, uint64_t offset, char *to, size_t room)
 {
 	const struct tree *t = c->tree.index;
 	const struct tree_node *d = tree_node(t, node);

@@ -30,8 +30,9 @@ static void serve_init(void *arg, struct fuse_conn_info *conn)
 {
 	struct mount *m = arg;
 	assert(m->session.fuse);
-	const unsigned wanted = FUSE_CAP_ASYNC_READ | FUSE_CAP_ASYNC_DIO | FUSE_CAP_READDIRPLUS | FUSE_CAP_NO_OPEN_SUPPORT |
-				FUSE_CAP_NO_OPENDIR_SUPPORT | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_CACHE_SYMLINKS;
+	const unsigned wanted = FUSE_CAP_ASYNC_READ | FUSE_CAP_ASYNC_DIO | FUSE_CAP_READDIRPLUS |
+				FUSE_CAP_NO_OPEN_SUPPORT | FUSE_CAP_NO_OPENDIR_SUPPORT | FUSE_CAP_PARALLEL_DIROPS |
+				FUSE_CAP_CACHE_SYMLINKS;
 	/* In AUTO the kernel asks for attributes only after a first look-up: a request more for each file. AUTO_INVAL_DATA would ask for them again. */
 	conn->want = conn->capable & wanted;
 	conn->max_write = READ_MAX; /* libfuse derives the largest READ from it */

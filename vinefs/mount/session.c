@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The kernel's side of a mount: opening /dev/fuse, mounting, INIT, resuming after another process's death, unmounting. The only file here that
  * calls mount(2), umount2(2) or fusermount3. */
+#include "common/path.h"
 #include "vinefs/mount/internal.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -14,9 +16,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define INIT_ROOM 8192     /* the least that the kernel lets read */
+#define INIT_ROOM 8192 /* the least that the kernel lets read */
 #define INIT_WAIT_MSEC 5000
-#define NOTIFY_RESEND 7    /* FUSE_NOTIFY_RESEND, kernel 6.9 and later; not in every linux/fuse.h */
+#define NOTIFY_RESEND 7 /* FUSE_NOTIFY_RESEND, kernel 6.9 and later; not in every linux/fuse.h */
 
 extern char **environ;
 
@@ -39,8 +41,9 @@ static int mount_by_kernel(const struct mount_place *place, const char *name, in
 	_close_ int fd = open(device, O_RDWR | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
-	_free_ char *options = xasprintf("fd=%d,rootmode=40000,user_id=%u,group_id=%u,default_permissions%s", fd, (unsigned)getuid(),
-					 (unsigned)getgid(), place->is_for_others ? ",allow_other" : "");
+	_free_ char *options =
+		xasprintf("fd=%d,rootmode=40000,user_id=%u,group_id=%u,default_permissions%s", fd, (unsigned)getuid(),
+			  (unsigned)getgid(), place->is_for_others ? ",allow_other" : "");
 	/* A read-only superblock, not a read-only bind: else every read makes the next stat a request. */
 	if (mount(name, place->directory, "fuse.vine", MS_RDONLY | MS_NOSUID | MS_NODEV, options) < 0)
 		return -errno;
@@ -56,7 +59,8 @@ static int receive_fd(int from)
 		struct cmsghdr head;
 		char room[CMSG_SPACE(sizeof(int))];
 	} control;
-	struct msghdr message = {.msg_iov = &at, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+	struct msghdr message = {
+		.msg_iov = &at, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
 	ssize_t n;
 	do {
 		n = recvmsg(from, &message, MSG_CMSG_CLOEXEC);
@@ -164,24 +168,35 @@ static bool is_at(void *arg, const struct mountpoint *at)
 	return false;
 }
 
-/* The topmost mount on this very directory: 0, -EINVAL if there is none. */
-static int find_mount(const char *directory, struct mountpoint *found)
+static int find_at(const char *path, struct mountpoint *found)
 {
 	*found = (struct mountpoint){.id = 0};
-	/* Not realpath: it would ask the mount, which may be dead. Its parent is another filesystem's. */
+	assert(strlen(path) < sizeof found->path);
+	memcpy(found->path, path, strlen(path) + 1);
+	int r = holders_each_mount("self", is_at, found);
+	return r < 0 ? r : found->id ? 0 : -EINVAL;
+}
+
+/* The topmost mount on this very directory: 0, -EINVAL if there is none. Its parent's path is resolved, and only where that is not enough (a link, a dot) its
+ * own, for that asks the mount, which may be dead. */
+static int find_mount(const char *directory, struct mountpoint *found)
+{
 	_free_ char *copy = xstrdup(directory);
 	size_t n = strlen(copy);
 	while (n > 1 && copy[n - 1] == '/')
 		copy[--n] = 0;
-	char *slash = strrchr(copy, '/');
-	_free_ char *parent = slash == copy ? xstrdup("/") : slash ? xstrndup(copy, (size_t)(slash - copy)) : xstrdup(".");
+	const char *slash = strrchr(copy, '/');
+	_free_ char *parent = slash == copy ? xstrdup("/")
+			      : slash       ? xstrndup(copy, (size_t)(slash - copy))
+					    : xstrdup(".");
 	char real[PATH_MAX];
 	if (!realpath(parent, real))
 		return -errno;
-	if (snprintf(found->path, sizeof found->path, "%s/%s", streq(real, "/") ? "" : real, slash ? slash + 1 : copy) >= (int)sizeof found->path)
-		return -ENAMETOOLONG;
-	int r = holders_each_mount("self", is_at, found);
-	return r < 0 ? r : found->id ? 0 : -EINVAL;
+	_free_ char *path = path_join(real, slash ? slash + 1 : copy);
+	int r = strlen(path) < PATH_MAX ? find_at(path, found) : -ENAMETOOLONG;
+	if (r != -EINVAL)
+		return r;
+	return realpath(directory, real) ? find_at(real, found) : -errno;
 }
 
 static bool is_ours(const struct mountpoint *at)
@@ -191,13 +206,13 @@ static bool is_ours(const struct mountpoint *at)
 
 int mount_connect(const struct mount_place *place, struct mount_connection *c, char *error)
 {
-	struct mountpoint *found = NEW(struct mountpoint);
-	_free_ void *free_found = found;
+	_free_ struct mountpoint *found = NEW(struct mountpoint);
 	struct stat st;
 	const char *name = place->name ? place->name : "vine";
 	*c = (struct mount_connection){.fd = -1};
 	error[0] = 0;
-	if (stat(place->directory, &st) < 0 && errno == ENOTCONN && find_mount(place->directory, found) == 0 && is_ours(found))
+	if (stat(place->directory, &st) < 0 && errno == ENOTCONN && find_mount(place->directory, found) == 0 &&
+	    is_ours(found))
 		mount_disconnect(place->directory, true, NULL);
 	if (stat(place->directory, &st) < 0)
 		return refuse(error, -errno, "%s", place->directory);
@@ -208,7 +223,8 @@ int mount_connect(const struct mount_place *place, struct mount_connection *c, c
 		char why[MOUNT_ERROR_SIZE] = "";
 		r = mount_by_helper(place, name, &c->fd, why);
 		if (r < 0)
-			return refuse(error, r, "cannot mount on %s, neither by mount(2) nor by fusermount3 (%s)", place->directory, why);
+			return refuse(error, r, "cannot mount on %s, neither by mount(2) nor by fusermount3 (%s)",
+				      place->directory, why);
 	} else if (r < 0) {
 		return refuse(error, r, "cannot mount on %s", place->directory);
 	}
@@ -275,14 +291,17 @@ int mount_set_read_ahead(const char *directory, unsigned kib)
 
 static ssize_t say(int fd, struct iovec *at, int n, void *arg)
 {
-	const struct mount *m = arg;
+	struct mount *m = arg;
 	if (atomic_load_explicit(&m->session.is_mute, memory_order_relaxed)) {
 		size_t size = 0;
 		for (int i = 0; i < n; i++)
 			size += at[i].iov_len;
 		return (ssize_t)size;
 	}
-	return writev(fd, at, n);
+	ssize_t said = writev(fd, at, n);
+	if (said < 0 && errno == ENOENT && m->session.is_greeting)
+		m->session.was_greeted = true; /* the kernel waits for this answer no more */
+	return said;
 }
 
 static ssize_t hear(int fd, void *p, size_t n, void *arg)
@@ -315,6 +334,7 @@ int session_open(struct session *s, struct mount *m, struct mount_connection *c)
 	if (fd < 0)
 		return -errno;
 	s->fuse = fuse_session_new(&args, &serve_ops, sizeof serve_ops, m);
+	fuse_opt_free_args(&args);
 	if (!s->fuse || fuse_session_custom_io(s->fuse, &io, fd) < 0) {
 		close_fd(fd);
 		session_close(s);
@@ -323,9 +343,11 @@ int session_open(struct session *s, struct mount *m, struct mount_connection *c)
 	s->fd = fd;
 	atomic_store(&s->is_mute, c->is_answered);
 	struct fuse_buf init = {.mem = c->init, .size = c->n_init};
+	s->is_greeting = true;
 	fuse_session_process_buf(s->fuse, &init);
+	s->is_greeting = false;
 	atomic_store(&s->is_mute, false);
-	int r = fuse_session_exited(s->fuse) ? -EPROTO : c->is_answered ? resend(fd) : 0;
+	int r = c->is_answered || s->was_greeted ? resend(fd) : fuse_session_exited(s->fuse) ? -EPROTO : 0;
 	if (r < 0)
 		session_close(s);
 	else

@@ -8,7 +8,8 @@
 #define GRANULE (1ull << SLOT_GRANULE_BITS)
 #define TABLE_MAGIC 0x31746c73u /* "slt1" */
 #define TABLE_HEAD 8u
-#define TABLE_ROW (8u + 4 + 1 + 1 + DIGEST_SIZE + 2) /* base, nodes, gone, algorithm, id, name's length; the name follows */
+#define TABLE_ROW \
+	(8u + 4 + 1 + 1 + DIGEST_SIZE + 2) /* base, nodes, gone, algorithm, id, name's length; the name follows */
 
 void slots_init(struct slots *s, bool is_single)
 {

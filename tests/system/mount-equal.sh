@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+# deadline: 120
+# What is mounted equals what was sealed, in every attribute; it cannot be written; large directories list well.
+. "$SRC/tests/system/lib.sh"
+. "$SRC/tests/system/mount-lib"
+
+seed=${SEED:-$RANDOM}
+echo "seed $seed"
+cat >"$DIR/make.py" <<'PYTHON'
+import os, random, sys
+root, seed = os.fsencode(sys.argv[1]), int(sys.argv[2])
+r = random.Random(seed)
+os.makedirs(root)
+dirs, files = [root], []
+sizes = [0, 1, 100, 4095, 4096, 4097, 32768, 131071, 131072, 131073, 400000, 3000000]
+def name():
+    kind = r.randrange(10)
+    if kind == 0: return bytes(r.choice(b"abcdef") for _ in range(255))
+    if kind == 1: return bytes(r.choice([x for x in range(1, 256) if x != 47]) for _ in range(1, 9)) + b"%d" % r.randrange(10**6)
+    if kind == 2: return b" x\ny" + b"%d" % r.randrange(10**6)
+    return b"n%d" % r.randrange(10**9)
+for i in range(700):
+    d = r.choice(dirs)
+    p = d + b"/" + name()
+    if os.path.lexists(p) or len(p) > 3000: continue
+    kind = r.randrange(20)
+    if kind < 3: os.mkdir(p); dirs.append(p); continue
+    if kind == 3: os.symlink(r.choice([b"nowhere", b"../..", b"/etc/passwd", b"a" * 1000, name()]), p); continue
+    if kind == 4 and files: os.link(r.choice(files), p); continue
+    if kind == 5:
+        with open(p, "wb") as f: f.seek(r.randrange(5000000)); f.write(b"end"); f.truncate(f.tell() + 70000)
+    else:
+        with open(p, "wb") as f: f.write(r.randbytes(r.choice(sizes)))
+    os.chmod(p, r.choice([0o644, 0o755, 0o600, 0o400, 0o444, 0o4755, 0o1777]))
+    files.append(p)
+deep = root
+for i in range(60): deep += b"/deep%03d" % i; os.mkdir(deep); dirs.append(deep)
+open(deep + b"/bottom", "wb").write(b"x")
+for p in files + dirs[::-1]:
+    os.utime(p, ns=(0, r.randrange(-10**18, 2 * 10**18)))
+PYTHON
+python3 "$DIR/make.py" "$DIR/tree" "$seed"
+mkdir "$DIR/many"
+python3 - "$DIR/many" <<'PYTHON'
+import os, sys
+os.chdir(sys.argv[1])
+for i in range(100000): os.close(os.open("entry-%d" % i, os.O_CREAT | os.O_WRONLY))
+PYTHON
+serve "$DIR/m" tree="$DIR/tree" many="$DIR/many"
+
+# A hard link is a file of its own here; a directory's size is the filesystem's affair.
+list() {
+	(cd "$1" && find . \( -type f -printf '%y %s ' -o -type d -printf '%y %n ' -o -type l -printf '%y %s %l ' \) -printf '%m %T@ %U %G %P\0') |
+		python3 -c 'import sys
+def plain(e):
+    f = e.split(b" ")
+    if f[0] in (b"f", b"d"): f[2] = b"%o" % (int(f[2], 8) & 0o1777)
+    return b" ".join(f)
+for e in sorted(map(plain, sys.stdin.buffer.read().split(b"\0"))): print(e)'
+}
+list "$DIR/tree" >"$DIR/want"
+list "$DIR/m/tree" >"$DIR/got"
+[ "$(wc -l <"$DIR/want")" -gt 400 ] || fail "a small tree"
+cmp "$DIR/want" "$DIR/got" || fail "attributes differ: $(diff "$DIR/want" "$DIR/got" | head -n 4)"
+packed() { tar --sort=name --hard-dereference --mode=a=rwx -C "$1" -cf - . | sha256sum; }
+[ "$(packed "$DIR/tree")" = "$(packed "$DIR/m/tree")" ] || fail "contents differ"
+# Again, from the kernel's memory, and from the middle of files.
+[ "$(packed "$DIR/tree")" = "$(packed "$DIR/m/tree")" ] || fail "contents differ when read again"
+find "$DIR/tree" -type f -size +50k -printf '%P\0' | while IFS= read -rd '' file; do
+	cmp <(tail -c 40001 "$DIR/tree/$file") <(tail -c 40001 "$DIR/m/tree/$file") || fail "the end of $file differs"
+done
+
+for each in 'touch x' 'mkdir x' 'rmdir deep000' 'mv deep000 y' 'ln -s a x' 'chmod 700 deep000' 'chown 0 deep000' 'rm -rf deep000' 'truncate -s 0 deep000/x'; do
+	! (cd "$DIR/m/tree" && $each) 2>"$DIR/err" || fail "$each: it was done"
+	contains "$DIR/err" 'Read-only file system'
+done
+cmp <(list "$DIR/m/tree") "$DIR/want" || fail "the tree was changed"
+
+# Complete and without doubles while others look names up.
+python3 - "$DIR/m/many" <<'PYTHON' &
+import os, random, sys
+for i in range(40000):
+    try: os.stat("%s/entry-%d" % (sys.argv[1], random.randrange(120000)))
+    except FileNotFoundError: pass
+PYTHON
+looker=$!
+for each in 1 2 3; do
+	find "$DIR/m/many" -type f -printf '%f\n' | sort >"$DIR/names"
+	[ "$(uniq "$DIR/names" | wc -l)" = 100000 ] && [ "$(wc -l <"$DIR/names")" = 100000 ] || fail "a large directory lists badly"
+done
+wait $looker || fail "looking names up"
+grep -c . "$DIR/m/many/entry-7" && fail "an empty file is not"
+[ "$(number OPEN)" -le 1 ] && [ "$(number OPENDIR)" -le 1 ] || fail "opening is asked again"
+[ "$(number READDIR || :)" = "" ] || fail "a listing without attributes"
+
+# Warm, nothing is asked at all.
+warm() { find "$DIR/m/tree" -printf '%s' >/dev/null; find "$DIR/m/tree" -type f -exec cat {} + >/dev/null; }
+warm
+before=$(number requests)
+warm
+after=$(number requests)
+[ $((after - before)) -le 2 ] || fail "$((after - before)) requests for a warm walk: $(ask numbers)"
+! grep -i error "$DIR/serve.log" || fail "it complained"

@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * vine mount: a tree appears on a directory. */
+#include "common/log.h"
+#include "tools/cmd.h"
+#include "tools/json.h"
+#include "tools/node.h"
+
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define CONF_STRUCT mount_options
+#define CONF_FILE "tools/mount.def"
+#include "common/conf_struct.h"
+#define CONF_STRUCT mount_options
+#define CONF_FILE "tools/mount.def"
+#include "common/conf_table.h"
+
+const struct conf_table mount_table = {
+	.program = "vine mount",
+	.summary = "mount a tree, or a path sealed first, on a directory",
+	.usage = "[PATH|TREE DIR]",
+	.at = mount_options_table,
+	.n = countof(mount_options_table),
+};
+
+char *mount_program(void)
+{
+	static const char *const places[] = {"vine-mount", "../libexec/vine/vine-mount", "../vinefs/vine-mount",
+					     LIBEXECDIR "/vine-mount", NULL};
+	return node_program("VINE_MOUNT", places);
+}
+
+/* ---- listing */
+
+static void print_json(const struct wire_mounted_list *m)
+{
+	struct json j = {0};
+	char id[DIGEST_TEXT_SIZE];
+	json_begin(&j, NULL, '[');
+	for (uint32_t i = 0; i < m->mounts.n; i++) {
+		const struct wire_mounted *at = &m->mounts.at[i];
+		json_begin(&j, NULL, '{');
+		json_text(&j, "directory", at->directory);
+		json_text(&j, "tree", digest_text(&at->tree, id));
+		json_text(&j, "name", at->name);
+		json_number(&j, "since_usec", (int64_t)at->since_usec);
+		json_number(&j, "requests", (int64_t)at->n_requests);
+		json_number(&j, "read_size", (int64_t)at->read_size);
+		json_number(&j, "waiting", (int64_t)at->n_waiting);
+		json_end(&j, '}');
+	}
+	json_end(&j, ']');
+	fputs(buf_text(&j.out), stdout);
+	buf_fini(&j.out);
+}
+
+static void print_table(const struct wire_mounted_list *m)
+{
+	static const char *const names[] = {"directory", "what", "tree", "since", "read", "waiting"};
+	struct table t = {0};
+	for (uint32_t i = 0; i < m->mounts.n; i++) {
+		const struct wire_mounted *at = &m->mounts.at[i];
+		char id[DIGEST_TEXT_SIZE], since[32], read[32], waiting[24];
+		digest_text(&at->tree, id)[12] = 0;
+		print_age(since, at->since_usec);
+		print_size(read, at->read_size);
+		snprintf(waiting, sizeof waiting, "%llu", (unsigned long long)at->n_waiting);
+		table_add(&t, countof(names), names,
+			  (const char *const[]){at->directory, at->name, id, since, read, waiting});
+	}
+	if (t.n_rows)
+		table_print(&t, stdout);
+	table_fini(&t);
+}
+
+static int list(const struct mount_options *o)
+{
+	_cleanup_(node_freep) struct node *n = NULL;
+	_free_ void *reply = NULL;
+	static const struct wire_mount_list m;
+	const struct node_ask ask = {.type = WIRE_MOUNT_LIST, .message = &m, .answer = WIRE_MOUNTED_LIST};
+	int r = node_open(&n, false);
+	/* Without a node there is no mount. */
+	if (r == -ENOENT && !getenv("VINE_NODE")) {
+		if (o->json)
+			puts("[]");
+		return tool_end(&mount_table, 0);
+	}
+	if (r || node_ask(n, &ask, &reply))
+		return tool_fail(&mount_table, "%s", node_error(n));
+	o->json ? print_json(reply) : print_table(reply);
+	return tool_end(&mount_table, 0);
+}
+
+/* ---- mounting */
+
+/* What stands in fstab lines and means nothing here, or is so anyway. */
+static bool is_ignored(const char *option)
+{
+	static const char *const words[] = {"ro",     "rw",    "dev",     "suid",     "exec",
+					    "nosuid", "nodev", "noatime", "defaults", "auto",
+					    "noauto", "user",  "nofail",  "_netdev",  "default_permissions",
+					    NULL};
+	for (size_t i = 0; words[i]; i++)
+		if (streq(words[i], option))
+			return true;
+	return !*option || has_prefix(option, "x-");
+}
+
+static int run(const char *program, char *const argv[])
+{
+	int status = -1;
+	pid_t pid = fork();
+	if (pid == 0) {
+		execv(program, argv);
+		dprintf(STDERR_FILENO, "%s: %s\n", program, strerror(errno));
+		_exit(EXIT_VINE_FAILED);
+	}
+	return pid < 0 || waitpid(pid, &status, 0) < 0 || !WIFEXITED(status) ? EXIT_VINE_FAILED : WEXITSTATUS(status);
+}
+
+static int attach(const struct mount_options *o, const struct node *n, const struct digest *tree, const char *what,
+		  char *directory)
+{
+	enum { OPTIONS_MOST = 16 };
+	char id[DIGEST_TEXT_SIZE];
+	_free_ char *program = mount_program();
+	_free_ char *socket = xasprintf("%s/mount.sock", node_directory(n));
+	_free_ char *options = xstrdup(o->options);
+	_free_ char *name = xstrndup(what, 255);
+	char *argv[6 + OPTIONS_MOST + 1] = {
+		(char[]){"vine-mount"}, (char[]){"attach"}, socket, digest_text(tree, id), name, directory};
+	int at = 6;
+	if (!program)
+		return tool_fail(&mount_table, "vine-mount is not found: set VINE_MOUNT to its path");
+	for (char *save = NULL, *word = strtok_r(options, ",", &save); word; word = strtok_r(NULL, ",", &save)) {
+		if (is_ignored(word))
+			continue;
+		if (at == 6 + OPTIONS_MOST)
+			return tool_fail(&mount_table, "too many options");
+		argv[at++] = word;
+	}
+	return run(program, argv);
+}
+
+/* The tree that a word means: a path is sealed, all else must be known. 0 or the exit status. */
+static int find(const struct mount_options *o, struct node *n, const char *what, struct digest *tree)
+{
+	struct stat st;
+	bool is_here = stat(what, &st) == 0;
+	if (is_here || strchr(what, '/') == what || has_prefix(what, "./") || has_prefix(what, "../")) {
+		_free_ struct wire_sealed *sealed = NULL;
+		if (is_here && !S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode))
+			return tool_fail(&mount_table, "%s is no directory or archive", what);
+		int status = seal_path(&mount_table, n, what, "", o->refresh, o->quiet, &sealed);
+		if (!status)
+			*tree = sealed->tree;
+		return status;
+	}
+	const struct wire_cache_list m = {.tree = what};
+	_free_ void *reply = NULL;
+	if (node_ask(n, &(struct node_ask){.type = WIRE_CACHE_LIST, .message = &m, .answer = WIRE_CACHED}, &reply))
+		return tool_fail(&mount_table, "%s", node_error(n));
+	const struct wire_cached *cached = reply;
+	if (!cached->trees.n)
+		return tool_fail(&mount_table, "%s: no such tree is here", what);
+	*tree = cached->trees.at[0].tree;
+	return 0;
+}
+
+static int mount_it(const struct mount_options *o, const char *what, char *directory)
+{
+	_cleanup_(node_freep) struct node *n = NULL;
+	struct digest tree;
+	struct stat st;
+	/* A dead mount of ours is taken away by the helper. */
+	if (stat(directory, &st) < 0 && errno != ENOTCONN)
+		return tool_fail(&mount_table, "%s: %s; make it first: mkdir -p %s", directory, strerror(errno),
+				 directory);
+	if (node_open(&n, true) || node_catch_signals(n))
+		return tool_fail(&mount_table, "%s", node_error(n));
+	int status = find(o, n, what, &tree);
+	return status ? status : attach(o, n, &tree, what, directory);
+}
+
+int cmd_mount(int argc, char **argv)
+{
+	struct mount_options o = {0};
+	int status, n = tool_words(&mount_table, &o, argc, argv, &status);
+	if (n == 0)
+		status = list(&o);
+	else if (n >= 0 && n != 2)
+		status = tool_fail(&mount_table, "what, and on which directory? Try: vine mount /data/env /mnt/env");
+	else if (n == 2)
+		status = mount_it(&o, argv[1], argv[2]);
+	conf_fini(&mount_table, &o);
+	return status;
+}

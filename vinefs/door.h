@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The node's door for people on the same machine: the Unix socket STATE/vinefs.sock, for their uid alone. Takes requests of `vine seal, tree, cache, mount, why`; and, on
+ * STATE/mount.sock, descriptors of mounts.
+ *
+ * Files, top to bottom: door.c (connections and who gets what), door_seal.c, door_read.c (indexes and bytes), door_cache.c, door_why.c, door_mount.c (the
+ * other socket). The loop's thread. */
+#ifndef VINEFS_DOOR_H
+#define VINEFS_DOOR_H
+
+#include "vinefs/mounts.h"
+
+struct door;
+
+struct door_settings {
+	struct loop *loop;
+	const char *state, *name; /* directory; the node's name. Borrowed */
+	const char *cache_path;   /* for people */
+	struct cache *cache;      /* all borrowed; they outlive it */
+	struct fetch *fetch;
+	struct mounts *mounts;
+};
+
+/* NULL after logging why. */
+struct door *door_new(const struct door_settings *s);
+/* Whoever waits at it is sent away. Before fetch_stop(). */
+void door_free(struct door *d);
+DEFINE_FREEP(struct door, door_free)
+
+#endif

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Descriptors of new mounts come in over a socket of their own, one packet each (attach.h); and MOUNT_LIST. */
+#include "vinefs/door_internal.h"
+
+#include "common/log.h"
+#include "common/path.h"
+#include "vinefs/attach.h"
+
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#define OFFERS_MAX 64u
+
+struct offer {
+	struct list link;
+	struct door *door;
+	struct watch watch;
+	struct mounts_add add;
+	bool is_taken;
+};
+
+static void free_offer(struct offer *o)
+{
+	int fd = o->watch.fd;
+	mounts_add_stop(&o->add);
+	watch_stop(&o->watch);
+	list_remove(&o->link);
+	close_fd(fd);
+	free(o);
+}
+
+static void answer(struct offer *o, int error, uint64_t number, const char *reason)
+{
+	struct attach_answer a = {.error = -error, .number = number};
+	assert(error <= 0);
+	snprintf(a.reason, sizeof a.reason, "%s", reason);
+	if (send(o->watch.fd, &a, sizeof a, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+		log_errno(errno, "answer to vine-mount");
+	free_offer(o);
+}
+
+static void on_served(struct mounts_add *a, int error, uint64_t number)
+{
+	struct offer *o = container_of(a, struct offer, add);
+	answer(o, error, number,
+	       error == -ENOTDIR ? "it is a single file; a mount needs a directory"
+	       : error           ? door_why_not_found(error)
+				 : "");
+}
+
+static bool is_text(const char *text, size_t room)
+{
+	return memchr(text, 0, room) && *text;
+}
+
+static void take(struct offer *o, const struct attach_offer *m, int fd)
+{
+	struct mount_connection *c = &o->add.connection;
+	if (fd < 0 || m->magic != ATTACH_MAGIC || m->n_init > sizeof c->init || !is_text(m->name, sizeof m->name) ||
+	    !is_text(m->directory, sizeof m->directory) || *m->directory != '/') {
+		close_fd(fd);
+		answer(o, -EPROTO, 0, "vine-mount and vinefs are of different versions; restart the node");
+		return;
+	}
+	c->fd = fd;
+	c->is_answered = m->is_answered;
+	c->n_init = m->n_init;
+	memcpy(c->init, m->init, m->n_init);
+	o->add.id = m->tree;
+	o->add.directory = m->directory;
+	o->add.name = m->name;
+	o->add.on_done = on_served;
+	o->is_taken = true;
+	int r = mounts_add(o->door->settings.mounts, &o->add);
+	if (r)
+		answer(o, r, 0, door_why_not_found(r));
+}
+
+static void on_offer(struct watch *w, uint32_t events)
+{
+	struct offer *o = container_of(w, struct offer, watch);
+	struct attach_offer m;
+	union {
+		struct cmsghdr head;
+		char room[CMSG_SPACE(sizeof(int))];
+	} control;
+	struct iovec v = {.iov_base = &m, .iov_len = sizeof m};
+	struct msghdr head = {
+		.msg_iov = &v, .msg_iovlen = 1, .msg_control = control.room, .msg_controllen = sizeof control.room};
+	ssize_t n = recvmsg(w->fd, &head, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR) && !(events & EPOLLHUP))
+		return;
+	const struct cmsghdr *c = n > 0 ? CMSG_FIRSTHDR(&head) : NULL;
+	int fd = -1;
+	if (c && c->cmsg_type == SCM_RIGHTS && c->cmsg_len == CMSG_LEN(sizeof fd))
+		memcpy(&fd, CMSG_DATA(c), sizeof fd);
+	/* One packet, then nothing: whatever else comes is its end. */
+	if (o->is_taken || n != (ssize_t)sizeof m) {
+		close_fd(fd);
+		free_offer(o);
+		return;
+	}
+	take(o, &m, fd);
+}
+
+static void on_connect(struct watch *w, uint32_t events)
+{
+	struct door *d = container_of(w, struct door, mounts);
+	uid_t uid;
+	pid_t pid;
+	assert(events);
+	int fd = accept4(w->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK),
+	    r = fd < 0 ? 0 : net_peer_user(fd, &uid, &pid);
+	if (fd < 0)
+		return;
+	unsigned n = 0;
+	list_foreach (&d->offers, struct offer, link, each)
+		n += each != NULL;
+	if (r || uid != geteuid() || n >= OFFERS_MAX) {
+		log_warn("mount.sock: refused a process of uid %u", r ? 0 : (unsigned)uid);
+		close_fd(fd);
+		return;
+	}
+	struct offer *o = NEW(struct offer);
+	o->door = d;
+	list_init(&o->link);
+	list_append(&d->offers, &o->link);
+	r = watch_start(&o->watch, d->settings.loop, fd, EPOLLIN, on_offer);
+	if (r) {
+		log_errno(-r, "mount.sock");
+		list_remove(&o->link);
+		close_fd(fd);
+		free(o);
+	}
+}
+
+int door_mounts_open(struct door *d)
+{
+	_free_ char *path = path_join(d->settings.state, ATTACH_SOCKET);
+	struct net_address a;
+	/* The state directory is ours alone: what lies there was left by one of us that died. */
+	unlink(path);
+	int r = net_parse(path, &a), fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	mode_t mask = umask(0177);
+	if (!r && (fd < 0 || bind(fd, (struct sockaddr *)&a.at, a.n) < 0 || listen(fd, (int)OFFERS_MAX) < 0))
+		r = -errno;
+	umask(mask);
+	if (!r)
+		r = watch_start(&d->mounts, d->settings.loop, fd, EPOLLIN, on_connect);
+	if (!r)
+		return 0;
+	close_fd(fd);
+	return log_errno(-r, "%s", path);
+}
+
+void door_mounts_close(struct door *d)
+{
+	int fd = d->mounts.loop ? d->mounts.fd : -1;
+	while (!list_is_empty(&d->offers))
+		free_offer(list_first(&d->offers, struct offer, link));
+	watch_stop(&d->mounts);
+	close_fd(fd);
+}
+
+/* ---- listing */
+
+static void add_mount(void *arg, const struct mounts_info *i)
+{
+	struct wire_mounted m = {.number = i->number,
+				 .directory = i->directory,
+				 .tree = i->id,
+				 .name = i->name,
+				 .since_usec = i->since_usec,
+				 .n_requests = i->numbers.n_requests,
+				 .read_size = i->numbers.read_size,
+				 .n_waiting = i->numbers.n_waiting};
+	buf_put(arg, &m, sizeof m);
+}
+
+void door_mount_list(struct client *c, uint64_t id)
+{
+	_cleanup_(buf_fini) struct buf all = {0};
+	unsigned n = mounts_each(c->door->settings.mounts, add_mount, &all);
+	const struct wire_mounted_list m = {.mounts = {.at = (const struct wire_mounted *)(void *)all.at, .n = n}};
+	conn_reply(c->conn, id, WIRE_MOUNTED_LIST, &m);
+}

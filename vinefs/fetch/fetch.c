@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vinefs/fetch/internal.h"
+
+#define N_THREADS 19u
+#define N_QUICK 2u
+#define N_LEAST 8u
+#define N_MOST 64u
+#define N_PER_SOURCE 4u
+#define N_SEALINGS 2u
+#define N_WORKS 3u
+#define DEADLINE_USEC 25000000u
+#define AHEAD_SIZE (16u << 20)
+#define TURNS 1000
+
+struct fetch *fetch_new(struct loop *l, const struct fetch_settings *s)
+{
+	_cleanup_(fetch_freep) struct fetch *f = NEW(struct fetch);
+	f->loop = l;
+	f->settings = *s;
+	f->settings.n_threads = min(max(s->n_threads ? s->n_threads : N_THREADS, N_LEAST), N_MOST);
+	f->settings.n_per_source = s->n_per_source ? s->n_per_source : N_PER_SOURCE;
+	f->settings.deadline_usec = s->deadline_usec ? s->deadline_usec : DEADLINE_USEC;
+	f->settings.ahead_size = s->ahead_size ? s->ahead_size : AHEAD_SIZE;
+	f->settings.files = s->files ? s->files : &origin_filesystem;
+	f->directory = xstrdup(s->directory);
+	f->settings.directory = f->directory;
+	list_init(&f->sources);
+	list_init(&f->sealings);
+	list_init(&f->waiting);
+	pool_lane_init(&f->seal_lane, N_SEALINGS, false);
+	pool_lane_init(&f->save_lane, 1, true);
+	pool_lane_init(&f->work_lane, N_WORKS, true);
+	int r = sources_load(f);
+	if (r < 0) {
+		errno = -r;
+		return NULL;
+	}
+	f->pool = pool_new(l, f->settings.n_threads, N_QUICK);
+	return f->pool ? steal(f) : NULL;
+}
+
+int fetch_stop(struct fetch *f, int msec)
+{
+	f->is_stopping = true;
+	__atomic_store_n(&f->is_cancelled, true, __ATOMIC_RELAXED);
+	sealing_cancel_all(f);
+	read_fail_all(f);
+	int r = pool_stop(f->pool, msec);
+	/* Trees that were closed go by posts. */
+	for (int i = 0; r == 0 && f->n_trees && i < TURNS; i++)
+		loop_turn(f->loop, 1);
+	return r;
+}
+
+void fetch_free(struct fetch *f)
+{
+	if (!f)
+		return;
+	assert(!f->n_trees && !f->n_openings && !f->stocks.n);
+	assert(list_is_empty(&f->sealings) && list_is_empty(&f->waiting));
+	timer_stop(&f->timer);
+	pool_free(f->pool);
+	sources_free(f);
+	map_fini(&f->stocks);
+	free(f->directory);
+	free(f);
+}
+
+/* ---- work of others */
+
+struct work {
+	struct pool_job job;
+	struct fetch_work *of;
+};
+
+static void work_run(struct pool_job *j)
+{
+	struct work *w = container_of(j, struct work, job);
+	if (!j->is_dropped)
+		w->of->run(w->of);
+}
+
+static void work_done(struct pool_job *j)
+{
+	struct work *w = container_of(j, struct work, job);
+	struct fetch_work *of = w->of;
+	bool is_run = !j->is_dropped;
+	free(w);
+	of->on_done(of, is_run);
+}
+
+void fetch_work(struct fetch *f, struct fetch_work *w)
+{
+	struct work *x = NEW(struct work);
+	assert(w->run && w->on_done);
+	x->of = w;
+	x->job.run = work_run;
+	x->job.on_done = work_done;
+	pool_put(f->pool, &x->job, POOL_SOON, &f->work_lane);
+}
+
+void fetch_get_numbers(struct fetch *f, struct fetch_numbers *out)
+{
+#define GET(field) .field = atomic_load_explicit(&f->counts.field, memory_order_relaxed)
+	*out = (struct fetch_numbers){GET(memory_size), GET(disk_size),     GET(source_size), GET(n_now),
+				      GET(n_waited),    GET(n_fills),       GET(fill_size),   GET(n_ahead),
+				      GET(n_failed),    GET(n_late),        GET(n_uncached),  GET(n_sealed),
+				      GET(sealed_size), GET(seal_read_size)};
+#undef GET
+}

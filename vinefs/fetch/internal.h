@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What fetch's files share. Invariants:
+ * 1. The loop owns sources, stocks, fills and waiting reads; a pool thread touches what its job names, and nobody else does so until the job's on_done.
+ * 2. There is at most one fill for a chunk of a tree, and all who want the chunk wait on it.
+ * 3. Bytes that come from a source are digested before anyone gets them.
+ * 4. A read is in the pool, or posted, or waits on at least one fill. */
+#ifndef FETCH_INTERNAL_H
+#define FETCH_INTERNAL_H
+
+#include "common/map.h"
+#include "vinefs/fetch/fetch.h"
+#include "vinefs/fetch/pool.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#define FETCH_STREAMS 8
+#define FETCH_STALL_USEC 2000000u /* a source is said to be stalled from here on */
+
+/* ---- sources.c */
+
+/* What a path was when it was sealed. */
+struct record {
+	struct list link;
+	struct digest id;
+	enum fetch_kind kind;
+	uint64_t sealed_usec;
+	struct signature signature; /* of an archive or a file; size, inode and times 0: not to be trusted */
+};
+
+struct source {
+	struct list link;
+	char *path;
+	struct list records; /* newest first, never empty */
+	struct pool_lane lane;
+	struct list fills; /* given to the pool */
+	uint64_t read_size;
+	char *error;     /* the last one; NULL */
+	struct map told; /* by text: changed files that were logged */
+	unsigned n_told;
+};
+
+int sources_load(struct fetch *f);
+void sources_free(struct fetch *f);
+struct source *source_get(const struct fetch *f, const char *path);                  /* NULL */
+const struct record *source_record(const struct source *s, const struct digest *id); /* NULL: it never was this tree */
+/* The path is this tree now. True if that is to be written down. */
+bool source_learn(struct fetch *f, const char *path, const struct record *r);
+/* All of them, as the file has them. */
+char *sources_text(const struct fetch *f, size_t *n);
+int sources_write(const struct fetch *f, const char *text, size_t n); /* pool */
+/* The next source to try for this tree, after `n` others; those that answer come first. NULL. */
+struct source *source_choose(struct fetch *f, const struct digest *id, struct source *const *tried, unsigned n);
+uint64_t source_stalled_usec(const struct fetch *f, const struct source *s);
+void source_failed(struct source *s, const char *text,
+		   const char *about); /* about: what is logged once; NULL: text is not logged */
+
+/* ---- stock.c: a tree in use, however many have it open */
+
+/* Which files a blob's bytes are in. */
+struct members {
+	uint32_t *order; /* contents by (blob, offset) */
+	uint32_t *first; /* of each blob, and one more: place in `order` */
+	uint32_t *node;  /* of each content: a file that has it */
+};
+
+struct stream {
+	uint64_t wanted, asked; /* chunks: the last that a reader missed, the last that was asked for */
+	uint64_t next;          /* what follows `asked` */
+	uint64_t ahead;         /* bytes; 0: nobody knows yet whether it is one */
+	uint64_t used;          /* when, in turns of the clock below; 0: free */
+	bool is_marked;
+};
+
+enum reservation { RESERVE_NONE, RESERVE_RUNNING, RESERVE_DONE };
+
+struct stock {
+	struct fetch *fetch;
+	char text[DIGEST_TEXT_SIZE];
+	struct digest id;
+	struct cache_tree *cache_tree;
+	const struct tree *index;
+	unsigned n_users; /* handles, fills, the reservation */
+	unsigned n_handles;
+	struct map fills;      /* by chunk */
+	struct list unstarted; /* fills, until room is reserved */
+	struct pool_job reserve;
+	enum reservation reservation;
+	int reserve_error;
+	pthread_mutex_t lock; /* of members, while they are made */
+	struct members members;
+	struct stream streams[FETCH_STREAMS];
+	uint64_t clock;
+	_Atomic uint64_t marks[FETCH_STREAMS]; /* chunk + 1 that, when it is read, moves its stream on; 0: none */
+	_Atomic unsigned n_marks;
+	uint64_t *plan; /* chunks to be fetched behind everything else */
+	size_t n_plan, plan_at;
+	unsigned n_planned; /* fills of the plan under way */
+	char *error;        /* why something was missing last */
+};
+
+struct fetch_tree {
+	struct stock *stock;
+	struct cache_lease *lease;
+	_Atomic unsigned n_refs; /* the opener, reads, the advance */
+	struct post gone, advance;
+	_Atomic bool is_advancing;
+};
+
+void stock_unref(struct stock *s);                          /* loop */
+const struct members *stock_members(struct stock *s);       /* pool */
+uint32_t stock_blob(const struct stock *s, uint64_t chunk); /* any */
+void stock_failed(struct stock *s, const char *text);       /* loop */
+void tree_ref(struct fetch_tree *t);                        /* any */
+void tree_unref(struct fetch_tree *t);                      /* any */
+
+/* ---- origin.c: pool */
+
+struct origin {
+	const struct fetch_files *files;
+	const char *path;
+	enum fetch_kind kind;
+	const struct tree *index;
+	const struct members *members;
+	const bool *is_cancelled;
+	char *text;  /* out: what went wrong, to be freed */
+	char *about; /* out: the file it is about */
+};
+
+/* A chunk of the tree, which lies in `blob`, verified. 0, -ESTALE, -EIO, -ECANCELED. */
+int origin_read(struct origin *o, uint32_t blob, uint64_t chunk, uint8_t *p, size_t n);
+/* All of an archive into a store. 0 if it still gives this tree with this layout, -ENODATA: another layout; -ESTALE, -ENOSPC, -EIO. */
+int origin_refill(struct origin *o, const struct seal_store *store);
+extern const struct fetch_files origin_filesystem;
+
+/* ---- fill.c */
+
+struct fill {
+	struct pool_job job;
+	struct list link; /* of the source's fills, or of the stock's unstarted */
+	struct stock *stock;
+	uint64_t chunk;
+	enum pool_rank rank;
+	bool is_planned, is_ahead, is_kept, is_here; /* is_here: it was in the cache after all */
+	struct list waiters;
+	struct source *source;
+	struct source *tried[4];
+	unsigned n_tried;
+	struct origin origin;
+	struct cache_sealing *sealing;
+	uint8_t *bytes;
+	size_t n;
+	int error;
+};
+
+/* Loop. The fill of this chunk, made if there is none; NULL if the fetch is being stopped. fill_go() starts those that were made, and may end some at once. */
+struct fill *fill_need(struct stock *s, uint64_t chunk, enum pool_rank rank);
+void fill_go(struct stock *s);
+
+/* ---- read.c */
+
+struct waiter {
+	struct list fill_link, read_link;
+	struct reading *reading;
+	uint64_t chunk;
+};
+
+/* Loop. The chunk that it waits for has come, or failed. It is gone afterwards. */
+void waiter_answer(struct waiter *w, const struct fill *x);
+void read_fail_all(struct fetch *f); /* loop */
+
+/* ---- ahead.c: loop, but for ahead_touch */
+
+/* These chunks were wanted and absent. */
+void ahead_wanted(struct stock *s, uint64_t first, uint64_t last);
+void ahead_on_advance(struct post *p);
+void ahead_go_on(struct stock *s); /* with the plan; fill_go() is due */
+/* Any: these chunks are being read. */
+void ahead_touch(struct fetch_tree *t, uint64_t first, uint64_t last);
+
+/* ---- sealing.c */
+void sealing_cancel_all(struct fetch *f);
+
+/* ---- fetch.c */
+
+struct fetch_counts {
+	_Atomic uint64_t memory_size, disk_size, source_size, n_now, n_waited, n_fills, fill_size, n_ahead, n_failed,
+		n_late, n_uncached, n_sealed, sealed_size, seal_read_size;
+};
+
+struct fetch {
+	struct loop *loop;
+	struct fetch_settings settings;
+	char *directory;
+	struct pool *pool;
+	struct list sources, sealings;
+	struct map stocks;   /* by text */
+	struct list waiting; /* reads, oldest first */
+	struct timer timer;  /* their deadline */
+	struct pool_lane seal_lane, save_lane, work_lane;
+	unsigned n_trees, n_openings;
+	bool is_stopping;
+	bool is_cancelled; /* for threads, atomically */
+	struct fetch_counts counts;
+};
+
+#define COUNT(f, field, n) atomic_fetch_add_explicit(&(f)->counts.field, (n), memory_order_relaxed)
+
+#endif

@@ -1,0 +1,369 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * asked for -> in the pool: walked, read, stored, published -> on the loop: named, remembered as a source -> in the pool: `sources` is written -> callers are
+ * told. Callers of one path join the sealing that runs, up to the end of the first stage. */
+#include "vinefs/fetch/internal.h"
+
+#include "common/log.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <strings.h>
+#include <time.h>
+#include <unistd.h>
+
+#define YOUNG_SEC 2 /* a file may change again within its time stamp's grain */
+
+struct sealing {
+	struct list link;
+	struct fetch *fetch;
+	struct list callers;
+	char *path;
+	bool is_refresh, is_cancelled, is_ended; /* cancelled: atomic. Ended: nobody can join */
+	struct record record;                    /* what it will have been */
+	struct record before; /* what it was the last time; of kind AUTO: nothing that is worth knowing */
+	struct pool_job job;
+	struct cache_sealing *store;
+	struct seal_report errors, notes;
+	int error;
+	char *text; /* of `sources` */
+	size_t n_text;
+	/* ---- progress: from the pool's thread to the loop */
+	pthread_mutex_t lock;
+	struct seal_progress progress;
+	struct post post;
+	bool is_posted;
+};
+
+static const char *const kind_names[] = {"auto", "directory", "archive", "file"};
+
+const char *fetch_kind_name(enum fetch_kind kind)
+{
+	assert(kind < countof(kind_names));
+	return kind_names[kind];
+}
+
+static bool is_archive_name(const char *path)
+{
+	static const char *const ends[] = {".tar",    ".tar.gz", ".tgz",     ".tar.bz2", ".tbz", ".tbz2",
+					   ".tar.xz", ".txz",    ".tar.zst", ".tzst",    ".zip"};
+	size_t n = strlen(path);
+	for (size_t i = 0; i < countof(ends); i++) {
+		size_t m = strlen(ends[i]);
+		if (n > m && strcasecmp(path + n - m, ends[i]) == 0)
+			return true;
+	}
+	return false;
+}
+
+static void sealing_free(struct sealing *s)
+{
+	assert(list_is_empty(&s->callers) && !s->is_posted && !s->store);
+	seal_report_fini(&s->errors);
+	seal_report_fini(&s->notes);
+	pthread_mutex_destroy(&s->lock);
+	free(s->text);
+	free(s->path);
+	free(s);
+}
+
+/* ---- pool */
+
+/* Once more what seal.c knows of its files; and a line for a person in every case. */
+static int complain(struct sealing *s, int error)
+{
+	char text[128];
+	if (error < 0 && !s->errors.n)
+		seal_report_add(&s->errors, "%s: %s", s->path, strerror_r(-error, text, sizeof text));
+	return error;
+}
+
+static int find_kind(struct sealing *s, const struct stat *st)
+{
+	enum fetch_kind *kind = &s->record.kind;
+	if (!S_ISDIR(st->st_mode) && !S_ISREG(st->st_mode)) {
+		seal_report_add(&s->errors, "%s: neither a directory nor a file", s->path);
+		return -EINVAL;
+	}
+	if (*kind == FETCH_AUTO)
+		*kind = S_ISDIR(st->st_mode) ? FETCH_DIRECTORY : is_archive_name(s->path) ? FETCH_ARCHIVE : FETCH_FILE;
+	if ((*kind == FETCH_DIRECTORY) != S_ISDIR(st->st_mode))
+		return S_ISDIR(st->st_mode) ? -EISDIR : -ENOTDIR;
+	return 0;
+}
+
+static bool is_young(const struct signature *g)
+{
+	return max(g->mtime_sec, g->ctime_sec) + YOUNG_SEC >= (int64_t)time(NULL);
+}
+
+static bool is_as_before(const struct sealing *s, const struct stat *st)
+{
+	struct signature now;
+	signature_of(st, &now);
+	return !s->is_refresh && s->record.kind != FETCH_DIRECTORY && s->before.kind == s->record.kind &&
+	       now.mtime_sec && signature_is_equal(&now, &s->before.signature);
+}
+
+static void on_progress_post(struct post *p);
+
+static void on_progress(void *arg, const struct seal_progress *p)
+{
+	struct sealing *s = arg;
+	pthread_mutex_lock(&s->lock);
+	/* Others go on counting. */
+	s->progress = (struct seal_progress){.files_found = __atomic_load_n(&p->files_found, __ATOMIC_RELAXED),
+					     .files_done = __atomic_load_n(&p->files_done, __ATOMIC_RELAXED),
+					     .bytes_found = __atomic_load_n(&p->bytes_found, __ATOMIC_RELAXED),
+					     .bytes_done = __atomic_load_n(&p->bytes_done, __ATOMIC_RELAXED),
+					     .bytes_read = __atomic_load_n(&p->bytes_read, __ATOMIC_RELAXED)};
+	bool is_due = !s->is_posted;
+	s->is_posted = true;
+	pthread_mutex_unlock(&s->lock);
+	if (is_due)
+		loop_post(s->fetch->loop, &s->post);
+}
+
+static int seal_kind(struct sealing *s, int fd, const struct seal_options *o, void **vti, size_t *n)
+{
+	switch (s->record.kind) {
+	case FETCH_DIRECTORY:
+		return seal_directory(fd, s->path, o, vti, n, &s->errors, &s->notes);
+	case FETCH_ARCHIVE:
+		return seal_archive(fd, s->path, o, vti, n, &s->errors, &s->notes);
+	case FETCH_FILE:
+		return seal_file(fd, s->path, o, vti, n, &s->errors);
+	case FETCH_AUTO:
+		break;
+	}
+	assert(!"found before");
+	return -EINVAL;
+}
+
+/* Reads what is not a directory's; those look after each file themselves. */
+static int check_unchanged(struct sealing *s, int fd, const struct stat *before)
+{
+	struct stat after;
+	struct signature a, b;
+	if (s->record.kind == FETCH_DIRECTORY)
+		return 0;
+	if (fstat(fd, &after) < 0)
+		return -errno;
+	signature_of(before, &a);
+	signature_of(&after, &b);
+	if (!signature_is_equal(&a, &b)) {
+		seal_report_add(&s->errors, "%s changes while it is read: it was %llu bytes, it is %llu", s->path,
+				(unsigned long long)a.size, (unsigned long long)b.size);
+		return -ESTALE;
+	}
+	if (!is_young(&a))
+		s->record.signature = a;
+	return 0;
+}
+
+static int seal(struct sealing *s)
+{
+	struct fetch *f = s->fetch;
+	struct seal_store store = *cache_sealing_store(s->store);
+	const struct seal_options o = {.store = &store,
+				       .n_threads = f->settings.n_seal_threads,
+				       .on_progress = on_progress,
+				       .arg = s,
+				       .is_cancelled = &s->is_cancelled};
+	_free_ void *vti = NULL;
+	struct stat st;
+	size_t n = 0;
+	_close_ int fd = open(s->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return -errno;
+	int r = find_kind(s, &st);
+	if (r == 0 && is_as_before(s, &st)) {
+		s->record = s->before;
+		return 0;
+	}
+	/* Contents that were read again may be kept already: that is no question of trust. */
+	if (s->is_refresh)
+		store.recall_file = NULL;
+	if (r == 0)
+		r = seal_kind(s, fd, &o, &vti, &n);
+	if (r == 0)
+		r = check_unchanged(s, fd, &st);
+	if (r == 0)
+		r = cache_publish(f->settings.cache, vti, n, &s->record.id);
+	uint64_t dropped = cache_sealing_dropped(s->store);
+	if (r == 0 && dropped)
+		seal_report_add(&s->notes, "%s: %llu bytes have no room in the cache and stay at their source", s->path,
+				(unsigned long long)dropped);
+	return r;
+}
+
+static void seal_run(struct pool_job *j)
+{
+	struct sealing *s = container_of(j, struct sealing, job);
+	bool is_over = j->is_dropped || __atomic_load_n(&s->is_cancelled, __ATOMIC_RELAXED);
+	s->error = complain(s, is_over ? -ECANCELED : seal(s));
+}
+
+static void save_run(struct pool_job *j)
+{
+	struct sealing *s = container_of(j, struct sealing, job);
+	int r = j->is_dropped ? -ECANCELED : sources_write(s->fetch, s->text, s->n_text);
+	/* The tree is there; only what is evicted later could not be read again after a restart. */
+	if (r < 0)
+		log_warn("%s/sources cannot be written: %s", s->fetch->directory, strerror(-r));
+}
+
+/* ---- loop */
+
+static void on_progress_post(struct post *p)
+{
+	struct sealing *s = container_of(p, struct sealing, post);
+	pthread_mutex_lock(&s->lock);
+	struct seal_progress progress = s->progress;
+	s->is_posted = false;
+	pthread_mutex_unlock(&s->lock);
+	/* The end may have overtaken it. */
+	if (s->is_ended && list_is_empty(&s->link)) {
+		sealing_free(s);
+		return;
+	}
+	list_foreach (&s->callers, struct fetch_seal, link, c) {
+		if (c->on_progress)
+			c->on_progress(c, &progress);
+	}
+}
+
+/* Gives the tree the name of one caller. */
+static int give_name(struct sealing *s, const struct fetch_seal *c)
+{
+	if (s->error || !c->name)
+		return s->error;
+	int r = cache_name(s->fetch->settings.cache, c->name, &s->record.id);
+	if (r < 0)
+		seal_report_add(&s->errors, "%s: %s", c->name,
+				r == -EINVAL ? "not a name: 1 to 200 letters, digits and . _ - + / @ :" : strerror(-r));
+	return r;
+}
+
+static void tell(struct sealing *s)
+{
+	while (!list_is_empty(&s->callers)) {
+		struct fetch_seal *c = list_first(&s->callers, struct fetch_seal, link);
+		int r = give_name(s, c);
+		list_remove(&c->link);
+		c->sealing = NULL;
+		free(steal(c->name));
+		c->on_done(c, r, r ? NULL : &s->record.id, &s->errors, &s->notes);
+	}
+	list_remove(&s->link);
+	/* What it stored is held until here, so that a caller can take his lease. */
+	cache_sealing_free(steal(s->store));
+	pthread_mutex_lock(&s->lock);
+	bool is_posted = s->is_posted;
+	pthread_mutex_unlock(&s->lock);
+	if (!is_posted)
+		sealing_free(s);
+}
+
+static void save_done(struct pool_job *j)
+{
+	tell(container_of(j, struct sealing, job));
+}
+
+static void seal_done(struct pool_job *j)
+{
+	struct sealing *s = container_of(j, struct sealing, job);
+	struct fetch *f = s->fetch;
+	struct timespec now;
+	s->is_ended = true;
+	if (s->error) {
+		tell(s);
+		return;
+	}
+	clock_gettime(CLOCK_REALTIME, &now);
+	s->record.sealed_usec = (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+	COUNT(f, n_sealed, 1);
+	COUNT(f, sealed_size, s->progress.bytes_done);
+	COUNT(f, seal_read_size, s->progress.bytes_read);
+	if (!source_learn(f, s->path, &s->record)) {
+		tell(s);
+		return;
+	}
+	s->text = sources_text(f, &s->n_text);
+	s->job = (struct pool_job){.run = save_run, .on_done = save_done};
+	pool_put(f->pool, &s->job, POOL_SOON, &f->save_lane);
+}
+
+static struct sealing *find_running(const struct fetch *f, const char *path, const struct fetch_seal *c)
+{
+	list_foreach (&f->sealings, struct sealing, link, s) {
+		if (streq(s->path, path) && !s->is_ended && !s->is_cancelled && s->is_refresh >= c->is_refresh &&
+		    (c->kind == FETCH_AUTO || c->kind == s->record.kind))
+			return s;
+	}
+	return NULL;
+}
+
+static struct sealing *sealing_new(struct fetch *f, const char *path, const struct fetch_seal *c)
+{
+	struct sealing *s = NEW(struct sealing);
+	const struct source *known = source_get(f, path);
+	struct cache_list list = {0};
+	s->fetch = f;
+	s->path = xstrdup(path);
+	s->is_refresh = c->is_refresh;
+	s->record.kind = c->kind;
+	if (known)
+		s->before = *list_first(&known->records, struct record, link);
+	/* Its index may have gone since. */
+	if (known && cache_show(f->settings.cache, &s->before.id, &list) < 0)
+		s->before = (struct record){0};
+	cache_list_fini(&list);
+	s->store = cache_sealing_new(f->settings.cache, true);
+	list_init(&s->link);
+	list_init(&s->callers);
+	pthread_mutex_init(&s->lock, NULL);
+	s->post.on_post = on_progress_post;
+	s->job.run = seal_run;
+	s->job.on_done = seal_done;
+	list_append(&f->sealings, &s->link);
+	return s;
+}
+
+int fetch_seal_start(struct fetch *f, struct fetch_seal *s, const char *path, const char *name)
+{
+	assert(s->on_done && !s->sealing);
+	if (*path != '/' || f->is_stopping)
+		return *path != '/' ? -EINVAL : -ECANCELED;
+	_free_ char *clean = xstrdup(path);
+	for (size_t n = strlen(clean); n > 1 && clean[n - 1] == '/'; n--)
+		clean[n - 1] = 0;
+	struct sealing *x = find_running(f, clean, s);
+	bool is_new = !x;
+	if (is_new)
+		x = sealing_new(f, clean, s);
+	s->sealing = x;
+	s->name = name ? xstrdup(name) : NULL;
+	list_init(&s->link);
+	list_append(&x->callers, &s->link);
+	if (is_new)
+		pool_put(f->pool, &x->job, POOL_SOON, &f->seal_lane);
+	return 0;
+}
+
+void fetch_seal_stop(struct fetch_seal *s)
+{
+	struct sealing *x = s->sealing;
+	if (!x)
+		return;
+	list_remove(&s->link);
+	free(steal(s->name));
+	s->sealing = NULL;
+	if (list_is_empty(&x->callers))
+		__atomic_store_n(&x->is_cancelled, true, __ATOMIC_RELAXED);
+}
+
+void sealing_cancel_all(struct fetch *f)
+{
+	list_foreach (&f->sealings, struct sealing, link, s)
+		__atomic_store_n(&s->is_cancelled, true, __ATOMIC_RELAXED);
+}

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vinefs/services.h"
+
+#include "common/log.h"
+#include "common/path.h"
+#include "vinefs/door.h"
+
+#include <unistd.h>
+
+#define UPKEEP_USEC 5000000u /* the first comes so much after the start: restored mounts have their leases by then */
+#define STOP_MSEC 2000
+
+struct services {
+	struct loop *loop;
+	const struct settings *settings;
+	struct cache *cache;
+	struct fetch *fetch;
+	struct mounts *mounts;
+	struct door *door;
+	struct timer upkeep;
+	struct fetch_work work;
+	bool is_short; /* of room: said once */
+};
+
+/* ---- upkeep, in the pool */
+
+static void run_upkeep(struct fetch_work *w)
+{
+	struct services *s = container_of(w, struct services, work);
+	int r = cache_maintain(s->cache);
+	if (r && !s->is_short)
+		log_errno(-r, "%s: no room can be made in the cache", s->settings->cache);
+	s->is_short = r != 0;
+	if (s->settings->scrub_rate)
+		cache_scrub(s->cache, s->settings->scrub_rate * (UPKEEP_USEC / 1000000));
+}
+
+static void on_time(struct timer *t)
+{
+	struct services *s = container_of(t, struct services, upkeep);
+	fetch_work(s->fetch, &s->work);
+}
+
+static void on_kept(struct fetch_work *w, bool is_run)
+{
+	struct services *s = container_of(w, struct services, work);
+	if (is_run)
+		timer_start(&s->upkeep, s->loop, UPKEEP_USEC, on_time);
+}
+
+/* ---- life */
+
+static int open_cache(struct services *s)
+{
+	struct conf_error e = {""};
+	struct cache_settings c = {.path = s->settings->cache,
+				   .quota = s->settings->cache_size,
+				   .n_inodes = (uint64_t)s->settings->cache_files,
+				   .high_percent = (unsigned)s->settings->cache_high,
+				   .low_percent = (unsigned)s->settings->cache_low};
+	int r = path_make_dirs(c.path, 0700);
+	if (!r)
+		r = cache_open(&c, &s->cache, &e);
+	if (r)
+		log_error("%s", *e.text ? e.text : c.path);
+	return r;
+}
+
+static int put_together(struct services *s, int keeper)
+{
+	const struct fetch_settings f = {
+		.cache = s->cache,
+		.directory = s->settings->cache,
+		.n_seal_threads = (unsigned)s->settings->seal_threads,
+		.deadline_usec = s->settings->read_deadline / 6 * 5,
+	};
+	s->fetch = fetch_new(s->loop, &f);
+	if (!s->fetch) {
+		close_fd(keeper);
+		return log_errno(errno, "%s", f.directory);
+	}
+	const struct mounts_settings m = {
+		.loop = s->loop, .fetch = s->fetch, .keeper = keeper, .deadline_usec = s->settings->read_deadline};
+	s->mounts = mounts_new(&m);
+	if (!s->mounts)
+		return log_errno(errno, "the keeper's end");
+	const struct door_settings d = {.loop = s->loop,
+					.state = s->settings->state,
+					.name = s->settings->name,
+					.cache_path = s->settings->cache,
+					.cache = s->cache,
+					.fetch = s->fetch,
+					.mounts = s->mounts};
+	s->door = door_new(&d);
+	return s->door ? 0 : -EIO;
+}
+
+struct services *services_new(struct loop *l, const struct settings *settings, int keeper)
+{
+	struct services *s = NEW(struct services);
+	s->loop = l;
+	s->settings = settings;
+	s->work = (struct fetch_work){.run = run_upkeep, .on_done = on_kept};
+	int r = open_cache(s);
+	if (r)
+		close_fd(keeper);
+	else
+		r = put_together(s, keeper);
+	if (r) {
+		services_end(s, false);
+		return NULL;
+	}
+	timer_start(&s->upkeep, l, UPKEEP_USEC, on_time);
+	return s;
+}
+
+void services_end(struct services *s, bool is_leaving)
+{
+	if (!s)
+		return;
+	timer_stop(&s->upkeep);
+	if (is_leaving && s->mounts)
+		mounts_leave(s->mounts);
+	door_free(s->door);
+	int r = s->fetch ? fetch_stop(s->fetch, STOP_MSEC) : 0;
+	/* A thread that waits for somebody's filesystem still uses all this; the process ends under it. */
+	if (r) {
+		log_warn("a source does not answer; leaving without it");
+		return;
+	}
+	mounts_free(s->mounts);
+	if (s->fetch)
+		fetch_free(s->fetch);
+	cache_free(s->cache);
+	free(s);
+}

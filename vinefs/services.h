@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What a node has besides tasks: cache, fetch, mounts and the door, put together, kept healthy, and taken apart again. */
+#ifndef VINEFS_SERVICES_H
+#define VINEFS_SERVICES_H
+
+#include "common/loop.h"
+#include "vinefs/settings.h"
+
+struct services;
+
+/* `keeper` is the descriptor from KEEPER_MOUNTS_FD, taken over. After the loop's signals were blocked, before other threads exist. NULL after logging why. */
+struct services *services_new(struct loop *l, const struct settings *s, int keeper);
+/* After loop_run() has ended. With `is_leaving` everything is unmounted first; else it waits at the keeper for the next vinefs. */
+void services_end(struct services *s, bool is_leaving);
+
+#endif
