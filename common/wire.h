@@ -19,6 +19,10 @@
 #define WIRE_BODY_MAX (8u << 20) /* of an authenticated peer */
 #define WIRE_DATA_MAX (64u << 10)
 
+/* What both sides check, so that neither promises what the other refuses. */
+#define WIRE_RUN_NAME_MAX 128u
+#define WIRE_CORES_MAX 65536u
+
 enum wire_flag {
 	WIRE_FLAG_REPLY = 1,  /* the correlation id is one that the receiver gave out */
 	WIRE_FLAG_STREAM = 2, /* a reply after which DATA frames follow */

@@ -188,6 +188,12 @@ int core_attempt_lost(struct core *c, uint64_t task, uint64_t attempt)
 	return t && is_its_own(t, attempt) ? lose(c, t) : -ESTALE;
 }
 
+int core_attempt_returned(struct core *c, uint64_t task, uint64_t attempt)
+{
+	struct core_task *t = core_task_find(c, task);
+	return t && is_its_own(t, attempt) ? core_task_step(c, t, CORE_EVENT_LOST) : -ESTALE;
+}
+
 /* ---- decisions */
 
 /* Calls what an order asks for if it is still true; whatever it needs is looked up before, since a task that was
@@ -305,6 +311,7 @@ const char *core_reason_text(enum core_reason r)
 void core_numbers(const struct core *c, struct core_numbers *n)
 {
 	const uint64_t *in = c->n_in_state;
+	const struct core_room *largest = core_index_find(&c->whole, 1, 0);
 	*n = (struct core_numbers){
 		.queued = in[CORE_STATE_QUEUED],
 		.running = in[CORE_STATE_RUNNING] + in[CORE_STATE_STOPPING] + in[CORE_STATE_ADOPTION] +
@@ -313,5 +320,7 @@ void core_numbers(const struct core *c, struct core_numbers *n)
 		.nodes = c->n_present,
 		.cores = c->cores,
 		.cores_free = c->cores_free,
+		.largest_cores = largest ? largest->cores : 0,
+		.largest_memory = largest ? largest->memory : 0,
 	};
 }

@@ -84,6 +84,8 @@ int core_attempt_adopt(struct core *c, uint64_t task, uint64_t node, uint64_t at
 int core_attempt_ended(struct core *c, uint64_t task, uint64_t attempt);
 /* A node that is there does not know an attempt it was given (it was restarted without its record): the task runs again. */
 int core_attempt_lost(struct core *c, uint64_t task, uint64_t attempt);
+/* The same where the task is not to blame: it does not count as lost. Suspend the node first, or it may come there again. */
+int core_attempt_returned(struct core *c, uint64_t task, uint64_t attempt);
 
 /* Makes decisions until none is left, or `most` have been made (0: no limit); returns how many. Call it once a turn. */
 size_t core_decide(struct core *c, size_t most);
@@ -94,6 +96,7 @@ const char *core_reason_text(enum core_reason r);
 
 struct core_numbers {
 	uint64_t queued, running, held, nodes, cores, cores_free;
+	uint64_t largest_cores, largest_memory; /* what the open node of most cores offers */
 };
 void core_numbers(const struct core *c, struct core_numbers *n);
 

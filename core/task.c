@@ -76,7 +76,7 @@ static void enter(struct core *c, struct core_task *t, enum core_state next)
 	t->state = next;
 	c->n_in_state[next]++;
 	if (places[next] == PLACE_QUEUE) {
-		core_class_queue(c, t, t->losses > 0);
+		core_class_queue(c, t, t->losses || t->attempt);
 	} else if (places[next] == PLACE_NODE) {
 		assert(t->node && t->attempt);
 		list_append(&t->node->tasks, &t->link);

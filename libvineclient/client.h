@@ -61,6 +61,7 @@ struct vine {
 	char why_broken[ERROR_SIZE];
 	char *run;          /* NULL until it has a name; set once, by vine_open or the loop */
 	size_t n_open;      /* posted here, without an event yet */
+	size_t n_keyed;     /* of n_open, at most: they have keys of the user's, and may be over for long */
 	int64_t n_found;    /* the same of what the run held before */
 	struct list ready;  /* events, oldest first */
 	struct buf acks;    /* u64: acknowledged by the user, not by vined */

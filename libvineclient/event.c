@@ -70,10 +70,11 @@ void event_ring(struct vine *v)
 
 void event_expect(struct vine *v, const struct wire_u64s *tasks, const bool *is_new)
 {
-	size_t n_open = 0, n_early = 0;
+	size_t n_open = 0, n_early = 0, n_keyed = 0;
 	for (uint32_t i = 0; i < tasks->n; i++) {
 		if (!ids_add(&v->posted, tasks->at[i]))
 			continue;
+		n_keyed += !is_new[i];
 		if (!ids_has(&v->seen, tasks->at[i]))
 			n_open++;
 		else
@@ -81,6 +82,7 @@ void event_expect(struct vine *v, const struct wire_u64s *tasks, const bool *is_
 	}
 	pthread_mutex_lock(&v->lock);
 	v->n_open += n_open;
+	v->n_keyed += n_keyed;
 	v->n_found += (int64_t)n_early; /* they were taken for the run's */
 	pthread_mutex_unlock(&v->lock);
 }

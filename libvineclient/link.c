@@ -26,7 +26,11 @@ static void on_attached(struct call *call, int error, uint16_t type, const void 
 		if (message && type == WIRE_STATUS) {
 			char why[ERROR_SIZE];
 			const struct wire_status *status = message;
-			snprintf(why, sizeof why, "run %.200s: %.500s", v->run ?: "", status->reason);
+			/* Most reasons name it themselves. */
+			if (has_prefix(status->reason, "run ") || has_prefix(status->reason, "the run's "))
+				snprintf(why, sizeof why, "%.500s", status->reason);
+			else
+				snprintf(why, sizeof why, "run %.200s: %.500s", v->run ?: "", status->reason);
 			link_break(v, -error, why);
 		}
 		return;
@@ -41,11 +45,20 @@ static void on_attached(struct call *call, int error, uint16_t type, const void 
 	if (!v->run)
 		v->run = xstrdup(attached->run);
 	/* Later ones count what this session knows of. */
-	if (!v->was_attached)
+	bool was_attached = v->was_attached;
+	bool is_robbed = was_attached && attached->pending + v->n_keyed < v->n_open;
+	if (!was_attached)
 		v->n_found = (int64_t)attached->pending;
 	v->was_attached = true;
 	pthread_mutex_unlock(&v->lock);
 	v->is_attached = true;
+	if (is_robbed) {
+		char why[ERROR_SIZE];
+		snprintf(why, sizeof why,
+			 "run %.200s: while this session was away another client of the run took its results", v->run);
+		link_break(v, ESTALE, why);
+		return;
+	}
 	ask_send_all(v);
 }
 

@@ -12,7 +12,6 @@
 
 #define OPEN_USEC 10000000u
 #define CLOSE_USEC 5000000u
-#define RUN_NAME_MAX 200
 
 int session_enter(struct vine *v)
 {
@@ -140,8 +139,8 @@ static int session_start(struct vine *v)
 static int check_run_name(const char *run)
 {
 	size_t n = strlen(run);
-	if (!n || n > RUN_NAME_MAX)
-		return error_set(EINVAL, "run name: %zu characters; 1 to %d can be used", n, RUN_NAME_MAX);
+	if (!n || n > WIRE_RUN_NAME_MAX)
+		return error_set(EINVAL, "run name: %zu characters; 1 to %u can be used", n, WIRE_RUN_NAME_MAX);
 	for (const char *p = run; *p; p++) {
 		if ((unsigned char)*p <= ' ' || *p == 127 || strchr("/@:,", *p))
 			return error_set(EINVAL, "run name '%s': blanks, control characters and / @ : , cannot be used",

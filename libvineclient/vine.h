@@ -45,7 +45,8 @@ VINE_API const char *vine_version(void);
 
 /* `where`: a cluster's NAME, the /path of its directory, HOST:PORT; NULL: $VINE, else "default". HOST:PORT needs the secret, in the
  * file that $VINE_SECRET names, else the default cluster's. `run`: the work submitted under this name is made or, if it is there,
- * attached to: results that nobody has acknowledged come (again). NULL: a new run, made by the first vine_post, whose work is
+ * attached to: results that nobody has acknowledged come (again). Sessions attached to one run at a time get what each posted; one that
+ * was away so long that another got its results is told so by -ESTALE. NULL: a new run, made by the first vine_post, whose work is
  * cancelled when its session is gone for longer than the cluster's client-timeout. Fails when nobody answers for 10 s. */
 VINE_API int vine_open(struct vine **v, const char *where, const char *run);
 

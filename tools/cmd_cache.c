@@ -39,10 +39,11 @@ static int say(const struct ask *a)
 
 static int get(const struct ask *a, const char *tree, struct wire_cached **out)
 {
-	const struct wire_cache_list m = {.tree = tree};
+	struct wire_cache_list m = {.tree = tree};
 	void *reply = NULL;
-	int r = node_ask(a->node, &(struct node_ask){.type = WIRE_CACHE_LIST, .message = &m, .answer = WIRE_CACHED},
-			 &reply);
+	int r = node_ask_word(a->node,
+			      &(struct node_ask){.type = WIRE_CACHE_LIST, .message = &m, .answer = WIRE_CACHED},
+			      &m.tree, &reply);
 	*out = reply;
 	return r ? say(a) : 0;
 }
@@ -239,12 +240,12 @@ static int do_show(const struct ask *a)
 
 static int change(const struct ask *a, const char *tree, uint64_t size, struct wire_cache_changed **out)
 {
-	const struct wire_cache_change m = {
+	struct wire_cache_change m = {
 		.action = (uint8_t)a->action, .tree = tree, .size = size, .n_inodes = (uint64_t)a->options->files};
 	void *reply = NULL;
-	int r = node_ask(a->node,
-			 &(struct node_ask){.type = WIRE_CACHE_CHANGE, .message = &m, .answer = WIRE_CACHE_CHANGED},
-			 &reply);
+	int r = node_ask_word(
+		a->node, &(struct node_ask){.type = WIRE_CACHE_CHANGE, .message = &m, .answer = WIRE_CACHE_CHANGED},
+		&m.tree, &reply);
 	*out = reply;
 	return r ? say(a) : 0;
 }
@@ -254,6 +255,7 @@ static int tell(const struct ask *a, const char *word, const struct wire_cache_c
 	static const char *const done[] = {
 		[PIN] = "pinned", [UNPIN] = "unpinned", [EVICT] = "evicted", [VERIFY] = "verified"};
 	char id[DIGEST_TEXT_SIZE], size[32];
+	assert(a->action < countof(done) && done[a->action]);
 	print_size(size, m->size);
 	digest_text(&m->tree, id);
 	if (a->options->json) {
@@ -279,6 +281,7 @@ static int tell(const struct ask *a, const char *word, const struct wire_cache_c
 static int do_change(const struct ask *a)
 {
 	int status = 0;
+	assert(a->action && a->n_words > 0);
 	for (int i = 0; i < a->n_words; i++) {
 		_free_ struct wire_cache_changed *m = NULL;
 		int r = change(a, a->words[i], 0, &m);

@@ -132,6 +132,7 @@ static int attach(const struct mount_options *o, const struct node *n, const str
 	char *argv[6 + OPTIONS_MOST + 1] = {
 		(char[]){"vine-mount"}, (char[]){"attach"}, socket, digest_text(tree, id), name, directory};
 	int at = 6;
+	assert(!argv[at]);
 	if (!program)
 		return tool_fail(&mount_table, "vine-mount is not found: set VINE_MOUNT to its path");
 	for (char *save = NULL, *word = strtok_r(options, ",", &save); word; word = strtok_r(NULL, ",", &save)) {

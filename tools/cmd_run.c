@@ -25,6 +25,8 @@ const struct conf_table run_table = {
 };
 
 #define INTERRUPT_SEC 15
+#define WAIT_LEAST_MSEC 2000
+#define WAIT_MOST_MSEC 30000
 
 /* Signals are taken by a thread of their own: the first cancels the task, the second ends us at once, as does a cancelled
  * task that does not end. */
@@ -200,13 +202,52 @@ static int exit_status(struct vine_event *e, const char *command, int signo)
 	return tool_fail(&run_table, "task %s was %s%s%s", value_of(e, "task"), how, *reason ? ": " : "", reason);
 }
 
+struct waiting {
+	char state[16], reason[256];
+};
+
+static int note_waiting(void *arg, size_t n, const char *const names[], const char *const cells[])
+{
+	struct waiting *w = arg;
+	for (size_t i = 0; i < n; i++) {
+		if (streq(names[i], "state"))
+			snprintf(w->state, sizeof w->state, "%s", cells[i]);
+		if (streq(names[i], "reason"))
+			snprintf(w->reason, sizeof w->reason, "%s", cells[i]);
+	}
+	return 0;
+}
+
+/* Says why it waits, once for each reason. */
+static void say_waiting(struct vine *v, const char *selector, struct waiting *said)
+{
+	struct waiting w = {.state = ""};
+	if (vine_query(v, "tasks", selector, note_waiting, &w) < 0)
+		return;
+	bool is_waiting = streq(w.state, "queued") || streq(w.state, "held");
+	if (!is_waiting || !*w.reason || streq(w.reason, said->reason))
+		return;
+	tool_fail(NULL, "waiting: %s", w.reason);
+	*said = w;
+}
+
+/* Silence for a moment is no news; later it is asked less and less often. */
+static int wait_for(struct vine *v, const char *selector, struct vine_event **e)
+{
+	struct waiting said = {.state = ""};
+	int r;
+	for (int msec = WAIT_LEAST_MSEC; (r = vine_next(v, selector, msec, e)) == 0; msec = min(2 * msec, WAIT_MOST_MSEC))
+		say_waiting(v, selector, &said);
+	return r;
+}
+
 /* Waits for the task and shows what came. */
 static int finish(struct vine *v, struct interrupt *i, const char *command)
 {
 	char selector[24];
 	struct vine_event *e;
 	snprintf(selector, sizeof selector, "%" PRIu64, i->task);
-	if (vine_next(v, selector, -1, &e) < 0)
+	if (wait_for(v, selector, &e) < 0)
 		return tool_fail(&run_table, "%s", vine_error());
 	int out = copy_output(v, e, i->task, 1);
 	int err = copy_output(v, e, i->task, 2);

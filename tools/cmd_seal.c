@@ -91,6 +91,7 @@ int seal_path(const struct conf_table *t, struct node *n, const char *path, cons
 	_free_ char *here = getcwd(NULL, 0);
 	_free_ char *absolute = path_join(here ?: "", path);
 	const struct wire_seal m = {.path = absolute, .name = name, .is_refreshed = is_refreshed};
+	assert(n && path && name && out);
 	const struct node_ask ask = {
 		.type = WIRE_SEAL, .message = &m, .answer = WIRE_SEALED, .on_progress = on_progress, .arg = &p};
 	void *reply = NULL;

@@ -109,6 +109,7 @@ static void list_line(const struct tree *t, uint32_t i, bool is_whole)
 static void list(struct json *j, const struct ask *a, const struct tree *t, uint32_t i)
 {
 	const struct tree_node *n = tree_node(t, i);
+	assert(n->type == TREE_DIRECTORY);
 	for (uint32_t k = n->first; k < n->first + n->n; k++) {
 		if (j)
 			list_json(j, t, k);
@@ -196,6 +197,7 @@ static void print_difference(void *arg, char mark, const char *path)
 static int compare(const struct ask *a, const char *one, const char *other)
 {
 	struct node_tree s = {0}, t = {0};
+	assert(one && other);
 	struct json j = {0};
 	uint64_t n = 0;
 	int status = node_tree_open(a->node, one, &s) || node_tree_open(a->node, other, &t) ? say(a) : 0;

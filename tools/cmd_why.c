@@ -22,12 +22,6 @@ const struct conf_table why_table = {
 	.n = countof(why_options_table),
 };
 
-static int ask(struct node *n, const char *what, void **reply)
-{
-	const struct wire_ask_why m = {.what = what};
-	return node_ask(n, &(struct node_ask){.type = WIRE_ASK_WHY, .message = &m, .answer = WIRE_WHY}, reply);
-}
-
 static void print_json(const char *what, const struct wire_why *m)
 {
 	struct json j = {0};
@@ -55,18 +49,11 @@ static int why(const struct why_options *o, const char *what)
 {
 	_cleanup_(node_freep) struct node *n = NULL;
 	_free_ void *reply = NULL;
-	_free_ char *here = getcwd(NULL, 0);
-	_free_ char *absolute = path_join(here ?: "/", what);
 	if (node_open(&n, false))
 		return tool_fail(&why_table, "%s", node_error(n));
-	int r = ask(n, what, &reply);
-	/* A word that is no tree may be a path from here. */
-	if (r == -ENOENT && *what != '/') {
-		_free_ char *first = xstrdup(node_error(n));
-		r = ask(n, absolute, &reply);
-		if (r)
-			return tool_fail(&why_table, "%s", first);
-	}
+	struct wire_ask_why ask = {.what = what};
+	const struct node_ask a = {.type = WIRE_ASK_WHY, .message = &ask, .answer = WIRE_WHY};
+	int r = node_ask_word(n, &a, &ask.what, &reply);
 	if (r)
 		return tool_fail(&why_table, "%s", node_error(n));
 	const struct wire_why *m = reply;

@@ -180,6 +180,22 @@ static char *find_directory(void)
 		       : xstrdup(told);
 }
 
+/* It could not be started: perhaps because somebody else is just starting it, or its keeper is. */
+static int wait_for_it(struct node *n, int error)
+{
+	_free_ char *why = xstrdup(n->error);
+	for (int i = 0; i < 50; i++) {
+		if (meet(n) == 0)
+			return 0;
+		const struct timespec pause = {.tv_nsec = 50000000};
+		nanosleep(&pause, NULL);
+		/* Only its being in use says that there is one. */
+		if (!strstr(why, " in use "))
+			break;
+	}
+	return refuse(n, error, "%s", why);
+}
+
 int node_open(struct node **out, bool may_start)
 {
 	struct node *n = *out = NEW(struct node);
@@ -201,7 +217,7 @@ int node_open(struct node **out, bool may_start)
 	if (!may_start)
 		return refuse(n, -ENOENT, "no vinefs runs here; `vine seal PATH` and `vine mount PATH DIR` start one");
 	r = start_vinefs(n);
-	return r ? r : meet(n);
+	return r ? wait_for_it(n, r) : meet(n);
 }
 
 void node_free(struct node *n)
@@ -252,6 +268,7 @@ static void on_end(struct call *call, int error)
 
 int node_ask(struct node *n, const struct node_ask *a, void **reply)
 {
+	assert(!n->ask && a->type && a->answer);
 	n->error[0] = 0;
 	n->ask = a;
 	n->result = 0;
@@ -274,6 +291,20 @@ int node_ask(struct node *n, const struct node_ask *a, void **reply)
 	return n->result;
 }
 
+int node_ask_word(struct node *n, const struct node_ask *a, const char **word, void **reply)
+{
+	int r = node_ask(n, a, reply);
+	if (r != -ENOENT || **word == '/' || !**word)
+		return r;
+	_free_ char *first = xstrdup(n->error);
+	_free_ char *here = getcwd(NULL, 0);
+	_free_ char *absolute = path_join(here ?: "/", *word);
+	*word = absolute;
+	r = node_ask(n, a, reply);
+	*word = "";
+	return r ? refuse(n, r, "%s", first) : 0;
+}
+
 int node_catch_signals(struct node *n)
 {
 	int r = loop_on_signal(n->loop, SIGINT, on_signal, n);
@@ -293,6 +324,7 @@ static int read_blob(void *arg, const struct tree_blob *blob, uint64_t offset, v
 {
 	struct node_tree *t = arg;
 	uint32_t number = (uint32_t)(blob - tree_blob(t->index, 0));
+	assert(number < tree_n_blobs(t->index));
 	while (n) {
 		if (t->blob != number || offset < t->offset || offset >= t->offset + t->bytes.n) {
 			uint64_t from = blob->kind == TREE_BLOB_PACK && blob->size <= READ_SIZE * 2 ? 0 : offset;
@@ -328,16 +360,16 @@ static int read_blob(void *arg, const struct tree_blob *blob, uint64_t offset, v
 
 int node_tree_open(struct node *n, const char *text, struct node_tree *t)
 {
-	const struct wire_read_index m = {.tree = text};
+	struct wire_read_index m = {.tree = text};
 	_cleanup_(buf_fini) struct buf vti = {0};
 	_free_ void *reply = NULL;
 	*t = (struct node_tree){.node = n, .blob = TREE_NO_BLOB};
 	t->reader = (struct blob_reader){.arg = t, .read = read_blob};
-	int r = node_ask(
+	int r = node_ask_word(
 		n,
 		&(struct node_ask){
 			.type = WIRE_READ_INDEX, .message = &m, .answer = WIRE_INDEX, .on_data = on_bytes, .arg = &vti},
-		&reply);
+		&m.tree, &reply);
 	if (r)
 		return r;
 	const struct wire_index *index = reply;

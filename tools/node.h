@@ -33,6 +33,9 @@ int node_ask(struct node *n, const struct node_ask *a, void **reply);
 /* From here on SIGINT and SIGTERM end what is asked, in order. */
 int node_catch_signals(struct node *n);
 
+/* The same of a request that names a tree by *word, a field of the message: what is no tree's name may be a path from here, and is tried as that. */
+int node_ask_word(struct node *n, const struct node_ask *a, const char **word, void **reply);
+
 /* A tree of the node: its index, and its bytes read through the node. */
 struct node_tree {
 	struct node *node;

@@ -2,6 +2,7 @@
 #include "vined/client.h"
 
 #include "common/log.h"
+#include "common/secret.h"
 
 #define ATTACHMENTS_MOST 1024 /* of one connection */
 
@@ -9,6 +10,8 @@ struct client {
 	struct list link;
 	struct clients *clients;
 	struct conn *conn;
+	uint64_t session; /* the same after it has connected again */
+	bool is_local, may_return;
 	struct list promises, outputs, attachments;
 	size_t n_attachments;
 };
@@ -27,7 +30,7 @@ static void client_free(struct client *k)
 	client_stop_outputs(&k->outputs);
 	list_foreach (&k->attachments, struct attachment, link, a) {
 		list_remove(&a->link);
-		driver_detach(a->run, k->conn);
+		driver_detach(a->run, k->conn, k->may_return);
 		free(a);
 	}
 	conn_free(k->conn);
@@ -56,7 +59,7 @@ static void on_attach(struct client *k, uint64_t id, const struct wire_attach *m
 		conn_reply_status(k->conn, id, EMFILE, "one connection attaches at most %d times", ATTACHMENTS_MOST);
 		return;
 	}
-	struct run *run = driver_attach(k->clients->driver, m, k->conn, promise_new(&k->promises, k->conn, id));
+	struct run *run = driver_attach(k->clients->driver, m, k->session, k->conn, promise_new(&k->promises, k->conn, id));
 	if (!run)
 		return;
 	struct attachment *a = NEW(struct attachment);
@@ -78,7 +81,7 @@ static void on_submit(struct client *k, uint64_t id, const struct wire_submit *m
 	if (r)
 		conn_reply_status(k->conn, id, r, "%s", reason);
 	else
-		driver_submit(run, m, promise_new(&k->promises, k->conn, id));
+		driver_submit(run, m, k->session, promise_new(&k->promises, k->conn, id));
 }
 
 static void on_abandon(struct client *k, uint64_t id, const struct wire_abandon *m)
@@ -102,7 +105,7 @@ static void on_message(struct conn *c, const struct wire_head *h, const void *me
 		on_submit(k, h->id, message);
 		break;
 	case WIRE_DONE:
-		driver_done(s->driver, &((const struct wire_done *)message)->tasks,
+		driver_done(s->driver, &((const struct wire_done *)message)->tasks, k->session,
 			    promise_new(&k->promises, c, h->id));
 		break;
 	case WIRE_ABANDON:
@@ -142,6 +145,8 @@ static void on_close(struct conn *c, int error, const char *reason)
 		log_info("%s: connection lost: %s", conn_peer_name(c), reason);
 	else
 		log_debug("%s: connection closed: %s", conn_peer_name(c), reason);
+	/* A local one that is cut off has died; by TCP it may have been the network. */
+	k->may_return = error && !k->is_local;
 	client_free(k);
 }
 
@@ -158,11 +163,15 @@ void clients_init(struct clients *s, struct driver *d)
 	list_init(&s->all);
 }
 
-void clients_take(struct clients *s, struct conn *c)
+void clients_take(struct clients *s, struct conn *c, const struct wire_hello *peer, bool is_local)
 {
 	struct client *k = NEW(struct client);
 	k->clients = s;
 	k->conn = c;
+	k->is_local = is_local;
+	k->session = peer->instance;
+	if (!k->session)
+		secret_random(&k->session, sizeof k->session);
 	list_init(&k->link);
 	list_init(&k->promises);
 	list_init(&k->outputs);

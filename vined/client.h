@@ -3,7 +3,7 @@
  *
  * Files: client.c (connections, messages), client_check.c (what may be submitted), client_output.c (output relayed from nodes).
  *
- * Several connections may be attached to one run; its results go to the one that asked for them last. */
+ * Several connections may be attached to one run; each gets the results of what it submitted (driver_session.c). */
 #ifndef VINED_CLIENT_H
 #define VINED_CLIENT_H
 
@@ -19,7 +19,7 @@ struct clients {
 
 void clients_init(struct clients *s, struct driver *d);
 /* Takes over an open connection; call it in on_open. */
-void clients_take(struct clients *s, struct conn *c);
+void clients_take(struct clients *s, struct conn *c, const struct wire_hello *peer, bool is_local);
 /* Says BYE to all. */
 void clients_close(struct clients *s, const char *reason);
 void clients_fini(struct clients *s);

@@ -5,12 +5,10 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#define RUN_MOST 128
 #define WORD_MOST 1024 /* keys and tags */
 #define DIRECTORY_MOST 4095
 #define STRING_MOST ((128u << 10) - 1) /* the kernel's limit of one argument or variable */
 #define STRINGS_MOST (2u << 20)        /* and about its limit of all */
-#define CORES_MOST 65536u
 
 static int say(char reason[256], int error, const char *fmt, ...) _printf_(3, 4);
 static int say(char reason[256], int error, const char *fmt, ...)
@@ -35,8 +33,8 @@ static bool has_control(const char *text)
 int client_check_run(const char *name, char reason[256])
 {
 	size_t n = strlen(name);
-	if (n > RUN_MOST)
-		return say(reason, ENAMETOOLONG, "the run's name has %zu bytes, at most %d are allowed", n, RUN_MOST);
+	if (n > WIRE_RUN_NAME_MAX)
+		return say(reason, ENAMETOOLONG, "the run's name has %zu bytes, at most %u are allowed", n, WIRE_RUN_NAME_MAX);
 	if (has_control(name))
 		return say(reason, EINVAL, "the run's name contains a control character");
 	/* Selectors of tasks must not be mistaken for it. */
@@ -100,8 +98,8 @@ static int check_task(const struct wire_task *t, char reason[256])
 			   DIRECTORY_MOST);
 	if (has_control(t->directory))
 		return say(reason, EINVAL, "its working directory contains a control character");
-	if (t->cores > CORES_MOST)
-		return say(reason, ERANGE, "it wants %u cores, at most %u are allowed", t->cores, CORES_MOST);
+	if (t->cores > WIRE_CORES_MAX)
+		return say(reason, ERANGE, "it wants %u cores, at most %u are allowed", t->cores, WIRE_CORES_MAX);
 	if (t->memory > INT64_MAX)
 		return say(reason, ERANGE, "it wants more memory than there can be");
 	return check_strings(t, reason);

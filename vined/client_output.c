@@ -6,6 +6,7 @@
 #include "common/log.h"
 
 #define ASK_USEC 30000000u
+#define OUTPUTS_MOST 32 /* of one connection at once */
 
 struct output {
 	struct list link;
@@ -14,7 +15,9 @@ struct output {
 	struct call call;
 	struct stream stream;
 	struct buf held;
-	bool is_streaming, is_ended;
+	struct driver *driver;
+	struct wire_read_output ask; /* of short output: what has not gone yet */
+	bool is_streaming, is_ended, is_short;
 	int error; /* when it ended */
 };
 
@@ -28,9 +31,29 @@ static void output_free(struct output *o)
 	free(o);
 }
 
+/* Short output was committed with the result. It is read again for each stretch, so that nothing is held for a client that
+ * does not read. */
+static void pass_short(struct output *o)
+{
+	char reason[256];
+	struct conn *node = NULL;
+	struct wire_bytes head = {0};
+	int r = driver_find_output(o->driver, o->ask.task, &o->ask.attempt, o->ask.which, &node, &head, reason);
+	size_t rest = r == 1 && o->ask.offset < head.n ? head.n - (size_t)o->ask.offset : 0;
+	size_t n = rest ? stream_send(&o->stream, (const uint8_t *)head.at + o->ask.offset, rest) : 0;
+	o->ask.offset += n;
+	o->error = r < 0 ? -r : 0;
+	if (n == rest)
+		output_free(o);
+}
+
 /* Gives the client what it takes; frees the output when all has gone. */
 static void pass_on(struct output *o)
 {
+	if (o->is_short) {
+		pass_short(o);
+		return;
+	}
 	size_t n = stream_send(&o->stream, o->held.at, o->held.n);
 	buf_consume(&o->held, n);
 	if (o->held.n)
@@ -95,16 +118,14 @@ static void on_end(struct call *call, int error)
 		output_free(o);
 }
 
-/* Short output was committed with the result: no node is asked, and it may be long gone. */
-static void answer_from(struct output *o, const struct wire_bytes *head, uint64_t offset)
+/* No node is asked: it may be long gone. */
+static void answer_short(struct output *o)
 {
-	if (offset < head->n)
-		buf_put(&o->held, (const uint8_t *)head->at + offset, head->n - offset);
-	o->is_ended = true;
+	o->is_short = true;
 	if (begin(o) < 0)
 		output_free(o);
 	else
-		pass_on(o);
+		pass_short(o);
 }
 
 static void ask_node(struct output *o, struct conn *node, const struct wire_read_output *m)
@@ -126,6 +147,14 @@ void client_read_output(struct list *all, struct driver *d, struct conn *c, uint
 	struct conn *node = NULL;
 	struct wire_bytes head = {0};
 	struct wire_read_output ask = *m;
+	size_t n = 0;
+	list_foreach (all, struct output, link, each)
+		n++;
+	if (n >= OUTPUTS_MOST) {
+		conn_reply_status(c, id, EAGAIN, "%d outputs are on their way on this connection: read one to its end first",
+				  OUTPUTS_MOST);
+		return;
+	}
 	if (m->which != 1 && m->which != 2) {
 		conn_reply_status(c, id, EINVAL, "%s", "output is 1 (standard output) or 2 (standard error)");
 		return;
@@ -140,8 +169,10 @@ void client_read_output(struct list *all, struct driver *d, struct conn *c, uint
 	o->id = id;
 	list_init(&o->link);
 	list_append(all, &o->link);
+	o->driver = d;
+	o->ask = ask;
 	if (r == 1)
-		answer_from(o, &head, m->offset);
+		answer_short(o);
 	else
 		ask_node(o, node, &ask);
 }

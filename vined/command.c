@@ -90,18 +90,30 @@ static int list_cluster(struct table *t, const char *selector)
 
 #define NODE_COLUMNS "name", "node", "state", "address", "tier", "cores", "memory", "task_limit", "running", "kernel"
 
-static int list_nodes(struct table *t, const char *selector)
+static const char *state_of(const struct driver_node *n, char text[160])
+{
+	if (n->resting) {
+		snprintf(text, 160, "resting: %s", n->resting);
+		return text;
+	}
+	return n->is_connected ? "connected" : n->n_running ? "waited for" : "away";
+}
+
+/* Those that are there come first: a cluster may have known many that will not come back. */
+static void list_some_nodes(struct table *t, const char *selector, bool is_connected)
 {
 	struct driver_node n;
 	size_t i = 0;
+	char state[160];
 	while (driver_next_node(t->command->driver, &i, &n)) {
-		if (*selector && !streq(selector, n.name) && !streq(selector, n.uuid))
+		bool is_meant = !*selector || streq(selector, n.name) || streq(selector, n.uuid);
+		if (!is_meant || n.is_connected != is_connected)
 			continue;
 		if (!begin_row(t))
 			break;
 		put(t, "%s", n.name);
 		put(t, "%s", n.uuid);
-		put(t, "%s", n.is_connected ? "connected" : n.n_running ? "waited for" : "away");
+		put(t, "%s", state_of(&n, state));
 		put(t, "%s", n.address);
 		put(t, "%s", n.tier);
 		put_number(t, n.cores);
@@ -110,6 +122,12 @@ static int list_nodes(struct table *t, const char *selector)
 		put_number(t, n.n_running);
 		put(t, "%s", n.kernel);
 	}
+}
+
+static int list_nodes(struct table *t, const char *selector)
+{
+	list_some_nodes(t, selector, true);
+	list_some_nodes(t, selector, false);
 	return 0;
 }
 
@@ -122,6 +140,7 @@ static void on_task(void *arg, const struct store_row *row)
 	static const char *const states[] = {"queued", "running", "held", "ended", "delivered"};
 	static const char *const hows[] = {"", "exited", "killed", "not started", "lost", "cancelled"};
 	struct table *t = arg;
+	char reason[256];
 	if (!begin_row(t))
 		return;
 	put_number(t, row->id);
@@ -133,7 +152,9 @@ static void on_task(void *arg, const struct store_row *row)
 	put(t, "%s", row->how < countof(hows) ? hows[row->how] : "unknown");
 	put_number(t, row->status);
 	bool is_waiting = row->state == STORE_QUEUED || row->state == STORE_HELD;
-	put(t, "%s", is_waiting ? driver_reason(t->command->driver, row->id) : row->reason);
+	if (is_waiting)
+		driver_reason(t->command->driver, row->id, reason);
+	put(t, "%s", is_waiting ? reason : row->reason);
 	put_time(t, row->at_usec);
 }
 

@@ -28,7 +28,7 @@ struct task *task_new(struct driver *d, const struct store_task *s, struct run *
 	list_init(&t->link);
 	list_init(&t->node_link);
 	bool is_over = t->state >= STORE_ENDED;
-	list_append(is_over ? &r->results : &r->unfinished, &t->link);
+	list_append(is_over ? &r->orphans : &r->unfinished, &t->link);
 	r->n_ended += is_over;
 	r->n_unfinished += !is_over;
 	d->n_ended += is_over;
@@ -42,6 +42,7 @@ void task_free(struct task *t)
 	struct driver *d = t->run->driver;
 	bool is_over = t->state >= STORE_ENDED;
 	task_set_node(t, NULL, t->attempt);
+	task_claim(t, NULL);
 	list_remove(&t->link);
 	map_remove(&d->tasks, t->id);
 	t->run->n_ended -= is_over;
@@ -133,6 +134,7 @@ static int send_start(struct task *t)
 	m.directory = words.at[0];
 	m.argv = (struct wire_texts){words.at + 1, words.n - 1};
 	r = conn_send(t->node->conn, WIRE_START, &m);
+	node_sent(t->node);
 	/* A node that just went away will not list it, and then it runs again. */
 	return r == -ENOTCONN ? 0 : r;
 }
@@ -258,25 +260,50 @@ void driver_free(struct driver *d)
 void driver_numbers(const struct driver *d, struct driver_numbers *n)
 {
 	struct core_numbers c;
+	const struct node *node;
 	core_numbers(d->core, &c);
 	*n = (struct driver_numbers){
 		.queued = c.queued,
 		.running = c.running,
 		.held = c.held,
-		.nodes = c.nodes,
 		.cores = c.cores,
 		.cores_free = c.cores_free,
 		.ended = d->n_ended,
 		.runs = d->runs.n,
 	};
+	for (size_t k = 0; (node = map_next(&d->nodes, &k));)
+		n->nodes += node->conn != NULL;
 }
 
-const char *driver_reason(const struct driver *d, uint64_t task)
+static void say_too_large(const struct driver *d, const struct task *t, char reason[256])
+{
+	struct core_numbers c;
+	char wanted[64] = "", largest[64] = "";
+	core_numbers(d->core, &c);
+	if (t->memory) {
+		snprintf(wanted, sizeof wanted, " and %llu MiB of memory", (unsigned long long)(t->memory >> 20));
+		snprintf(largest, sizeof largest, " and %llu MiB", (unsigned long long)(c.largest_memory >> 20));
+	}
+	snprintf(reason, 256, "no node is large enough: it needs %u cores%s, the largest has %llu%s", max(t->cores, 1u),
+		 wanted, (unsigned long long)c.largest_cores, largest);
+}
+
+void driver_reason(const struct driver *d, uint64_t task, char reason[256])
 {
 	const struct task *t = map_get(&d->tasks, task);
+	reason[0] = 0;
 	if (!t || t->state >= STORE_ENDED)
-		return "";
-	return core_reason_text(core_task_reason(d->core, task));
+		return;
+	enum core_reason r = core_task_reason(d->core, task);
+	bool has_none = r == CORE_REASON_NO_NODE || r == CORE_REASON_TOO_LARGE;
+	const struct node *n = has_none ? node_find_resting(d, t) : NULL;
+	if (n)
+		snprintf(reason, 256, "node %.60s rests: %.150s", n->name,
+			 n->is_stuffed ? "it does not read what it is sent" : n->rest_reason);
+	else if (r == CORE_REASON_TOO_LARGE)
+		say_too_large(d, t, reason);
+	else
+		snprintf(reason, 256, "%s", core_reason_text(r));
 }
 
 struct store *driver_store(const struct driver *d)

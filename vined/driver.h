@@ -3,7 +3,7 @@
  * the store and messages to nodes. The only caller of core.
  *
  * Files: driver.c (the turn, the core's actions), driver_load.c (restart), driver_node.c (nodes), driver_run.c (runs and what
- * clients ask), driver_result.c (results). promise.h: requests that wait for a commit.
+ * clients ask), driver_result.c (results), driver_session.c (whose results they are). promise.h: requests that wait for a commit.
  *
  * 1. A task enters the core after its commit; a result leaves for its client, and is acknowledged to its node, after its own.
  * 2. Dispatches are recorded by the next commit and not waited for: an unrecorded one that survives a crash is adopted.
@@ -39,16 +39,18 @@ void driver_start(struct driver *d);
 
 /* ---- clients. All texts were checked by the caller. */
 
-/* Finds or makes the run and answers ATTACHED when it is stored; results go to `c` from then on if that is wanted, and no longer to whoever had them.
- * Returns it with a hold on it, to be given back by driver_detach, or NULL after answering. */
-struct run *driver_attach(struct driver *d, const struct wire_attach *a, struct conn *c, struct promise *p);
-void driver_detach(struct run *r, const struct conn *c);
+/* Finds or makes the run and answers ATTACHED when it is stored. If results are wanted, `c` gets from then on those of what
+ * `session` submitted, and what is nobody's. Returns it with a hold on it, to be given back by driver_detach, or NULL after answering. */
+struct run *driver_attach(struct driver *d, const struct wire_attach *a, uint64_t session, struct conn *c, struct promise *p);
+/* may_return: its results are kept a little while for the same session. */
+void driver_detach(struct run *r, const struct conn *c, bool may_return);
 const char *driver_run_name(const struct run *r);
 /* Sends what waits; call it when the connection has room again. */
 void driver_push(struct run *r);
 
-void driver_submit(struct run *r, const struct wire_submit *s, struct promise *p);
-void driver_done(struct driver *d, const struct wire_u64s *tasks, struct promise *p);
+void driver_submit(struct run *r, const struct wire_submit *s, uint64_t session, struct promise *p);
+/* Only what is the session's own, or nobody's. */
+void driver_done(struct driver *d, const struct wire_u64s *tasks, uint64_t session, struct promise *p);
 void driver_abandon(struct run *r, const struct wire_u64s *tasks, struct promise *p);
 
 #endif

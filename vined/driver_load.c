@@ -51,12 +51,13 @@ static void load_task(void *arg, const struct store_task *s)
 	}
 	struct task *t = task_new(l->driver, s, run);
 	l->n_tasks++;
+	task_claim_by_id(t, s->session, true);
+	run_watch_client(run);
 	if (t->state >= STORE_ENDED)
 		return;
 	int r = add_to_core(l->driver, t, s);
 	if (r)
 		log_errno(-r, "task %llu from the database", (unsigned long long)t->id);
-	run_watch_client(run);
 }
 
 int driver_load(struct driver *d)

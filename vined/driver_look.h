@@ -11,6 +11,8 @@ struct node *driver_join(struct driver *d, struct conn *c, const char *name, uin
 			 const struct wire_join *j, char reason[256]);
 void driver_leave(struct node *n, const struct conn *c);
 void driver_ended(struct node *n, const struct wire_ended *e, struct promise *p);
+/* Its connection has room again. */
+void driver_node_room(struct node *n);
 
 struct driver_numbers {
 	uint64_t queued, running, held, ended; /* ended: not acknowledged yet */
@@ -20,6 +22,7 @@ void driver_numbers(const struct driver *d, struct driver_numbers *n);
 
 struct driver_node {
 	const char *name, *uuid, *tier, *address, *kernel;
+	const char *resting; /* why it is given no tasks though it is connected; NULL: it is */
 	bool is_connected;
 	uint32_t cores, task_limit;
 	uint64_t memory, n_running;
@@ -28,7 +31,7 @@ struct driver_node {
 bool driver_next_node(const struct driver *d, size_t *i, struct driver_node *n);
 
 /* Why it does not run; "" when it does or is over. */
-const char *driver_reason(const struct driver *d, uint64_t task);
+void driver_reason(const struct driver *d, uint64_t task, char reason[256]);
 /* A run in memory by name, else by the store. 0: there is none. */
 uint64_t driver_find_run(struct driver *d, const char *name, size_t *n_unfinished, size_t *n_ended);
 

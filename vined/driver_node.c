@@ -5,6 +5,10 @@
 
 #include <stdio.h>
 
+#define REST_LEAST_USEC 1000000u
+#define REST_MOST_USEC 60000000u
+#define FENCED_SHOWN 8 /* of one JOIN, in the log */
+
 struct node *node_new(struct driver *d, const struct store_node *s)
 {
 	struct node *n = NEW(struct node);
@@ -25,6 +29,8 @@ void node_free(struct node *n)
 {
 	assert(list_is_empty(&n->running));
 	timer_stop(&n->is_lost);
+	timer_stop(&n->rest);
+	free(n->rest_reason);
 	map_remove(&n->driver->nodes, n->id);
 	map_remove_text(&n->driver->nodes_by_uuid, n->uuid);
 	free(n->uuid);
@@ -33,6 +39,80 @@ void node_free(struct node *n)
 	free(n->kernel);
 	free(n);
 }
+
+/* ---- whether it is given tasks */
+
+/* The one place that opens and closes it for the core. */
+static void settle(struct node *n)
+{
+	bool may_run = n->conn && !n->rest_reason && !n->is_stuffed;
+	if (n->in_core == NODE_ABSENT || may_run == (n->in_core == NODE_PRESENT))
+		return;
+	int r = may_run ? core_node_resume(n->driver->core, n->id, &n->spec) : core_node_suspend(n->driver->core, n->id);
+	assert(r == 0);
+	(void)r;
+	n->in_core = may_run ? NODE_PRESENT : NODE_SUSPENDED;
+}
+
+static void on_rested(struct timer *t)
+{
+	struct node *n = container_of(t, struct node, rest);
+	free(steal(n->rest_reason));
+	settle(n);
+}
+
+/* All that it was given at once may come back at once: that is one reason, not many. */
+void node_rest(struct node *n, const char *reason)
+{
+	if (n->rest_reason)
+		return;
+	n->rest_usec = n->rest_usec ? min(2 * n->rest_usec, (uint64_t)REST_MOST_USEC) : REST_LEAST_USEC;
+	n->rest_reason = xasprintf("%.120s", *reason ? reason : "it could not begin a task");
+	log_warn("node %s: given no tasks for %llu s: %s", n->name, (unsigned long long)(n->rest_usec / 1000000),
+		 n->rest_reason);
+	timer_start(&n->rest, n->driver->o.loop, n->rest_usec, on_rested);
+	settle(n);
+}
+
+void node_did_well(struct node *n)
+{
+	n->rest_usec = 0;
+}
+
+static void wake(struct node *n)
+{
+	timer_stop(&n->rest);
+	free(steal(n->rest_reason));
+	n->rest_usec = 0;
+}
+
+void node_sent(struct node *n)
+{
+	if (n->is_stuffed || !n->conn || !conn_is_full(n->conn))
+		return;
+	n->is_stuffed = true;
+	log_info("node %s: does not read what it is sent; it gets no tasks until it does", n->name);
+	settle(n);
+}
+
+void driver_node_room(struct node *n)
+{
+	n->is_stuffed = false;
+	settle(n);
+}
+
+const struct node *node_find_resting(const struct driver *d, const struct task *t)
+{
+	const struct node *n;
+	for (size_t i = 0; (n = map_next(&d->nodes, &i));) {
+		bool is_resting = n->conn && (n->rest_reason || n->is_stuffed);
+		if (is_resting && n->spec.cores >= max(t->cores, 1u) && n->spec.memory >= t->memory)
+			return n;
+	}
+	return NULL;
+}
+
+/* ---- coming and going */
 
 static void on_lost(struct timer *t)
 {
@@ -66,9 +146,8 @@ static void record_node(struct node *n)
 					.node = {n->id, store_text(s, n->uuid), store_text(s, n->name)}});
 }
 
-static struct node *find_or_make(struct driver *d, const char *uuid, const char *name)
+static struct node *make_or_rename(struct driver *d, struct node *n, const char *uuid, const char *name)
 {
-	struct node *n = map_get_text(&d->nodes_by_uuid, uuid);
 	if (!n) {
 		n = node_new(d, &(struct store_node){++d->last_node, uuid, name});
 		record_node(n);
@@ -83,17 +162,17 @@ static struct node *find_or_make(struct driver *d, const char *uuid, const char 
 static void fence(struct node *n, uint64_t attempt)
 {
 	const struct wire_stop m = {.attempt = attempt, .fenced = true};
-	log_info("node %s: attempt %llu is fenced: it does not count any more", n->name, (unsigned long long)attempt);
 	conn_send(n->conn, WIRE_STOP, &m);
 }
 
-static void adopt(struct node *n, const struct wire_held *h)
+/* False: it was fenced. */
+static bool adopt(struct node *n, const struct wire_held *h)
 {
 	struct core *c = n->driver->core;
 	struct task *t = map_get(&n->driver->tasks, h->task);
 	if (!t || t->state >= STORE_ENDED || core_attempt_adopt(c, t->id, n->id, h->attempt)) {
 		fence(n, h->attempt);
-		return;
+		return false;
 	}
 	if (t->node != n || t->attempt != h->attempt) {
 		/* Its dispatch was not recorded, or it had been given up. */
@@ -102,6 +181,22 @@ static void adopt(struct node *n, const struct wire_held *h)
 		task_record_start(t);
 	}
 	t->joins = n->joins;
+	return true;
+}
+
+/* A node that was away for long may bring thousands that do not count any more: the log gets a few. */
+static void adopt_all(struct node *n, const struct wire_join *j)
+{
+	uint32_t n_fenced = 0;
+	for (uint32_t i = 0; i < j->attempts.n; i++) {
+		const struct wire_held *h = &j->attempts.at[i];
+		if (adopt(n, h) || n_fenced++ >= FENCED_SHOWN)
+			continue;
+		log_info("node %s: attempt %llu of task %llu is fenced: it does not count any more", n->name,
+			 (unsigned long long)h->attempt, (unsigned long long)h->task);
+	}
+	if (n_fenced > FENCED_SHOWN)
+		log_info("node %s: %u attempts are fenced in all, of %u that it listed", n->name, n_fenced, j->attempts.n);
 }
 
 /* What is recorded as running there and was not listed never arrived, or was forgotten with the node's record. */
@@ -140,19 +235,25 @@ static void enter_core(struct node *n)
 		r = core_node_resume(c, n->id, &n->spec);
 	assert(r == 0);
 	n->in_core = NODE_PRESENT;
+	settle(n);
 }
 
 struct node *driver_join(struct driver *d, struct conn *c, const char *name, uint64_t instance,
 			 const struct wire_join *j, char reason[256])
 {
-	struct node *n = find_or_make(d, j->node, name);
-	struct conn *old = n->conn;
+	struct node *n = map_get_text(&d->nodes_by_uuid, j->node);
+	struct conn *old = n ? n->conn : NULL;
+	/* A copy must not even rename the one that is there. */
 	if (old && old != c && n->instance != instance) {
 		snprintf(reason, 256,
 			 "node id %s is in use by %s: two nodes share one state directory, or a copy of it", n->uuid,
 			 conn_peer_name(old));
 		return NULL;
 	}
+	n = make_or_rename(d, n, j->node, name);
+	if (n->instance != instance)
+		wake(n);
+	n->is_stuffed = false;
 	/* First the new one: closing the old one must not look like losing the node. */
 	n->conn = c;
 	n->instance = instance;
@@ -162,8 +263,8 @@ struct node *driver_join(struct driver *d, struct conn *c, const char *name, uin
 		conn_abort(old, ECONNRESET, "replaced by a newer connection of the same node");
 	describe(n, j);
 	enter_core(n);
-	for (uint32_t i = 0; i < j->attempts.n; i++)
-		adopt(n, &j->attempts.at[i]);
+	adopt_all(n, j);
+	node_sent(n);
 	give_up_unlisted(n);
 	log_info("node %s: joined from %s: %u cores, tier %s, %u attempts", n->name, conn_peer_name(c), j->cores,
 		 j->tier, j->attempts.n);
@@ -176,8 +277,8 @@ void driver_leave(struct node *n, const struct conn *c)
 	if (n->conn != c)
 		return;
 	n->conn = NULL;
-	core_node_suspend(n->driver->core, n->id);
-	n->in_core = NODE_SUSPENDED;
+	n->is_stuffed = false;
+	settle(n);
 	node_wait(n);
 }
 
@@ -193,6 +294,9 @@ bool driver_next_node(const struct driver *d, size_t *i, struct driver_node *out
 		.kernel = n->kernel,
 		.address = n->conn ? conn_peer_name(n->conn) : "",
 		.is_connected = n->conn != NULL,
+		.resting = !n->conn	   ? NULL
+			   : n->is_stuffed ? "it does not read what it is sent"
+					   : n->rest_reason,
 		.cores = n->spec.cores,
 		.task_limit = n->spec.task_limit,
 		.memory = n->spec.memory,

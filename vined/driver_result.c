@@ -32,24 +32,24 @@ static void send_result(struct task *t, const struct store_result *e)
 		.err = e->err,
 	};
 	/* It stays in the list of those sent until DONE, however the sending goes. */
-	conn_send(r->conn, WIRE_RESULT, &m);
+	conn_send(t->session->conn, WIRE_RESULT, &m);
 	list_remove(&t->link);
-	list_append(&r->sent, &t->link);
+	list_append(&t->session->sent, &t->link);
 }
 
 /* Asking a full connection makes it call driver_push() through its owner when there is room. */
-static bool has_room(const struct run *r)
+static bool has_room(const struct session *s)
 {
-	return r->conn && conn_is_open(r->conn) && !conn_is_full(r->conn);
+	return s->conn && !s->attaching && conn_is_open(s->conn) && !conn_is_full(s->conn);
 }
 
-void driver_push(struct run *r)
+static void push(struct session *s)
 {
 	static struct log_limit limit;
 	struct store_result e;
 	struct task *t;
-	while (has_room(r) && (t = list_first(&r->results, struct task, link))) {
-		int error = store_read_result(r->driver->o.store, t->id, &e, NULL);
+	while (has_room(s) && (t = list_first(&s->results, struct task, link))) {
+		int error = store_read_result(s->run->driver->o.store, t->id, &e, NULL);
 		if (error) {
 			log_limited(&limit, 1, LOG_LEVEL_ERROR, "task %llu: cannot read its result: %s",
 				    (unsigned long long)t->id, strerror(-error));
@@ -57,6 +57,74 @@ void driver_push(struct run *r)
 		}
 		send_result(t, &e);
 	}
+}
+
+void driver_push(struct run *r)
+{
+	list_foreach (&r->sessions, struct session, link, s)
+		push(s);
+}
+
+/* ---- acknowledged */
+
+static void on_done_stored(struct store_op *op, int error)
+{
+	void **arg = op->arg;
+	struct driver *d = arg[0];
+	for (size_t i = 0; i < op->tasks.n && !error; i++) {
+		struct task *t = map_get(&d->tasks, op->tasks.at[i]);
+		if (!t || t->state != STORE_ENDED)
+			continue;
+		struct run *r = t->run;
+		task_free(t);
+		run_release(r);
+	}
+	promise_stored(arg[1], error);
+}
+
+static void store_done(struct driver *d, uint64_t *ids, size_t n, struct promise *p)
+{
+	struct store *s = d->o.store;
+	void **arg = store_alloc(s, 2 * sizeof *arg);
+	arg[0] = d;
+	arg[1] = p;
+	store_put(s, &(struct store_op){.kind = STORE_DONE,
+					.is_kept = !p,
+					.on_stored = on_done_stored,
+					.arg = arg,
+					.tasks = {ids, n}});
+}
+
+void driver_done(struct driver *d, const struct wire_u64s *tasks, uint64_t session, struct promise *p)
+{
+	uint64_t *ids = store_alloc(d->o.store, tasks->n * sizeof *ids);
+	size_t n = 0;
+	for (uint32_t i = 0; i < tasks->n; i++) {
+		const struct task *t = map_get(&d->tasks, tasks->at[i]);
+		/* One that is not over cannot have arrived; one that became another's is for that one to take. */
+		if (t && t->state == STORE_ENDED && (!t->session || t->session->id == session))
+			ids[n++] = t->id;
+	}
+	store_done(d, ids, n, p);
+}
+
+void run_abandon_results(struct run *r)
+{
+	uint64_t *ids = store_alloc(r->driver->o.store, r->n_ended * sizeof *ids);
+	size_t n = 0;
+	assert(!run_has_client(r));
+	r->is_abandoned = true;
+	list_foreach (&r->sessions, struct session, link, s) {
+		struct list *lists[] = {&s->sent, &s->results};
+		for (size_t i = 0; i < countof(lists); i++)
+			list_foreach (lists[i], struct task, link, t)
+				ids[n++] = t->id;
+	}
+	list_foreach (&r->orphans, struct task, link, t)
+		ids[n++] = t->id;
+	assert(n == r->n_ended);
+	if (n)
+		store_done(r->driver, ids, n, NULL);
 }
 
 /* ---- into the store */
@@ -78,19 +146,21 @@ static void on_result_stored(struct store_op *op, int error)
 		log_warn("task %llu: attempt %llu counted, but was not the current one", (unsigned long long)t->id,
 			 (unsigned long long)e->attempt);
 	struct run *r = t->run;
-	bool is_next = list_is_empty(&r->results);
+	bool is_next = t->session && list_is_empty(&t->session->results);
 	task_set_node(t, NULL, e->attempt);
 	t->state = STORE_ENDED;
 	r->n_unfinished--;
 	r->n_ended++;
 	d->n_ended++;
-	list_remove(&t->link);
-	list_append(&r->results, &t->link);
-	if (!r->n_unfinished)
-		timer_stop(&r->is_gone);
+	task_queue_result(t);
 	/* It is at hand; what has to wait is read back from the store when its turn comes. */
-	if (is_next && has_room(r))
+	if (is_next && has_room(t->session))
 		send_result(t, e);
+	if (r->is_abandoned) {
+		uint64_t *id = store_alloc(d->o.store, sizeof *id);
+		*id = t->id;
+		store_done(d, id, 1, NULL);
+	}
 	promise_stored(arg[1], 0);
 }
 
@@ -134,15 +204,40 @@ static void on_lost_stored(struct store_op *op, int error)
 	promise_stored(op->arg, error);
 }
 
-/* The node cannot say how it went: the task runs again, whatever its exit status was. */
-static void run_again(struct task *t, struct promise *p)
+static void answer_when_stored(struct driver *d, struct promise *p)
+{
+	store_put(d->o.store, &(struct store_op){.kind = STORE_NOTHING, .on_stored = on_lost_stored, .arg = p});
+}
+
+/* The node cannot say how it went: the task runs again, whatever its exit status was. The node rests, so that another may get it.
+ * A node that loses the same task over and over is more likely the cause than the task, as long as there are others. */
+static void run_again(struct task *t, struct node *n, const char *reason, struct promise *p)
 {
 	struct driver *d = t->run->driver;
 	uint64_t attempt = t->attempt;
-	t->losses++;
+	struct driver_numbers numbers;
+	driver_numbers(d, &numbers);
+	bool is_counted = t->lost_by != n || numbers.nodes <= 1;
+	t->lost_by = n;
+	t->losses += is_counted;
 	task_record_lost(t, false);
-	core_attempt_lost(d->core, t->id, attempt);
-	store_put(d->o.store, &(struct store_op){.kind = STORE_NOTHING, .on_stored = on_lost_stored, .arg = p});
+	if (is_counted)
+		core_attempt_lost(d->core, t->id, attempt);
+	else
+		core_attempt_returned(d->core, t->id, attempt);
+	node_rest(n, *reason ? reason : "a task was lost on it");
+	answer_when_stored(d, p);
+}
+
+/* It never began, so nothing speaks against the task. */
+static void run_elsewhere(struct task *t, struct node *n, const char *reason, struct promise *p)
+{
+	struct driver *d = t->run->driver;
+	uint64_t attempt = t->attempt;
+	node_rest(n, reason);
+	task_record_lost(t, false);
+	core_attempt_returned(d->core, t->id, attempt);
+	answer_when_stored(d, p);
 }
 
 /* An attempt that does not count is acknowledged at once, so that its node forgets it. */
@@ -157,8 +252,19 @@ void driver_ended(struct node *n, const struct wire_ended *m, struct promise *p)
 		promise_status(p, 0, "%s", "");
 		return;
 	}
+	if (m->how <= 2)
+		node_did_well(n);
+	bool is_its_own = t->node == n; /* else it was said before, and the task waits to run again */
+	if ((m->how == 4 || m->how == 6) && !is_its_own) {
+		promise_status(p, 0, "%s", "");
+		return;
+	}
 	if (m->how == 4 && !t->is_cancelled) {
-		run_again(t, p);
+		run_again(t, n, m->reason, p);
+		return;
+	}
+	if (m->how == 6 && !t->is_cancelled) {
+		run_elsewhere(t, n, m->reason, p);
 		return;
 	}
 	const struct store_result e = {
@@ -177,41 +283,6 @@ void driver_ended(struct node *n, const struct wire_ended *m, struct promise *p)
 		.err = copy_head(s, &m->err),
 	};
 	store_result(d, &e, p);
-}
-
-/* ---- acknowledged */
-
-static void on_done_stored(struct store_op *op, int error)
-{
-	void **arg = op->arg;
-	struct driver *d = arg[0];
-	for (size_t i = 0; i < op->tasks.n && !error; i++) {
-		struct task *t = map_get(&d->tasks, op->tasks.at[i]);
-		if (!t || t->state != STORE_ENDED)
-			continue;
-		struct run *r = t->run;
-		task_free(t);
-		run_release(r);
-	}
-	promise_stored(arg[1], error);
-}
-
-void driver_done(struct driver *d, const struct wire_u64s *tasks, struct promise *p)
-{
-	struct store *s = d->o.store;
-	void **arg = store_alloc(s, 2 * sizeof *arg);
-	uint64_t *ids = store_alloc(s, tasks->n * sizeof *ids);
-	size_t n = 0;
-	for (uint32_t i = 0; i < tasks->n; i++) {
-		const struct task *t = map_get(&d->tasks, tasks->at[i]);
-		/* One that is not over cannot have arrived. */
-		if (t && t->state == STORE_ENDED)
-			ids[n++] = t->id;
-	}
-	arg[0] = d;
-	arg[1] = p;
-	store_put(s,
-		  &(struct store_op){.kind = STORE_DONE, .on_stored = on_done_stored, .arg = arg, .tasks = {ids, n}});
 }
 
 /* ---- output */

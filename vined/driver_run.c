@@ -18,8 +18,8 @@ struct run *run_new(struct driver *d, const struct store_run *s)
 	r->name = xstrdup(s->name);
 	r->is_attached = s->is_attached;
 	list_init(&r->unfinished);
-	list_init(&r->results);
-	list_init(&r->sent);
+	list_init(&r->orphans);
+	list_init(&r->sessions);
 	map_put_text(&d->runs, r->name, r);
 	return r;
 }
@@ -27,6 +27,9 @@ struct run *run_new(struct driver *d, const struct store_run *s)
 void run_free(struct run *r)
 {
 	assert(!r->n_unfinished && !r->n_ended);
+	list_foreach (&r->sessions, struct session, link, s)
+		session_free(s);
+	buf_fini(&r->gone);
 	timer_stop(&r->is_gone);
 	map_remove_text(&r->driver->runs, r->name);
 	free(r->name);
@@ -122,16 +125,20 @@ void driver_abandon(struct run *r, const struct wire_u64s *tasks, struct promise
 static void on_client_gone(struct timer *t)
 {
 	struct run *r = container_of(t, struct run, is_gone);
-	if (r->conn || !r->n_unfinished)
+	if (run_has_client(r))
 		return;
-	log_info("run %s: its client is gone: %zu tasks are cancelled", r->name, r->n_unfinished);
-	cancel_all(r, NULL);
+	log_info("run %s: its client is gone: %zu tasks are cancelled, %zu results dropped", r->name, r->n_unfinished,
+		 r->n_ended);
+	run_abandon_results(r);
+	if (r->n_unfinished)
+		cancel_all(r, NULL);
 }
 
 /* Also at a restart, and when a submit is stored after its client has gone: whoever adds tasks calls this. */
 void run_watch_client(struct run *r)
 {
-	if (r->is_attached && !r->conn && r->n_unfinished && !r->is_gone.loop)
+	bool is_needed = r->n_unfinished || r->n_ended;
+	if (r->is_attached && is_needed && !run_has_client(r) && !r->is_gone.loop)
 		timer_start(&r->is_gone, r->driver->o.loop, r->driver->o.client_timeout_usec, on_client_gone);
 }
 
@@ -148,6 +155,7 @@ static void on_run_stored(struct store_op *op, int error)
 	void **arg = op->arg;
 	struct run *r = arg[0];
 	r->is_stored |= !error;
+	session_stored(r, error);
 	if (error)
 		promise_stored(arg[1], error);
 	else
@@ -202,19 +210,7 @@ static struct run *make_run(struct driver *d, const struct wire_attach *a)
 	return run_new(d, &s);
 }
 
-/* What was sent to another connection, or to this one before, may not have arrived: it is sent again, in order. */
-static void listen_to(struct run *r, struct conn *c)
-{
-	if (r->conn && r->conn != c)
-		log_info("run %s: results go to %s from now on, not to %s", r->name, conn_peer_name(c),
-			 conn_peer_name(r->conn));
-	r->conn = c;
-	timer_stop(&r->is_gone);
-	list_splice(&r->sent, &r->results);
-	list_splice(&r->results, &r->sent);
-}
-
-struct run *driver_attach(struct driver *d, const struct wire_attach *a, struct conn *c, struct promise *p)
+struct run *driver_attach(struct driver *d, const struct wire_attach *a, uint64_t session, struct conn *c, struct promise *p)
 {
 	struct run *r = NULL;
 	int error = a->run[0] ? find_run(d, a->run, &r) : -ENOENT;
@@ -225,23 +221,21 @@ struct run *driver_attach(struct driver *d, const struct wire_attach *a, struct 
 	if (!r)
 		r = make_run(d, a);
 	run_hold(r);
-	if (a->results)
-		listen_to(r, c);
-	if (!r->is_stored) {
-		store_run_row(r, p);
-		return r;
+	if (a->results && session_attach(r, session, c, steal(p))) {
+		run_unhold(r);
+		return NULL;
 	}
-	answer_attached(r, p);
-	driver_push(r);
+	if (!r->is_stored)
+		store_run_row(r, p);
+	else
+		answer_attached(r, p);
 	return r;
 }
 
-void driver_detach(struct run *r, const struct conn *c)
+void driver_detach(struct run *r, const struct conn *c, bool may_return)
 {
-	if (r->conn == c) {
-		r->conn = NULL;
-		run_watch_client(r);
-	}
+	session_leave(r, c, may_return);
+	run_watch_client(r);
 	run_unhold(r);
 }
 
@@ -277,7 +271,8 @@ static struct wire_bytes join_texts(struct store *s, const char *first, const st
 static void add_task(struct run *r, const struct store_task *s)
 {
 	struct driver *d = r->driver;
-	const struct task *t = task_new(d, s, r);
+	struct task *t = task_new(d, s, r);
+	task_claim_by_id(t, s->session, false);
 	const struct core_task_spec spec = {.cores = s->cores, .memory = s->memory, .priority = s->priority};
 	int error = core_task_add(d->core, t->id, &spec);
 	assert(error == 0);
@@ -295,8 +290,11 @@ static void on_submit_stored(struct store_op *op, int error)
 	} else {
 		for (size_t i = 0; i < op->submit.n; i++) {
 			ids[i] = op->submit.at[i].id;
+			struct task *known = map_get(&r->driver->tasks, ids[i]);
 			if (op->submit.at[i].is_new)
 				add_task(r, &op->submit.at[i]);
+			else if (known)
+				task_reclaim(known, op->submit.at[i].session);
 		}
 		promise_keep(arg[1], WIRE_SUBMITTED, &(struct wire_submitted){.ids = {ids, (uint32_t)op->submit.n}});
 		run_watch_client(r);
@@ -304,7 +302,7 @@ static void on_submit_stored(struct store_op *op, int error)
 	run_unhold(r);
 }
 
-void driver_submit(struct run *r, const struct wire_submit *m, struct promise *p)
+void driver_submit(struct run *r, const struct wire_submit *m, uint64_t session, struct promise *p)
 {
 	struct driver *d = r->driver;
 	struct store *s = d->o.store;
@@ -321,6 +319,7 @@ void driver_submit(struct run *r, const struct wire_submit *m, struct promise *p
 		tasks[i] = (struct store_task){
 			.id = ++d->last_task,
 			.run = r->id,
+			.session = session,
 			.key = store_text(s, t->key),
 			.tag = store_text(s, t->tag),
 			.command = join_texts(s, t->directory, &t->argv),

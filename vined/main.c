@@ -38,14 +38,29 @@ struct vined {
 
 /* ---- connections */
 
-static void on_open(struct conn *c, const struct wire_hello *peer)
+/* By TLS nobody proves to be a vined, by the Unix socket anyone can say so. */
+static void refuse_vined(struct conn *c);
+
+static void take(struct conn *c, const struct wire_hello *peer, bool is_local)
 {
 	struct vined *v = conn_owner(c);
 	assert(!v->is_stopping);
 	if (peer->role == TLS_ROLE_NODE)
 		nodes_take(&v->nodes, c, peer);
+	else if (peer->role == TLS_ROLE_CLIENT)
+		clients_take(&v->clients, c, peer, is_local);
 	else
-		clients_take(&v->clients, c);
+		refuse_vined(c);
+}
+
+static void on_open(struct conn *c, const struct wire_hello *peer)
+{
+	take(c, peer, false);
+}
+
+static void on_open_local(struct conn *c, const struct wire_hello *peer)
+{
+	take(c, peer, true);
 }
 
 /* They have an owner before any message or end can come. */
@@ -63,6 +78,27 @@ static void on_close(struct conn *c, int error, const char *reason)
 }
 
 static const struct conn_ops ops = {.on_open = on_open, .on_message = on_message, .on_close = on_close};
+static const struct conn_ops local_ops = {.on_open = on_open_local, .on_message = on_message, .on_close = on_close};
+
+static void on_refused_message(struct conn *c, const struct wire_head *h, const void *message)
+{
+	/* What it still sends is dropped. */
+	(void)c, (void)h, (void)message;
+}
+
+static void on_refused_close(struct conn *c, int error, const char *reason)
+{
+	(void)error, (void)reason;
+	conn_free(c);
+}
+
+static void refuse_vined(struct conn *c)
+{
+	static const struct conn_ops refused_ops = {.on_message = on_refused_message, .on_close = on_refused_close};
+	log_warn("%s: refused: it says it is a vined", conn_peer_name(c));
+	conn_set(c, &refused_ops, NULL);
+	conn_close(c, "wrong role: only nodes and clients connect to a vined", true);
+}
 
 static void on_query(void *arg, struct conn *c, uint64_t id, const struct wire_query *q)
 {
@@ -83,7 +119,13 @@ static int start_listener(struct vined *v, const char *where, struct tls_context
 	if (tls && net_own_address(fd, &a) == 0)
 		net_text(&a, v->address);
 	const struct listener_options o = {
-		.conn = {.ops = &ops, .owner = v, .tls = tls, .hello = &v->hello, .cluster = v->hello.cluster}};
+		.conn = {.ops = tls ? &ops : &local_ops,
+			 .owner = v,
+			 .tls = tls,
+			 .hello = &v->hello,
+			 .cluster = v->hello.cluster,
+			 /* A local peer that is gone is known to be; one that is silent was stopped, by Ctrl-Z perhaps. */
+			 .silent_usec = tls ? 0 : UINT64_MAX}};
 	*out = listener_new(v->loop, fd, &o);
 	if (*out)
 		return 0;
@@ -156,7 +198,14 @@ static int open_state(struct vined *v, struct conf_error *e)
 	v->lock = service_lock(s->state, "vined", s->exclusive, e);
 	if (v->lock < 0)
 		return v->lock;
-	_free_ char *path = path_join(s->state, "vined.db");
+	/* Above it there may be symbolic links, as in a HOME; the database itself must be none. */
+	_free_ char *state = realpath(s->state, NULL);
+	if (!state) {
+		int r = -errno;
+		snprintf(e->text, sizeof e->text, "%s: %s", s->state, strerror(-r));
+		return r;
+	}
+	_free_ char *path = path_join(state, "vined.db");
 	return store_open(&v->store, &(struct store_options){path, s->exclusive}, e);
 }
 

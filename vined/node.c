@@ -3,9 +3,10 @@
 
 #include "common/log.h"
 
+#include <stdio.h>
+
 #define NAME_MOST 64
 #define UUID_MOST 64
-#define CORES_MOST 65536u
 
 struct link {
 	struct list link;
@@ -33,7 +34,7 @@ static const char *find_fault(const struct wire_join *j)
 	size_t n = strlen(j->node);
 	if (n == 0 || n > UUID_MOST || strspn(j->node, "0123456789abcdefABCDEF-") != n)
 		return "the node id is no uuid";
-	if (j->cores == 0 || j->cores > CORES_MOST)
+	if (j->cores == 0 || j->cores > WIRE_CORES_MAX)
 		return "it offers no cores, or more than 65536";
 	if (j->task_limit == 0)
 		return "it offers to run no task";
@@ -93,8 +94,16 @@ static void on_close(struct conn *c, int error, const char *reason)
 	link_free(l);
 }
 
+static void on_room(struct conn *c)
+{
+	const struct link *l = conn_owner(c);
+	if (l->node)
+		driver_node_room(l->node);
+}
+
 static const struct conn_ops ops = {
 	.on_message = on_message,
+	.on_room = on_room,
 	.on_close = on_close,
 };
 
@@ -110,7 +119,8 @@ void nodes_take(struct nodes *s, struct conn *c, const struct wire_hello *peer)
 	l->nodes = s;
 	l->conn = c;
 	l->instance = peer->instance;
-	log_escape(peer->name, strlen(peer->name), l->name, sizeof l->name);
+	/* As it is; who shows it escapes it. */
+	snprintf(l->name, sizeof l->name, "%.*s", NAME_MOST, peer->name);
 	list_init(&l->link);
 	list_init(&l->promises);
 	list_append(&s->all, &l->link);

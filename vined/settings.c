@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#define NAME_MOST 64
+
 #define CONF_STRUCT settings
 #define CONF_FILE "vined/settings.def"
 #include "common/conf_table.h"
@@ -31,6 +33,10 @@ static int check(const struct settings *s)
 		fprintf(stderr, "vined: --listen=%s: not HOST:PORT\n", s->listen);
 		return -EINVAL;
 	}
+	if (strlen(s->name) > NAME_MOST) {
+		fprintf(stderr, "vined: --name: %zu characters, at most %d are allowed\n", strlen(s->name), NAME_MOST);
+		return -EINVAL;
+	}
 	return 0;
 }
 
@@ -47,7 +53,7 @@ int settings_read(struct settings *s, int argc, char **argv)
 		settings_fini(s);
 		return -EINVAL;
 	}
-	gethostname(host, sizeof host - 1);
+	gethostname(host, NAME_MOST);
 	conf_fill_in(&s->state, service_state_path("default"));
 	conf_fill_in(&s->socket, path_join(s->state, "vined.sock"));
 	conf_fill_in(&s->secret, path_join(s->state, "secret"));

@@ -45,6 +45,7 @@ struct store_task {
 	uint64_t id; /* on_stored: the id it has, an older one if the key was known */
 	uint64_t run;
 	const char *key, *tag;
+	uint64_t session; /* of the client that submitted it last; 0: not known */
 	struct wire_bytes command, environment;
 	uint32_t cores;
 	uint64_t memory;

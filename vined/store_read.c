@@ -29,7 +29,7 @@ static const char *const texts[SQL_N] = {
 	[SQL_RESULT] = "SELECT id, task, attempt, node, how, status, wall_usec, cpu_usec, peak_memory, out_size,"
 		       " err_size, reason, out, err FROM results WHERE id = ?1",
 	[SQL_TASK] = "SELECT id, run, state, cancelled, command, environment, cores, memory, priority, attempt, node,"
-		     " attempts, losses, result, tag FROM tasks WHERE id = ?1",
+		     " attempts, losses, result, tag, session FROM tasks WHERE id = ?1",
 	[SQL_RUN] = "SELECT id, attached FROM runs WHERE name = ?1",
 	[SQL_LIST_TASK] = TASK_ROW "WHERE t.id = ?2 LIMIT ?1",
 	[SQL_LIST_RUN_TASKS] = TASK_ROW "WHERE t.run = ?2 ORDER BY t.id DESC LIMIT ?1",
@@ -168,6 +168,7 @@ static void get_task(sqlite3_stmt *q, struct store_task *t)
 		.losses = (uint32_t)number(q, 12),
 		.result = number(q, 13),
 		.tag = text(q, 14),
+		.session = number(q, 15),
 	};
 }
 
@@ -331,7 +332,7 @@ static void load_last(sqlite3_stmt *q, struct store_loader *l)
 
 #define LOAD_TASKS                                                                                        \
 	"SELECT id, run, state, cancelled, command, environment, cores, memory, priority, attempt, node," \
-	" attempts, losses, result, tag FROM tasks "
+	" attempts, losses, result, tag, session FROM tasks "
 
 static const struct {
 	const char *sql;

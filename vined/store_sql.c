@@ -9,7 +9,11 @@
 
 #define SQL_APPLICATION_ID 1449750117 /* "Vine" */
 
-static const char *const migrations[] = {schema_sql};
+static const char *const migrations[] = {
+	schema_sql,
+	/* Whose the result is, when several clients are attached to a run. */
+	"ALTER TABLE tasks ADD COLUMN session INTEGER NOT NULL DEFAULT 0",
+};
 const struct store_migrations store_migrations = {migrations, countof(migrations)};
 
 int store_sql_errno(sqlite3 *db)
@@ -132,6 +136,8 @@ int store_sql_open(const char *path, bool is_reader, bool exclusive, sqlite3 **d
 		return 0;
 	sqlite3_close(*db);
 	*db = NULL;
+	if (r == -EUCLEAN)
+		return say(e, r, path, "no database that can be read; move it away and vined begins a new one");
 	return say(e, r, path, "cannot open the database");
 }
 
@@ -153,7 +159,7 @@ int store_sql_migrate(sqlite3 *db, const char *path, const struct store_migratio
 {
 	int version = (int)get_number(db, "PRAGMA user_version", -1);
 	if (version < 0)
-		return say(e, -EUCLEAN, path, "cannot read the database");
+		return say(e, -EUCLEAN, path, "no database that can be read; move it away and vined begins a new one");
 	if (version > m->n) {
 		snprintf(e->text, sizeof e->text,
 			 "%s: made by a newer vined (schema %d, this one knows %d): upgrade vined, or start it with "
@@ -163,7 +169,7 @@ int store_sql_migrate(sqlite3 *db, const char *path, const struct store_migratio
 		return -EPROTONOSUPPORT;
 	}
 	if (version == 0 && get_number(db, "SELECT count(*) FROM sqlite_master", 0) > 0)
-		return say(e, -EUCLEAN, path, "not a database of vined");
+		return say(e, -EUCLEAN, path, "not a database of vined; move it away and vined begins a new one");
 	if (version > 0 && version < m->n) {
 		int r = copy_before(db, path, version, e);
 		if (r)

@@ -17,6 +17,7 @@ enum {
 	SQL_FIND_BODY,
 	SQL_ADD_BODY,
 	SQL_FIND_KEY,
+	SQL_SESSION,
 	SQL_TASK,
 	SQL_START,
 	SQL_LOST,
@@ -37,10 +38,11 @@ static const char *const texts[SQL_N] = {
 	[SQL_FIND_BODY] = "SELECT id FROM commands WHERE digest = ?1",
 	[SQL_ADD_BODY] = "INSERT INTO commands (digest, body) VALUES (?1, ?2)",
 	[SQL_FIND_KEY] = "SELECT id FROM tasks WHERE run = ?1 AND key = ?2 AND key <> ''",
+	[SQL_SESSION] = "UPDATE tasks SET session = ?2 WHERE id = ?1 AND state < 4",
 	[SQL_TASK] =
 		"INSERT INTO tasks (id, run, user, state, cancelled, command, environment, cores, memory, priority,"
-		" attempt, node, attempts, losses, result, submitted_usec, key, tag) "
-		"VALUES (?1, ?2, ?3, 0, 0, ?4, ?5, ?6, ?7, ?8, 0, 0, 0, 0, 0, ?9, ?10, ?11)",
+		" attempt, node, attempts, losses, result, submitted_usec, session, key, tag) "
+		"VALUES (?1, ?2, ?3, 0, 0, ?4, ?5, ?6, ?7, ?8, 0, 0, 0, 0, 0, ?9, ?10, ?11, ?12)",
 	[SQL_START] = "UPDATE tasks SET state = 1, attempt = ?2, node = ?3, attempts = ?4 "
 		      "WHERE id = ?1 AND state < 3 AND attempt <= ?2",
 	[SQL_LOST] = "UPDATE tasks SET state = ?3, losses = ?4 WHERE id = ?1 AND state < 3 AND attempt = ?2",
@@ -166,8 +168,12 @@ static int put_task(struct store_writer *w, struct store_task *t)
 		r = find_id(w, w->sql[SQL_FIND_KEY], &t->id);
 		t->is_new = r == 0;
 	}
-	if (r != 0)
-		return min(r, 0);
+	if (r < 0)
+		return r;
+	if (!t->is_new) {
+		store_sql_bind(w->sql[SQL_SESSION], 2, (int64_t[]){(int64_t)t->id, (int64_t)t->session});
+		return store_sql_step(w->db, w->sql[SQL_SESSION]);
+	}
 	r = intern(w, &t->environment, &t->environment_id);
 	if (!r)
 		r = intern(w, &t->command, &t->command_id);
@@ -183,10 +189,11 @@ static int put_task(struct store_writer *w, struct store_task *t)
 		(int64_t)t->memory,
 		t->priority,
 		w->now_usec,
+		(int64_t)t->session,
 	};
 	store_sql_bind(w->sql[SQL_TASK], countof(values), values);
-	bind_text(w->sql[SQL_TASK], 10, t->key);
-	bind_text(w->sql[SQL_TASK], 11, t->tag);
+	bind_text(w->sql[SQL_TASK], 11, t->key);
+	bind_text(w->sql[SQL_TASK], 12, t->tag);
 	return store_sql_step(w->db, w->sql[SQL_TASK]);
 }
 

@@ -76,6 +76,7 @@ static int offer(const char *socket_path, const struct digest *tree, const char 
 {
 	struct attach_offer m = {.magic = ATTACH_MAGIC, .tree = *tree, .is_answered = c->is_answered};
 	struct attach_answer a;
+	assert(*directory == '/' && c->fd >= 0);
 	assert(c->n_init <= sizeof m.init);
 	m.n_init = (uint32_t)c->n_init;
 	memcpy(m.init, c->init, c->n_init);

@@ -30,6 +30,7 @@ void job_end(struct job *j)
 
 static void job_stop(struct job *j)
 {
+	assert(j->client && j->stop);
 	job_end(j);
 	j->stop(j);
 }
@@ -78,6 +79,7 @@ const char *door_why_not_found(int error)
 static void on_message(struct conn *conn, const struct wire_head *h, const void *message)
 {
 	struct client *c = conn_owner(conn);
+	assert(c->conn == conn);
 	switch (h->type) {
 	case WIRE_SEAL:
 		door_seal(c, h->id, message);

@@ -25,6 +25,7 @@ static void fill_row(struct fetch *f, const struct cache_tree_info *i, struct wi
 		buf_put(&row->leases, &text, sizeof text);
 		buf_put(&row->since, &i->leases[k].since_usec, sizeof(uint64_t));
 	}
+	assert(!row->sources.n);
 	unsigned n_sources = fetch_sources(f, &i->id, add_source, &row->sources);
 	*m = (struct wire_cached_tree){
 		.tree = i->id,
@@ -125,6 +126,8 @@ struct change_job {
 
 static void free_change(struct change_job *x)
 {
+	/* The pool may still be at it. */
+	assert(!x->is_working);
 	job_end(&x->job);
 	free(x->text);
 	free(x);
@@ -140,6 +143,7 @@ static void on_change_stop(struct job *j)
 static void run_change(struct fetch_work *w)
 {
 	struct change_job *x = container_of(w, struct change_job, work);
+	assert(x->is_working && x->action != PIN && x->action != UNPIN);
 	if (x->action == EVICT)
 		x->error = cache_evict(x->cache, &x->tree);
 	else if (x->action == VERIFY)

@@ -33,6 +33,7 @@ struct index_job {
 
 static void free_index(struct index_job *x)
 {
+	assert(!x->is_working);
 	job_end(&x->job);
 	stream_end(&x->stream, -ECANCELED);
 	free(x->rest);
@@ -72,6 +73,7 @@ static int read_whole(struct index_job *x)
 static void run_index(struct fetch_work *w)
 {
 	struct index_job *x = container_of(w, struct index_job, work);
+	assert(x->is_working && !x->bytes);
 	x->error = read_whole(x);
 }
 

@@ -40,6 +40,8 @@ static void on_progress(struct fetch_seal *f, const struct seal_progress *p)
 					     .bytes_found = p->bytes_found,
 					     .bytes_done = p->bytes_done,
 					     .bytes_read = p->bytes_read};
+	/* A job that was stopped hears nothing more. */
+	assert(s->job.client);
 	s->progress = *p;
 	/* Who does not read them misses the ones between. */
 	if (!conn_is_full(s->job.client->conn))
@@ -88,6 +90,7 @@ static void on_done(struct fetch_seal *f, int error, const struct digest *id, co
 		    const struct seal_report *notes)
 {
 	struct sealing_job *s = container_of(f, struct sealing_job, seal);
+	assert(error <= 0 && s->job.client && !s->lines.n);
 	s->answer.error = -error;
 	s->answer.errors.n = keep_lines(s, errors);
 	s->answer.notes.n = keep_lines(s, notes);

@@ -26,6 +26,7 @@ static void on_stop(struct job *j)
 static void on_opened(struct fetch_open *o, int error, struct fetch_tree *t)
 {
 	struct why_job *w = container_of(o, struct why_job, open);
+	assert(error <= 0 && w->job.client);
 	int64_t node = error ? error : tree_find(fetch_index(t), w->rest);
 	if (node < 0) {
 		job_fail(&w->job, (int)node, "%s: %s", w->what,

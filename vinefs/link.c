@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #define DELIVERIES_MOST 64u /* ENDED messages that wait for their answer; each may carry both heads */
+#define OUTPUTS_MOST 64u    /* being read at once: each holds a descriptor */
 #define LEAVE_USEC 2000000u
 #define RETRY_USEC 1000000u /* after vined could not take an end */
 
@@ -30,7 +31,7 @@ struct link {
 	char peer_cluster[UUID_TEXT_SIZE]; /* remembered once it has let us join */
 	struct call join;
 	struct list deliveries, outputs;
-	unsigned n_deliveries;
+	unsigned n_deliveries, n_outputs;
 	struct timer timer; /* the retry, or the end of leaving */
 	struct buf heads;
 	bool is_joined, is_leaving, is_refused, is_down, was_ready;
@@ -45,6 +46,7 @@ struct delivery {
 
 struct output {
 	struct list link;
+	struct link *owner;
 	struct stream stream;
 	int fd;
 };
@@ -131,6 +133,8 @@ static void deliver(struct link *k)
 
 static void free_output(struct output *o)
 {
+	assert(o->owner->n_outputs);
+	o->owner->n_outputs--;
 	list_remove(&o->link);
 	close_fd(o->fd);
 	free(o);
@@ -155,6 +159,11 @@ static void send_output(struct link *k, struct conn *c, uint64_t id, const struc
 {
 	const struct wire_status ok = {.error = 0};
 	uint64_t size;
+	if (k->n_outputs == OUTPUTS_MOST) {
+		conn_reply_status(c, id, EAGAIN, "node %s: %u outputs are being read already; try again",
+				  k->settings->name, k->n_outputs);
+		return;
+	}
 	int fd = run_open_output(k->run, m->attempt, m->which, &size);
 	if (fd < 0) {
 		conn_reply_status(c, id, -fd, "output of attempt %" PRIu64 " on node %s: %s", m->attempt,
@@ -162,7 +171,9 @@ static void send_output(struct link *k, struct conn *c, uint64_t id, const struc
 		return;
 	}
 	struct output *o = NEW(struct output);
+	o->owner = k;
 	o->fd = fd;
+	k->n_outputs++;
 	o->stream.on_room = on_output_room;
 	o->stream.on_stop = on_output_stop;
 	list_init(&o->link);
@@ -198,6 +209,7 @@ static void on_joined(struct call *call, int error, uint16_t type, const void *m
 		return;
 	}
 	k->is_joined = true;
+	k->is_down = false;
 	if (!*k->cluster) {
 		_free_ char *path = path_join(k->settings->state, "cluster");
 		int r = path_write(path, k->peer_cluster, strlen(k->peer_cluster), 0600, true);
@@ -220,7 +232,6 @@ static void refuse_for_good(struct link *k, const char *reason)
 static void on_open(struct conn *c, const struct wire_hello *peer)
 {
 	struct link *k = conn_owner(c);
-	k->is_down = false;
 	if (*k->cluster && !streq(peer->cluster, k->cluster)) {
 		_free_ char *reason =
 			xasprintf("this is cluster %s, but %s belongs to %s; give the node another --state",
@@ -346,6 +357,16 @@ static void on_orphaned(void *owner)
 
 /* ---- life */
 
+static bool is_uuid(const char *text)
+{
+	static const char form[] = "hhhhhhhh-hhhh-hhhh-hhhh-hhhhhhhhhhhh";
+	size_t i = 0;
+	for (; form[i]; i++)
+		if (form[i] == 'h' ? !text[i] || !strchr("0123456789abcdef", text[i]) : text[i] != form[i])
+			return false;
+	return !text[i];
+}
+
 /* A uuid kept in a file of the state directory, made if `make` and it is missing. 0 or -errno; "" if it is missing. */
 static int read_uuid(const char *state, const char *name, bool make, char uuid[UUID_TEXT_SIZE])
 {
@@ -357,10 +378,12 @@ static int read_uuid(const char *state, const char *name, bool make, char uuid[U
 		return log_errno(errno, "read %s", path);
 	if (text) {
 		text[strcspn(text, " \n")] = 0;
-		if (strlen(text) == UUID_TEXT_SIZE - 1)
-			memcpy(uuid, text, UUID_TEXT_SIZE);
-		else
-			log_warn("%s is damaged; it is made anew", path);
+		/* Not made anew of itself: a node with another id is another node to vined, and what it still ran is lost. */
+		if (!is_uuid(text)) {
+			log_error("%s is damaged, it holds no uuid: restore it, or remove it and a new one is made", path);
+			return -EINVAL;
+		}
+		memcpy(uuid, text, UUID_TEXT_SIZE);
 	}
 	if (*uuid || !make)
 		return 0;

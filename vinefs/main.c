@@ -20,6 +20,9 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+/* Tier, cores, checks passed as bits, memory: what the first start has found, for the others. */
+#define FOUND "VINE_FOUND"
+
 /* ---- the first start */
 
 static int refuse(const char *what, const char *why)
@@ -105,6 +108,22 @@ static int become_mount(int argc, char **argv)
 	return refuse(vine, strerror(errno));
 }
 
+/* What the machine lets us do, for every vinefs that the keeper starts: it takes a while, and readers may be waiting for a later one; and before
+ * a secret is read, for the probe's children may be looked into. */
+static void look_around(const struct settings *s)
+{
+	struct probe_report *r = NEW(struct probe_report);
+	unsigned mask = 0;
+	if (!settings_is_alone(s))
+		probe_run(r, s->state);
+	for (unsigned i = 0; i < PROBE_N; i++)
+		mask |= r->at[i].is_ok ? 1u << i : 0;
+	_free_ char *text = xasprintf("%u %u %x %" PRIu64, (unsigned)r->tier, r->cores, mask, r->memory);
+	log_debug("tier %s: %s", probe_tier_name(r->tier), r->reason);
+	setenv(FOUND, text, 1);
+	free(r);
+}
+
 static int launch(const struct settings *s, int argc, char **argv)
 {
 	struct conf_error e = {""};
@@ -126,6 +145,7 @@ static int launch(const struct settings *s, int argc, char **argv)
 	}
 	if (lock < 0)
 		return refuse(e.text, NULL);
+	look_around(s);
 	return become_keeper(s, lock, argc, argv);
 }
 
@@ -138,33 +158,38 @@ static void on_signal(int signo, void *arg)
 	link_leave(*k);
 }
 
-static int work(const struct settings *s, int keeper, int mounts)
+static void make_offer(const struct settings *s, struct link_offer *o, const char *features[PROBE_N])
 {
 	static const char *const names[PROBE_N] = {[PROBE_FUSE] = "fuse",
 						   [PROBE_USER_NAMESPACES] = "userns",
 						   [PROBE_PID_NAMESPACES] = "pidns",
 						   [PROBE_OVERLAY] = "overlay",
 						   [PROBE_CGROUPS] = "cgroups"};
-	const char *features[PROBE_N];
-	struct probe_report *probe = NEW(struct probe_report);
-	struct utsname kernel;
-	struct link_offer offer = {.features = features};
-	uname(&kernel);
-	/* Before the secret is read: the probe's children may be looked into. It takes a while, and readers may be waiting for us. */
-	if (!settings_is_alone(s))
-		probe_run(probe, s->state);
-	service_harden();
+	const char *text = getenv(FOUND);
+	unsigned tier = 0, cores = 1, mask = 0;
+	uint64_t memory = 0;
+	if (text && sscanf(text, "%u %u %x %" SCNu64, &tier, &cores, &mask, &memory) != 4)
+		log_warn("%s=%s is not what was found", FOUND, text);
+	unsetenv(FOUND);
 	for (int i = 0; i < PROBE_N; i++)
-		if (names[i] && probe->at[i].is_ok)
-			features[offer.n_features++] = names[i];
-	offer.tier = probe_tier_name(probe->tier);
-	offer.kernel = kernel.release;
-	offer.cores = s->cores ? (uint32_t)s->cores : probe->cores;
-	offer.memory = s->memory ? s->memory : probe->memory;
-	offer.task_limit = s->task_limit ? (uint32_t)s->task_limit : offer.cores;
-	log_debug("tier %s: %s", offer.tier, probe->reason);
-	free(probe);
+		if (names[i] && mask & 1u << i)
+			features[o->n_features++] = names[i];
+	o->features = features;
+	o->tier = probe_tier_name((enum probe_tier)min(tier, (unsigned)PROBE_TIER_VIEWS));
+	o->cores = s->cores ? (uint32_t)s->cores : cores;
+	o->memory = s->memory ? s->memory : memory;
+	o->task_limit = s->task_limit ? (uint32_t)s->task_limit : o->cores;
+}
 
+static int work(const struct settings *s, int keeper, int mounts)
+{
+	const char *features[PROBE_N];
+	struct utsname kernel;
+	struct link_offer offer = {.tier = NULL};
+	uname(&kernel);
+	offer.kernel = kernel.release;
+	make_offer(s, &offer, features);
+	service_harden();
 	_cleanup_(loop_freep) struct loop *l = loop_new();
 	if (!l)
 		return log_errno(errno, "epoll");
@@ -179,9 +204,12 @@ static int work(const struct settings *s, int keeper, int mounts)
 	struct services *services = services_new(l, s, mounts);
 	k = services ? link_new(l, s, keeper, &offer) : NULL;
 	r = k ? loop_run(l) : SERVICE_EXIT_FAILED;
-	services_end(services, true);
+	if (r < 0)
+		r = SERVICE_EXIT_FAILED;
+	if (!services_end(services, true))
+		_exit(r);
 	link_free(k);
-	return r < 0 ? SERVICE_EXIT_FAILED : r;
+	return r;
 }
 
 /* A descriptor that the keeper has left us; -1: it has not. */

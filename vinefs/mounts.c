@@ -7,6 +7,7 @@
 
 #include "common/list.h"
 #include "common/log.h"
+#include "common/path.h"
 #include "vinefs/keeper/keeper.h"
 
 #include <inttypes.h>
@@ -22,6 +23,7 @@
 
 #define STATE_MAGIC UINT64_C(0x31746e756f6d6e76) /* another layout, another number */
 #define STATE_MAX (16u << 20)
+#define HOT_MAX (16u << 20)
 #define KEEPER_WAIT_MSEC 2000
 
 struct mounts {
@@ -37,7 +39,8 @@ struct served {
 	struct mounts *owner;
 	uint64_t number, since_usec;
 	struct mount_connection connection;
-	struct mount *mount; /* NULL: not yet */
+	struct mount *mount;     /* NULL: not yet */
+	struct fetch_tree *tree; /* the mount's: there until it is freed */
 	struct fetch_open open;
 	struct mounts_add *adder; /* waits for it to be served */
 	struct buf table;         /* as the mount gave it last */
@@ -46,6 +49,15 @@ struct served {
 	_Atomic unsigned n_users; /* reads under way, and the mount while it serves */
 	struct post ended, unused;
 	bool is_restored;
+};
+
+/* A hot set on its way to or from its file, in the pool. */
+struct hot_work {
+	struct fetch_work work;
+	struct served *served; /* of one that is read: it waits */
+	char *path;
+	uint32_t *nodes;
+	size_t n;
 };
 
 struct read {
@@ -159,9 +171,48 @@ static struct served *load(struct mounts *m, uint64_t number, int connection, in
 
 /* ---- the end of a mount */
 
+static void run_hot_save(struct fetch_work *w)
+{
+	struct hot_work *h = container_of(w, struct hot_work, work);
+	struct stat st;
+	/* Who looked at less does not spoil what is known. */
+	if (stat(h->path, &st) == 0 && (size_t)st.st_size >= h->n * sizeof *h->nodes)
+		return;
+	int r = path_write(h->path, h->nodes, h->n * sizeof *h->nodes, 0600, false);
+	if (r)
+		log_errno(-r, "write %s", h->path);
+}
+
+static void on_hot_saved(struct fetch_work *w, bool is_run)
+{
+	struct hot_work *h = container_of(w, struct hot_work, work);
+	(void)is_run;
+	free(h->path);
+	free(h->nodes);
+	free(h);
+}
+
+static struct hot_work *hot_work_new(const struct served *s)
+{
+	struct hot_work *h = NEW(struct hot_work);
+	char id[DIGEST_TEXT_SIZE];
+	h->path = path_join(s->owner->settings.hot, digest_text(&s->id, id));
+	return h;
+}
+
+static void save_hot(struct served *s)
+{
+	struct hot_work *h = hot_work_new(s);
+	h->work = (struct fetch_work){.run = run_hot_save, .on_done = on_hot_saved};
+	if (mount_hot(s->mount, "", &h->nodes, &h->n) || !h->n)
+		on_hot_saved(&h->work, false);
+	else
+		fetch_work(s->owner->settings.fetch, &h->work);
+}
+
 static void served_free(struct served *s)
 {
-	assert(atomic_load(&s->n_users) == 0);
+	assert(atomic_load(&s->n_users) == 0 && !s->adder);
 	list_remove(&s->link);
 	fetch_open_stop(&s->open);
 	if (s->mount)
@@ -183,6 +234,7 @@ static void done_with(struct served *s)
 {
 	/* Read before it may be gone. */
 	struct loop *l = s->owner->settings.loop;
+	assert(atomic_load(&s->n_users) > 0);
 	if (atomic_fetch_sub(&s->n_users, 1) == 1)
 		loop_post(l, &s->unused);
 }
@@ -200,6 +252,7 @@ static void end(struct served *s, int error)
 		served_free(s);
 		return;
 	}
+	save_hot(s);
 	mount_stop(s->mount, false);
 	/* Without our descriptor the kernel ends what may be left of the connection. */
 	s->connection.fd = close_fd(s->connection.fd);
@@ -289,8 +342,45 @@ static int serve(struct served *s, struct fetch_tree *t)
 		fetch_close(t);
 		return r;
 	}
+	s->tree = t;
 	r = mount_start(s->mount, &s->connection);
 	return r ? r : save(s, true);
+}
+
+static void run_hot_load(struct fetch_work *w)
+{
+	struct hot_work *h = container_of(w, struct hot_work, work);
+	size_t n = 0;
+	h->nodes = (uint32_t *)(void *)path_read(h->path, HOT_MAX, &n);
+	h->n = h->nodes ? n / sizeof *h->nodes : 0;
+}
+
+static void on_hot_loaded(struct fetch_work *w, bool is_run)
+{
+	struct hot_work *h = container_of(w, struct hot_work, work);
+	struct served *s = h->served;
+	uint32_t n_nodes = tree_n_nodes(fetch_index(s->tree));
+	size_t n = 0;
+	/* The file is no authority: what is no node of the tree is left out. */
+	for (size_t i = 0; i < h->n; i++)
+		if (h->nodes[i] && h->nodes[i] < n_nodes &&
+		    tree_node(fetch_index(s->tree), h->nodes[i])->type == TREE_FILE)
+			h->nodes[n++] = h->nodes[i];
+	if (is_run && n)
+		fetch_ahead(s->tree, h->nodes, n);
+	on_hot_saved(w, is_run);
+	done_with(s);
+}
+
+/* What was read first the last time is fetched before it is asked for. */
+static void load_hot(struct served *s)
+{
+	struct hot_work *h = hot_work_new(s);
+	h->work = (struct fetch_work){.run = run_hot_load, .on_done = on_hot_loaded};
+	assert(s->tree);
+	h->served = s;
+	atomic_fetch_add(&s->n_users, 1);
+	fetch_work(s->owner->settings.fetch, &h->work);
 }
 
 static void on_opened(struct fetch_open *o, int error, struct fetch_tree *t)
@@ -302,6 +392,7 @@ static void on_opened(struct fetch_open *o, int error, struct fetch_tree *t)
 		end(s, r);
 		return;
 	}
+	load_hot(s);
 	log_info("%s %s on %s", s->is_restored ? "serving again" : "mounted", s->name, s->directory);
 	if (s->adder) {
 		struct mounts_add *a = steal(s->adder);
@@ -320,6 +411,14 @@ static int open_tree(struct served *s)
 	return fetch_open(s->owner->settings.fetch, &s->open, &s->id, "vine mount", why);
 }
 
+static bool is_full(const struct mounts *m)
+{
+	unsigned n = 0;
+	for (const struct list *l = m->served.next; l != &m->served; l = l->next)
+		n++;
+	return n >= KEEPER_MOUNTS_MAX;
+}
+
 int mounts_add(struct mounts *m, struct mounts_add *a)
 {
 	struct timespec now;
@@ -334,11 +433,13 @@ int mounts_add(struct mounts *m, struct mounts_add *a)
 	s->id = a->id;
 	s->directory = xstrdup(a->directory);
 	s->name = xstrndup(a->name, MOUNTS_NAME_MAX);
-	int r = m->is_leaving ? -ESHUTDOWN : open_tree(s);
+	/* One more than the keeper takes would cost us our life. */
+	int r = m->is_leaving ? -ESHUTDOWN : is_full(m) ? -EUSERS : open_tree(s);
 	if (r) {
 		served_free(s);
 		return r;
 	}
+	assert(!s->adder && !a->served);
 	s->adder = a;
 	a->served = s;
 	return 0;

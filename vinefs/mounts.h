@@ -15,6 +15,7 @@ struct mounts_settings {
 	struct fetch *fetch; /* borrowed; outlives it */
 	int keeper;          /* from KEEPER_MOUNTS_FD; taken over. -1: nobody holds them, they die with the process */
 	uint64_t deadline_usec;
+	const char *hot; /* directory for what was read of each tree, in order: HOT/<id>, an array of u32; borrowed */
 };
 
 /* What the keeper held for the process before is served again, as soon as its trees are open. NULL with errno. */

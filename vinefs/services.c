@@ -17,6 +17,7 @@ struct services {
 	struct fetch *fetch;
 	struct mounts *mounts;
 	struct door *door;
+	char *hot;
 	struct timer upkeep;
 	struct fetch_work work;
 	bool is_short; /* of room: said once */
@@ -38,6 +39,7 @@ static void run_upkeep(struct fetch_work *w)
 static void on_time(struct timer *t)
 {
 	struct services *s = container_of(t, struct services, upkeep);
+	assert(s->fetch && s->cache);
 	fetch_work(s->fetch, &s->work);
 }
 
@@ -60,6 +62,8 @@ static int open_cache(struct services *s)
 				   .low_percent = (unsigned)s->settings->cache_low};
 	int r = path_make_dirs(c.path, 0700);
 	if (!r)
+		r = path_make_dirs(s->hot, 0700);
+	if (!r)
 		r = cache_open(&c, &s->cache, &e);
 	if (r)
 		log_error("%s", *e.text ? e.text : c.path);
@@ -79,8 +83,11 @@ static int put_together(struct services *s, int keeper)
 		close_fd(keeper);
 		return log_errno(errno, "%s", f.directory);
 	}
-	const struct mounts_settings m = {
-		.loop = s->loop, .fetch = s->fetch, .keeper = keeper, .deadline_usec = s->settings->read_deadline};
+	const struct mounts_settings m = {.loop = s->loop,
+					  .fetch = s->fetch,
+					  .keeper = keeper,
+					  .deadline_usec = s->settings->read_deadline,
+					  .hot = s->hot};
 	s->mounts = mounts_new(&m);
 	if (!s->mounts)
 		return log_errno(errno, "the keeper's end");
@@ -100,6 +107,7 @@ struct services *services_new(struct loop *l, const struct settings *settings, i
 	struct services *s = NEW(struct services);
 	s->loop = l;
 	s->settings = settings;
+	s->hot = path_join(settings->state, "hot");
 	s->work = (struct fetch_work){.run = run_upkeep, .on_done = on_kept};
 	int r = open_cache(s);
 	if (r)
@@ -114,10 +122,10 @@ struct services *services_new(struct loop *l, const struct settings *settings, i
 	return s;
 }
 
-void services_end(struct services *s, bool is_leaving)
+bool services_end(struct services *s, bool is_leaving)
 {
 	if (!s)
-		return;
+		return true;
 	timer_stop(&s->upkeep);
 	if (is_leaving && s->mounts)
 		mounts_leave(s->mounts);
@@ -126,11 +134,13 @@ void services_end(struct services *s, bool is_leaving)
 	/* A thread that waits for somebody's filesystem still uses all this; the process ends under it. */
 	if (r) {
 		log_warn("a source does not answer; leaving without it");
-		return;
+		return false;
 	}
 	mounts_free(s->mounts);
 	if (s->fetch)
 		fetch_free(s->fetch);
 	cache_free(s->cache);
+	free(s->hot);
 	free(s);
+	return true;
 }

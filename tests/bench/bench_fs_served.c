@@ -275,7 +275,10 @@ static double compare(struct bench *b, const char *what, void (*work)(const stru
 	struct mount_numbers before, after;
 	snprintf(mounted, sizeof mounted, "%s/files", b->mounted);
 	timed(b, work, b->native);
+	get_numbers(b, &before);
 	double first = timed(b, work, mounted);
+	get_numbers(b, &after);
+	uint64_t n_first = after.n_requests - before.n_requests;
 	for (unsigned i = 0; i < PAIRS; i++) {
 		native[i] = timed(b, work, b->native);
 		get_numbers(b, &before);
@@ -286,10 +289,11 @@ static double compare(struct bench *b, const char *what, void (*work)(const stru
 	qsort(native, PAIRS, sizeof *native, by_value);
 	qsort(served, PAIRS, sizeof *served, by_value);
 	qsort(ratio, PAIRS, sizeof *ratio, by_value);
-	printf("%-28s native %8.2f us, served %8.2f us, ratio %.2f (%.2f .. %.2f), first time %.2f us; requests warm "
-	       "%llu, of them IOCTL %llu\n",
+	printf("%-28s native %8.2f us, served %8.2f us, ratio %.2f (%.2f .. %.2f), first time %.2f us, %llu requests; "
+	       "requests warm %llu, of them IOCTL %llu\n",
 	       what, native[PAIRS / 2] / n * 1e6, served[PAIRS / 2] / n * 1e6, ratio[PAIRS / 2], ratio[0],
-	       ratio[PAIRS - 1], first / n * 1e6, (unsigned long long)(after.n_requests - before.n_requests),
+	       ratio[PAIRS - 1], first / n * 1e6, (unsigned long long)n_first,
+	       (unsigned long long)(after.n_requests - before.n_requests),
 	       (unsigned long long)(after.requests[39] - before.requests[39]));
 	fflush(stdout);
 	return ratio[PAIRS / 2];
@@ -337,7 +341,7 @@ int main(void)
 	find_python(&b);
 	if (!mkdtemp(b.directory))
 		cannot(b.directory);
-	snprintf(b.native, sizeof b.native, "%s/n", b.directory);
+	snprintf(b.native, sizeof b.native, "%s/n/files", b.directory);
 	snprintf(b.mounted, sizeof b.mounted, "%s/m", b.directory);
 	mkdir(b.mounted, 0755);
 	make_files(&b);

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # deadline: 120
+# threaded
 # `vine mount` on a machine where nothing runs yet: the tree is there, equal and read-only; readers outlive vinefs; umount succeeds or says who holds it.
 . "$SRC/tests/system/lib.sh"
 

@@ -249,6 +249,21 @@ TEST(a_task_whose_node_is_lost_while_it_is_stopped_does_not_run_again)
 	expect_nothing(&w);
 }
 
+TEST(a_returned_task_runs_again_however_often_and_is_never_held)
+{
+	WORLD(w);
+	add_node(c, 1, 1, 0);
+	add_task(c, 1, 1, 0, 0);
+	for (int i = 0; i < 10; i++) {
+		decide(&w);
+		ASSERT_EQ(core_attempt_returned(c, 1, expect(&w, SAID_START, 1).attempt), 0);
+	}
+	ASSERT_EQ(core_attempt_returned(c, 1, 1), -ESTALE);
+	ASSERT_EQ(core_node_suspend(c, 1), 0);
+	decide(&w);
+	expect_nothing(&w);
+}
+
 TEST(a_stop_is_repeated_to_a_node_that_comes_back)
 {
 	WORLD(w);

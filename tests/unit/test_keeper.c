@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -407,6 +408,72 @@ TEST(a_torn_last_entry_of_the_record_does_no_harm)
 	start_keeper(&b, "--grace-msec=1000");
 	/* The end is torn off, the start is known. */
 	ASSERT_EQ(b.n_lost, 1);
+	finish(&b);
+}
+
+TEST(a_program_that_cannot_be_recorded_never_begins)
+{
+	enum { N = 100 };
+	struct bench b = begin("--grace-msec=1000");
+	struct rlimit limit;
+	struct stat st;
+	char path[4200];
+	snprintf(path, sizeof path, "%s/keeper.log", b.state);
+	ASSERT_EQ(stat(path, &st), 0);
+	ASSERT_EQ(prlimit(b.keeper, RLIMIT_FSIZE, NULL, &limit), 0);
+	struct rlimit full = {.rlim_cur = (rlim_t)st.st_size, .rlim_max = limit.rlim_max};
+	ASSERT_EQ(prlimit(b.keeper, RLIMIT_FSIZE, &full, NULL), 0);
+	snprintf(path, sizeof path, ": >%s/began", b.state);
+	for (uint64_t i = 1; i <= N; i++)
+		shell(&b, i, path);
+	while (b.n_failed < N)
+		hear(&b);
+	ASSERT_EQ(b.n_started, 0);
+	ASSERT_EQ(b.last.error, EFBIG);
+	ASSERT_EQ(b.last.step, KEEPER_STEP_RECORD);
+	ASSERT(strstr(b.last.what, "/keeper.log") != NULL);
+	/* With room again, the next one begins as if nothing had been. */
+	ASSERT_EQ(prlimit(b.keeper, RLIMIT_FSIZE, &limit, NULL), 0);
+	shell(&b, N + 1, "exit 4");
+	while (!b.n_ended)
+		hear(&b);
+	ASSERT_EQ(WEXITSTATUS(b.last.status), 4);
+	snprintf(path, sizeof path, "%s/began", b.state);
+	ASSERT(access(path, F_OK) != 0);
+	finish(&b);
+}
+
+TEST(one_attempt_too_many_is_refused_and_costs_nobody_else)
+{
+	struct bench b = begin("--grace-msec=1000");
+	char path[4200];
+	struct stat st;
+	snprintf(path, sizeof path, "%s/keeper.log", b.state);
+	shell(&b, 1, "exit 5");
+	while (!b.n_ended)
+		hear(&b);
+	kill(b.keeper, SIGKILL);
+	waitpid(b.keeper, NULL, 0);
+	/* As many as it takes, made from the one there is: the head, the attempt's start, its end. */
+	ASSERT_EQ(stat(path, &st), 0);
+	size_t n = ((size_t)st.st_size - 72) / 2;
+	char *record = xmalloc(72 + n * KEEPER_ATTEMPTS_MAX);
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+	ASSERT_EQ(pread(fd, record, 72, 0), 72);
+	for (uint64_t i = 0; i < KEEPER_ATTEMPTS_MAX; i++) {
+		char *at = record + 72 + i * n;
+		ASSERT_EQ(pread(fd, at, n, (off_t)(72 + n)), n);
+		((struct keeper_report *)(void *)at)->attempt = i + 1;
+	}
+	ASSERT_EQ(pwrite(fd, record, 72 + n * KEEPER_ATTEMPTS_MAX, 0), 72 + n * KEEPER_ATTEMPTS_MAX);
+	close_fd(fd);
+	free(record);
+	start_keeper(&b, "--grace-msec=1000");
+	shell(&b, KEEPER_ATTEMPTS_MAX + 1, "true");
+	while (!b.n_failed)
+		hear(&b);
+	ASSERT_EQ(b.last.attempt, KEEPER_ATTEMPTS_MAX + 1);
+	ASSERT_EQ(b.last.step, KEEPER_STEP_RECORD);
 	finish(&b);
 }
 

@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -236,14 +237,34 @@ TEST(each_kind_of_end_has_its_word)
 	check_end(&b,
 		  (struct keeper_report){
 			  .type = KEEPER_FAILED, .error = EACCES, .step = KEEPER_STEP_DIRECTORY, .what = "/d"},
-		  3, EACCES, "working directory /d: Permission denied");
+		  3, EACCES, "directory /d: Permission denied");
 	check_end(
 		&b,
 		(struct keeper_report){.type = KEEPER_FAILED, .error = ENOSPC, .step = KEEPER_STEP_RECORD, .what = "r"},
-		4, ENOSPC, "the node could not start it: r: No space left on device");
+		6, ENOSPC, "the node could not begin it: the record of it: r: No space left on device");
+	check_end(&b,
+		  (struct keeper_report){
+			  .type = KEEPER_FAILED, .error = ENOMEM, .step = KEEPER_STEP_EXEC, .what = "/x"},
+		  6, ENOMEM, "the node could not begin it: exec /x: Cannot allocate memory");
 	check_end(&b, (struct keeper_report){.type = KEEPER_LOST}, 4, 0,
 		  "the node was stopped, or its keeper died, while it ran");
-	ASSERT(poll_until_gone("s/1") && poll_until_gone("s/5"));
+	ASSERT(poll_until_gone("s/1") && poll_until_gone("s/6"));
+	finish(&b);
+}
+
+TEST(a_sandbox_that_cannot_be_made_is_the_nodes_own_fault)
+{
+	struct bench b = begin();
+	struct wire_ended m;
+	open_run(&b, 1 << 30);
+	report(&b, (struct keeper_report){.type = KEEPER_LISTED});
+	write_output("s/7", 0);
+	start(&b, 7, NULL);
+	ASSERT(run_next_ended(b.run, &m, &b.heads));
+	ASSERT_EQ(m.how, 6);
+	ASSERT_EQ(m.status, ENOTDIR);
+	ASSERT(strstr(m.reason, "the node could not begin it: its sandbox: /") == m.reason);
+	ASSERT(strstr(m.reason, "/s/7: Not a directory") != NULL);
 	finish(&b);
 }
 
@@ -294,10 +315,26 @@ TEST(a_stop_is_passed_on_and_a_fenced_attempt_is_forgotten)
 	finish(&b);
 }
 
-TEST(kept_output_is_bounded_and_the_oldest_goes_first)
+static uint64_t fake_now_usec(void *arg)
+{
+	return *(const uint64_t *)arg;
+}
+
+/* Runs it to its end, which vined takes. */
+static void run_whole(struct bench *b, uint64_t attempt)
+{
+	struct wire_ended m;
+	report(b, (struct keeper_report){.type = KEEPER_ENDED, .attempt = attempt});
+	ASSERT(run_next_ended(b->run, &m, &b->heads));
+	run_taken(b->run, attempt);
+	hear(b);
+}
+
+TEST(kept_output_is_bounded_and_the_oldest_goes_first_but_not_at_once)
 {
 	struct bench b = begin();
-	struct wire_ended m;
+	uint64_t now = 1000000;
+	loop_set_clock(b.loop, fake_now_usec, &now);
 	open_run(&b, 3 * RUN_HEAD_SIZE);
 	report(&b, (struct keeper_report){.type = KEEPER_LISTED});
 	for (uint64_t i = 1; i <= 3; i++) {
@@ -305,13 +342,159 @@ TEST(kept_output_is_bounded_and_the_oldest_goes_first)
 		start(&b, i, NULL);
 		hear(&b);
 		write_output(out, RUN_HEAD_SIZE + 1);
-		report(&b, (struct keeper_report){.type = KEEPER_ENDED, .attempt = i});
-		ASSERT(run_next_ended(b.run, &m, &b.heads));
-		run_taken(b.run, i);
-		hear(&b);
+		run_whole(&b, i);
 	}
+	now += 9000000;
+	ASSERT_EQ(loop_turn(b.loop, 0), 0);
+	ASSERT(poll_until_gone("s/3/cwd"));
+	ASSERT(is_there("s/1/out") && is_there("s/2/out") && is_there("s/3/out"));
+	now += 2000000;
+	ASSERT_EQ(loop_turn(b.loop, 0), 0);
 	ASSERT(poll_until_gone("s/1"));
 	ASSERT(is_there("s/2/out") && is_there("s/3/out"));
+	finish(&b);
+}
+
+TEST(the_newest_output_is_kept_however_large_it_is)
+{
+	struct bench b = begin();
+	uint64_t now = 1000000;
+	loop_set_clock(b.loop, fake_now_usec, &now);
+	open_run(&b, 0);
+	report(&b, (struct keeper_report){.type = KEEPER_LISTED});
+	for (uint64_t i = 1; i <= 2; i++) {
+		_free_ char *out = xasprintf("s/%d/out", (int)i);
+		start(&b, i, NULL);
+		hear(&b);
+		write_output(out, RUN_HEAD_SIZE + 1);
+		run_whole(&b, i);
+		now += 1000000;
+	}
+	now += 60000000;
+	ASSERT_EQ(loop_turn(b.loop, 0), 0);
+	ASSERT(poll_until_gone("s/1"));
+	ASSERT(is_there("s/2/out"));
+	now += 3600 * (uint64_t)1000000;
+	ASSERT_EQ(loop_turn(b.loop, 0), 0);
+	ASSERT(poll_until_gone("s/2"));
+	finish(&b);
+}
+
+TEST(an_end_waits_for_a_descriptor_to_read_its_output_with)
+{
+	struct bench b = begin();
+	struct wire_ended m;
+	struct rlimit whole, none;
+	uint64_t now = 1000000;
+	loop_set_clock(b.loop, fake_now_usec, &now);
+	open_run(&b, 1 << 30);
+	report(&b, (struct keeper_report){.type = KEEPER_LISTED});
+	start(&b, 7, NULL);
+	hear(&b);
+	write_output("s/7/out", 3);
+	report(&b, (struct keeper_report){.type = KEEPER_ENDED, .attempt = 7});
+	ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &whole), 0);
+	none = whole;
+	none.rlim_cur = 3;
+	ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+	bool is_given = run_next_ended(b.run, &m, &b.heads);
+	ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &whole), 0);
+	ASSERT(!is_given);
+	ASSERT_EQ(b.n_ended, 1);
+	now += 1100000;
+	ASSERT_EQ(loop_turn(b.loop, 0), 0);
+	ASSERT_EQ(b.n_ended, 2);
+	ASSERT(run_next_ended(b.run, &m, &b.heads));
+	ASSERT_EQ(m.out.n, 3);
+	ASSERT_STR(m.reason, "");
+	finish(&b);
+}
+
+TEST(output_that_cannot_be_read_is_not_taken_for_none)
+{
+	struct bench b = begin();
+	struct wire_ended m;
+	_free_ char *out = path_join(unit_tmpdir(), "s/7/out"), *err = path_join(unit_tmpdir(), "s/7/err");
+	_free_ char *sandbox = path_join(unit_tmpdir(), "s/8"), *aside = path_join(unit_tmpdir(), "aside");
+	open_run(&b, 1 << 30);
+	report(&b, (struct keeper_report){.type = KEEPER_LISTED});
+	start(&b, 7, NULL);
+	hear(&b);
+	ASSERT_EQ(symlink("/etc/passwd", out), 0);
+	ASSERT_EQ(mkfifo(err, 0600), 0);
+	report(&b, (struct keeper_report){.type = KEEPER_ENDED, .attempt = 7});
+	ASSERT(run_next_ended(b.run, &m, &b.heads));
+	ASSERT_EQ(m.how, 1);
+	ASSERT_EQ(m.out_size + m.err_size, 0);
+	ASSERT_STR(m.reason, "its output cannot be read: out: it has put something else there; "
+			     "its output cannot be read: err: it has put something else there");
+	/* What could perhaps be read later stays. */
+	start(&b, 8, NULL);
+	hear(&b);
+	ASSERT_EQ(rename(sandbox, aside), 0);
+	write_output("s/8", 1);
+	report(&b, (struct keeper_report){.type = KEEPER_ENDED, .attempt = 8});
+	ASSERT(run_next_ended(b.run, &m, &b.heads));
+	ASSERT(strstr(m.reason, "its output cannot be read: out: Not a directory") == m.reason);
+	ASSERT_EQ(unlink(sandbox), 0);
+	ASSERT_EQ(rename(aside, sandbox), 0);
+	write_output("s/8/out", 4);
+	run_taken(b.run, 8);
+	hear(&b);
+	ASSERT(poll_until_gone("s/8/cwd"));
+	uint64_t size = 0;
+	close_fd(run_open_output(b.run, 8, 1, &size));
+	ASSERT_EQ(size, 4);
+	finish(&b);
+}
+
+TEST(nothing_beyond_a_link_is_deleted)
+{
+	struct bench b = begin();
+	_free_ char *mine = path_join(unit_tmpdir(), "mine"), *sandbox = path_join(unit_tmpdir(), "s/7");
+	_free_ char *aside = path_join(unit_tmpdir(), "aside"), *inner = path_join(unit_tmpdir(), "s/8/cwd/l");
+	_free_ char *tmp = path_join(unit_tmpdir(), "s/9/tmp"), *inside = path_join(mine, "cwd");
+	ASSERT_EQ(mkdir(mine, 0700), 0);
+	open_run(&b, 1 << 30);
+	report(&b, (struct keeper_report){.type = KEEPER_LISTED});
+	for (uint64_t i = 7; i <= 9; i++) {
+		start(&b, i, NULL);
+		hear(&b);
+	}
+	write_output("mine/out", RUN_HEAD_SIZE + 1);
+	write_output("s/9/out", RUN_HEAD_SIZE + 1);
+	ASSERT_EQ(mkdir(inside, 0700), 0);
+	write_output("mine/cwd/thesis", 3);
+	ASSERT(rename(sandbox, aside) == 0 && symlink(mine, sandbox) == 0 && symlink(mine, inner) == 0);
+	ASSERT(rmdir(tmp) == 0 && symlink(mine, tmp) == 0);
+	for (uint64_t i = 7; i <= 9; i++)
+		run_whole(&b, i);
+	ASSERT(poll_until_gone("s/8") && poll_until_gone("s/9/tmp"));
+	uint64_t size;
+	ASSERT(run_open_output(b.run, 7, 1, &size) < 0);
+	ASSERT(is_there("mine/cwd/thesis") && is_there("mine/out"));
+	finish(&b);
+}
+
+TEST(a_directory_of_any_depth_is_deleted)
+{
+	enum { DEPTH = 3000 };
+	struct bench b = begin();
+	open_run(&b, 1 << 30);
+	report(&b, (struct keeper_report){.type = KEEPER_LISTED});
+	start(&b, 7, NULL);
+	hear(&b);
+	_free_ char *cwd = path_join(unit_tmpdir(), "s/7/cwd");
+	int at = open(cwd, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	for (int i = 0; i < DEPTH; i++) {
+		ASSERT(mkdirat(at, "vine-removal-0", 0700) == 0 && mkdirat(at, "side", 0500) == 0);
+		int next = openat(at, "vine-removal-0", O_PATH | O_DIRECTORY | O_CLOEXEC);
+		close_fd(at);
+		at = next;
+	}
+	close_fd(at);
+	run_whole(&b, 7);
+	ASSERT(poll_until_gone("s/7"));
 	finish(&b);
 }
 

@@ -30,11 +30,7 @@ struct fetch *fetch_new(struct loop *l, const struct fetch_settings *s)
 	pool_lane_init(&f->seal_lane, N_SEALINGS, false);
 	pool_lane_init(&f->save_lane, 1, true);
 	pool_lane_init(&f->work_lane, N_WORKS, true);
-	int r = sources_load(f);
-	if (r < 0) {
-		errno = -r;
-		return NULL;
-	}
+	sources_load(f);
 	f->pool = pool_new(l, f->settings.n_threads, N_QUICK);
 	return f->pool ? steal(f) : NULL;
 }

@@ -40,7 +40,7 @@ struct source {
 	unsigned n_told;
 };
 
-int sources_load(struct fetch *f);
+void sources_load(struct fetch *f);
 void sources_free(struct fetch *f);
 struct source *source_get(const struct fetch *f, const char *path);                  /* NULL */
 const struct record *source_record(const struct source *s, const struct digest *id); /* NULL: it never was this tree */

@@ -249,25 +249,28 @@ static bool load_line(struct fetch *f, char *line)
 	return true;
 }
 
-int sources_load(struct fetch *f)
+void sources_load(struct fetch *f)
 {
 	size_t n;
 	unsigned n_bad = 0;
 	_free_ char *path = path_join(f->directory, "sources");
 	_free_ char *text = path_read(path, SIZE_MOST, &n);
-	if (!text)
-		return errno == ENOENT ? 0 : -errno;
+	if (!text) {
+		if (errno != ENOENT)
+			log_warn("%s cannot be read: %s; what was sealed from where is forgotten", path,
+				 strerror(errno));
+		return;
+	}
 	if (!has_prefix(text, HEAD)) {
 		/* Without it trees are whole or are sealed again: worth a word, not a refusal. */
 		log_warn("%s is damaged or of another version: what was sealed from where is forgotten", path);
-		return 0;
+		return;
 	}
 	char *rest = text + strlen(HEAD), *line;
 	while ((line = strsep(&rest, "\n")))
 		n_bad += *line && !load_line(f, line);
 	if (n_bad)
 		log_warn("%s: %u damaged lines are left out", path, n_bad);
-	return 0;
 }
 
 /* ---- for others */

@@ -90,6 +90,7 @@ bool holds_receive(struct holds *h)
 /* False: not now. */
 static bool send_one(const struct holds *h, enum keeper_mount_type type, const struct hold *of)
 {
+	assert(h->fd >= 0 && (type == KEEPER_HELD) == (of != NULL));
 	struct keeper_mount m = {.type = type, .mount = of ? of->mount : 0};
 	union control control = {.head = {0}};
 	struct iovec v = {.iov_base = &m, .iov_len = sizeof m};

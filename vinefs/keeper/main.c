@@ -25,7 +25,7 @@
 #define SWEEP_USEC 100000u   /* from a task's end to the search for what it left */
 #define RESTART_USEC 100000u /* after the second death in a row, doubling */
 #define RESTART_MOST_USEC (10u * SEC_USEC)
-#define STEADY_USEC (60u * SEC_USEC) /* a vinefs that lived so long died for a new reason */
+#define STEADY_USEC (2u * SEC_USEC) /* a vinefs that lived so long died for a new reason */
 #define LEAVE_USEC (5u * SEC_USEC)   /* for what SIGKILL takes, and then for vinefs' good bye */
 #define COMPLAIN_USEC (10u * SEC_USEC)
 #define EXIT_FAILED 125

@@ -59,12 +59,13 @@ void park_fini(struct park *p)
 	pthread_mutex_destroy(&p->lock);
 }
 
-static void let_go(struct mount_request *q)
+static void let_go(struct mount_request *q, unsigned n_holders)
 {
 	struct park *p = q->park;
 	pthread_mutex_lock(&p->lock);
-	assert(q->n_holders > 0);
-	bool is_last = --q->n_holders == 0;
+	assert(q->n_holders >= n_holders);
+	q->n_holders -= n_holders;
+	bool is_last = q->n_holders == 0;
 	pthread_mutex_unlock(&p->lock);
 	if (!is_last)
 		return;
@@ -105,7 +106,7 @@ static void give_up(struct mount_request *q, int error)
 {
 	answer(q, NULL, error);
 	tell_source(q);
-	let_go(q);
+	let_go(q, 1);
 }
 
 /* Called by libfuse with the request's lock held, so its function cannot be withdrawn here, nor need it be: libfuse holds the request itself too. Not so
@@ -123,7 +124,7 @@ static void on_interrupt(fuse_req_t req, void *arg)
 		return;
 	fuse_reply_err(req, EINTR);
 	tell_source(q);
-	let_go(q);
+	let_go(q, 1);
 }
 
 /* False: interrupted already, and answered. */
@@ -172,12 +173,10 @@ void mount_answer(struct mount_request *q, const void *bytes, ssize_t n)
 	bool is_mine = take(q);
 	assert(p->n_held > 0);
 	pthread_mutex_unlock(&p->lock);
-	if (is_mine) {
-		/* Neither more nor less than was asked for is an answer; see serve_read(). */
+	/* Neither more nor less than was asked for is an answer; see serve_read(). */
+	if (is_mine)
 		answer(q, bytes, n == (ssize_t)q->range.n ? 0 : n < 0 ? (int)-n : EIO);
-		let_go(q);
-	}
-	let_go(q);
+	let_go(q, is_mine ? 2 : 1);
 	pthread_mutex_lock(&p->lock);
 	p->n_held--;
 	pthread_cond_broadcast(&p->changed);

@@ -8,6 +8,7 @@
 #include <limits.h>
 #include <poll.h>
 #include <spawn.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
@@ -19,8 +20,6 @@
 #define INIT_ROOM 8192 /* the least that the kernel lets read */
 #define INIT_WAIT_MSEC 5000
 #define NOTIFY_RESEND 7 /* FUSE_NOTIFY_RESEND, kernel 6.9 and later; not in every linux/fuse.h */
-
-extern char **environ;
 
 static int _printf_(3, 4) refuse(char *error, int r, const char *fmt, ...)
 {
@@ -109,7 +108,7 @@ static int run_helper(char *const argv[], int talk, char *error)
 		posix_spawn_file_actions_adddup2(&actions, talk, talk);
 	int r = -posix_spawnp(&pid, argv[0], &actions, NULL, argv, env);
 	posix_spawn_file_actions_destroy(&actions);
-	its = close_fd(its);
+	close_fd(steal_fd(&its));
 	if (r < 0)
 		return refuse(error, r, "%s", argv[0]);
 	ssize_t n = read(own, error, MOUNT_ERROR_SIZE - 1);
@@ -133,7 +132,7 @@ static int mount_by_helper(const struct mount_place *place, const char *name, in
 	int r = run_helper(argv, its, error);
 	if (r < 0)
 		return r;
-	its = close_fd(its);
+	close_fd(steal_fd(&its));
 	int fd = receive_fd(own);
 	if (fd < 0)
 		return fd;

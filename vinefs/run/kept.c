@@ -1,23 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "vinefs/run/kept.h"
 
-#include "vinefs/run/attempt.h"
 #include "vinefs/run/run.h"
 
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <sys/stat.h>
 
 struct keepsake {
 	struct list link;
-	uint64_t attempt, size, until_usec;
+	uint64_t attempt, size, least_usec, until_usec; /* it stays to the one, and at most to the other */
 };
 
 static void on_expire(struct timer *t);
-
-static void remove_part(struct kept *k, uint64_t attempt, const char *part)
-{
-	_free_ char *sandbox = attempt_sandbox(k->state, attempt);
-	removal_add(k->removal, xasprintf("%s%s", sandbox, part));
-}
 
 static void drop(struct kept *k, struct keepsake *s)
 {
@@ -25,19 +21,25 @@ static void drop(struct kept *k, struct keepsake *s)
 	list_remove(&s->link);
 	k->n--;
 	k->size -= s->size;
-	remove_part(k, s->attempt, "");
+	removal_add(k->removal, s->attempt, NULL);
 	free(s);
+}
+
+static uint64_t due_usec(const struct kept *k, const struct keepsake *s)
+{
+	if (k->n > KEPT_MOST)
+		return 0;
+	return k->n > 1 && k->size > k->most_size ? s->least_usec : s->until_usec;
 }
 
 static void drop_what_is_due(struct kept *k)
 {
 	struct keepsake *s;
 	uint64_t now = loop_now_usec(k->loop);
-	while ((s = list_first(&k->all, struct keepsake, link)) &&
-	       (s->until_usec <= now || k->n > KEPT_MOST || k->size > k->most_size))
+	while ((s = list_first(&k->all, struct keepsake, link)) && due_usec(k, s) <= now)
 		drop(k, s);
 	if (s)
-		timer_start(&k->timer, k->loop, s->until_usec - now, on_expire);
+		timer_start(&k->timer, k->loop, due_usec(k, s) - now, on_expire);
 	else
 		timer_stop(&k->timer);
 }
@@ -47,12 +49,15 @@ static void on_expire(struct timer *t)
 	drop_what_is_due(container_of(t, struct kept, timer));
 }
 
-void kept_init(struct kept *k, struct loop *l, struct removal *removal, const char *state, uint64_t most_usec,
+void kept_init(struct kept *k, struct loop *l, struct removal *removal, int sandboxes, uint64_t most_usec,
 	       uint64_t most_size)
 {
-	assert(removal && *state == '/');
-	*k = (struct kept){
-		.loop = l, .removal = removal, .state = state, .most_usec = most_usec, .most_size = most_size};
+	assert(removal && sandboxes >= 0);
+	*k = (struct kept){.loop = l,
+			   .removal = removal,
+			   .sandboxes = sandboxes,
+			   .most_usec = max(most_usec, (uint64_t)KEPT_LEAST_USEC),
+			   .most_size = most_size};
 	list_init(&k->all);
 }
 
@@ -69,25 +74,30 @@ void kept_fini(struct kept *k)
 static uint64_t output_size(const struct kept *k, uint64_t attempt, const char *name)
 {
 	struct stat st;
-	_free_ char *sandbox = attempt_sandbox(k->state, attempt);
-	_free_ char *path = xasprintf("%s/%s", sandbox, name);
-	return lstat(path, &st) == 0 && S_ISREG(st.st_mode) ? (uint64_t)st.st_size : 0;
+	char path[64];
+	/* By name, so that it needs no descriptor; a link in the attempt's place could only lead to a wrong number. */
+	snprintf(path, sizeof path, "%" PRIu64 "/%s", attempt, name);
+	return fstatat(k->sandboxes, path, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) ? (uint64_t)st.st_size
+												  : 0;
 }
 
-void kept_add(struct kept *k, uint64_t attempt, uint64_t age_usec)
+void kept_add(struct kept *k, uint64_t attempt, uint64_t age_usec, bool is_unsent)
 {
 	uint64_t out = output_size(k, attempt, "out"), err = output_size(k, attempt, "err");
-	if ((out <= RUN_HEAD_SIZE && err <= RUN_HEAD_SIZE) || age_usec >= k->most_usec) {
-		remove_part(k, attempt, "");
+	is_unsent |= out > RUN_HEAD_SIZE || err > RUN_HEAD_SIZE;
+	if (!is_unsent || age_usec >= k->most_usec) {
+		removal_add(k->removal, attempt, NULL);
 		return;
 	}
-	remove_part(k, attempt, "/cwd");
-	remove_part(k, attempt, "/tmp");
+	removal_add(k->removal, attempt, "cwd");
+	removal_add(k->removal, attempt, "tmp");
 	struct keepsake *s = NEW(struct keepsake);
 	list_init(&s->link);
 	s->attempt = attempt;
 	s->size = out + err;
-	s->until_usec = loop_now_usec(k->loop) + k->most_usec - age_usec;
+	uint64_t now = loop_now_usec(k->loop);
+	s->until_usec = now + k->most_usec - age_usec;
+	s->least_usec = now + (age_usec < KEPT_LEAST_USEC ? KEPT_LEAST_USEC - age_usec : 0);
 	list_append(&k->all, &s->link);
 	k->n++;
 	k->size += s->size;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Deletes directories in a thread of its own, so that a task's ten thousand files delay nobody. What is left when the process
- * ends is found again at the next start. */
+ * Deletes sandboxes in a thread of its own, so that a task's ten thousand files delay nobody. What is left when the process
+ * ends is found again at the next start. Nothing is deleted but what lies in the sandbox: no link is followed, whatever a task
+ * has put in the place of a directory. */
 #ifndef RUN_REMOVAL_H
 #define RUN_REMOVAL_H
 
@@ -8,11 +9,11 @@
 
 struct removal;
 
-/* NULL with errno. Freeing waits for no more than the file being deleted. */
-struct removal *removal_new(void);
+/* `sandboxes` is the directory that they are in, borrowed. NULL with errno. Freeing waits for no more than the file being deleted. */
+struct removal *removal_new(int sandboxes);
 void removal_free(struct removal *r);
 
-/* Takes over path. Any thread. */
-void removal_add(struct removal *r, char *path);
+/* Deletes the attempt's sandbox; with `part`, a literal, only that directory of it. Any thread. */
+void removal_add(struct removal *r, uint64_t attempt, const char *part);
 
 #endif

@@ -20,13 +20,19 @@
 #include <time.h>
 #include <unistd.h>
 
+#define RETRY_USEC 1000000u /* after an output could not be read for want of something */
+
 struct run {
+	struct loop *loop;
 	struct hand hand;
 	struct map attempts;
 	struct list ends;
 	struct kept kept;
 	struct removal *removal;
 	struct run_options o;
+	struct timer retry;
+	struct log_limit refusals, unread;
+	int sandboxes; /* STATE/s: nothing below it is reached by a path that a task may have bent */
 	bool is_listed;
 };
 
@@ -46,7 +52,7 @@ static void forget(struct run *r, struct attempt *a)
 {
 	list_remove(&a->link);
 	map_remove(&r->attempts, a->end.attempt);
-	kept_add(&r->kept, a->end.attempt, 0);
+	kept_add(&r->kept, a->end.attempt, 0, a->is_unread);
 	free(a);
 }
 
@@ -55,6 +61,12 @@ static void end_attempt(struct run *r, struct attempt *a)
 	assert(a->state == ATTEMPT_RUNNING && a->end.type != KEEPER_STARTED);
 	a->state = ATTEMPT_ENDED;
 	list_append(&r->ends, &a->link);
+	if (attempt_is_refused(&a->end)) {
+		_cleanup_(buf_fini) struct buf why = {0};
+		attempt_describe_failure(&a->end, &why);
+		log_limited(&r->refusals, 1, LOG_LEVEL_ERROR, "attempt %" PRIu64 " of task %" PRIu64 ": %.*s",
+			    a->end.attempt, a->end.task, (int)why.n, (const char *)why.at);
+	}
 	if (r->is_listed)
 		r->o.ops->on_ended(r->o.owner);
 }
@@ -74,8 +86,9 @@ static void find_leftovers(struct run *r)
 			continue;
 		_free_ char *out = xasprintf("%s/%s/out", path, e->d_name);
 		time_t now = time(NULL);
+		/* UINT64_MAX: older than any. */
 		bool is_old = lstat(out, &st) || st.st_mtime > now;
-		kept_add(&r->kept, number, is_old ? r->o.keep_usec : (uint64_t)(now - st.st_mtime) * 1000000);
+		kept_add(&r->kept, number, is_old ? UINT64_MAX : (uint64_t)(now - st.st_mtime) * 1000000, false);
 	}
 	if (d)
 		closedir(d);
@@ -134,17 +147,20 @@ struct run *run_new(struct loop *l, const struct run_options *o)
 	struct run *r = NEW(struct run);
 	_free_ char *sandboxes = path_join(o->state, "s");
 	r->o = *o;
+	r->loop = l;
 	list_init(&r->ends);
 	int error = path_make_dirs(sandboxes, 0700);
-	r->removal = error ? NULL : removal_new();
+	r->sandboxes = error ? -1 : open(sandboxes, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	r->removal = r->sandboxes < 0 ? NULL : removal_new(r->sandboxes);
 	if (!error && !r->removal)
 		error = -errno;
 	if (!error)
-		kept_init(&r->kept, l, r->removal, o->state, o->keep_usec, o->keep_size);
+		kept_init(&r->kept, l, r->removal, r->sandboxes, o->keep_usec, o->keep_size);
 	if (!error)
 		error = hand_init(&r->hand, l, o->keeper, on_report, on_loss);
 	if (error) {
 		removal_free(r->removal);
+		close_fd(r->sandboxes);
 		free(r);
 		errno = -error;
 		return NULL;
@@ -161,8 +177,10 @@ void run_free(struct run *r)
 		free(a);
 	map_fini(&r->attempts);
 	hand_fini(&r->hand);
+	timer_stop(&r->retry);
 	kept_fini(&r->kept);
 	removal_free(r->removal);
+	close_fd(r->sandboxes);
 	free(r);
 }
 
@@ -207,7 +225,7 @@ void run_start(struct run *r, const struct wire_start *m)
 		return;
 	struct attempt *a = add_attempt(r, m->attempt, m->task);
 	_free_ char *sandbox = attempt_sandbox(r->o.state, m->attempt);
-	int error = m->argv.n ? attempt_make_sandbox(sandbox) : -EINVAL;
+	int error = m->argv.n ? attempt_make_sandbox(r->sandboxes, m->attempt) : -EINVAL;
 	if (!m->argv.n)
 		fail(r, a, error, KEEPER_STEP_EXEC, "(an empty command)");
 	else if (error)
@@ -251,16 +269,27 @@ struct wire_held *run_held(const struct run *r, uint32_t *n)
 	return held;
 }
 
+static void on_retry(struct timer *t)
+{
+	struct run *r = container_of(t, struct run, retry);
+	r->o.ops->on_ended(r->o.owner);
+}
+
 bool run_next_ended(struct run *r, struct wire_ended *m, struct buf *heads)
 {
 	struct attempt *a = list_first(&r->ends, struct attempt, link);
 	if (!a)
 		return false;
 	assert(a->state == ATTEMPT_ENDED);
-	_free_ char *sandbox = attempt_sandbox(r->o.state, a->end.attempt);
+	int error = attempt_fill_ended(a, r->sandboxes, m, heads);
+	if (error) {
+		log_limited(&r->unread, 1, LOG_LEVEL_WARN, "the output of attempt %" PRIu64 " cannot be read yet: %s",
+			    a->end.attempt, strerror(-error));
+		timer_start(&r->retry, r->loop, RETRY_USEC, on_retry);
+		return false;
+	}
 	list_remove(&a->link);
 	a->state = ATTEMPT_UNDER_WAY;
-	attempt_fill_ended(a, sandbox, m, heads);
 	return true;
 }
 
@@ -282,16 +311,7 @@ void run_untaken(struct run *r, uint64_t attempt)
 
 int run_open_output(const struct run *r, uint64_t attempt, unsigned which, uint64_t *size)
 {
-	struct stat st;
 	if (!attempt || which < 1 || which > 2)
 		return -EINVAL;
-	_free_ char *sandbox = attempt_sandbox(r->o.state, attempt);
-	_free_ char *path = path_join(sandbox, which == 1 ? "out" : "err");
-	_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-	if (fd < 0 || fstat(fd, &st))
-		return -errno;
-	if (!S_ISREG(st.st_mode))
-		return -EBADF;
-	*size = (uint64_t)st.st_size;
-	return steal_fd(&fd);
+	return attempt_open_output(r->sandboxes, attempt, which, size);
 }

@@ -51,8 +51,9 @@ void run_leave(struct run *r);
 /* All it answers for, the caller's array to free. */
 struct wire_held *run_held(const struct run *r, uint32_t *n);
 
-/* Fills in the end of an attempt that is to be sent, false if there is none; texts point into `heads`, outputs too. It then
- * counts as under way until run_taken (vined has it) or run_untaken (send it again). */
+/* Fills in the end of an attempt that is to be sent, false if there is none or its output cannot be read just now (then on_ended
+ * comes again); texts point into `heads`, outputs too. It then counts as under way until run_taken (vined has it) or run_untaken
+ * (send it again). */
 bool run_next_ended(struct run *r, struct wire_ended *m, struct buf *heads);
 void run_taken(struct run *r, uint64_t attempt);
 void run_untaken(struct run *r, uint64_t attempt);

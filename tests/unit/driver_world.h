@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * vined without its main(): real store, core and connections, with nodes and clients played by the test. */
+#ifndef TESTS_UNIT_DRIVER_WORLD_H
+#define TESTS_UNIT_DRIVER_WORLD_H
+
+#include "tests/unit/unit.h"
+
+#include "tests/unit/ends.h"
+#include "vined/client.h"
+#include "vined/node.h"
+
+#include <stdio.h>
+
+#define NODE_TIMEOUT_USEC 30000000u
+#define CLIENT_TIMEOUT_USEC 10000000u
+
+struct peer {
+	struct conn *conn;
+	struct wire_hello hello;
+	bool is_open;
+	unsigned n_starts, n_stops, n_results;
+	struct wire_start start; /* numbers only */
+	char command[64];
+	struct wire_stop stop;
+	struct wire_result result; /* numbers only */
+	char out[64];
+	/* the last answer */
+	struct call call;
+	bool is_answered;
+	int error;
+	uint64_t id, pending;
+	char run[64], reason[256];
+};
+
+static struct loop *loop;
+static struct store *store;
+static struct driver *driver;
+static struct nodes nodes;
+static struct clients clients;
+static const struct wire_hello hello_here = {.role = TLS_ROLE_VINED, .version = "1", .name = "vined"};
+
+/* ---- vined's side */
+
+static inline void on_open(struct conn *c, const struct wire_hello *peer)
+{
+	if (peer->role == TLS_ROLE_NODE)
+		nodes_take(&nodes, c, peer);
+	else
+		clients_take(&clients, c, peer, true);
+}
+
+static inline void on_message(struct conn *c, const struct wire_head *h, const void *message)
+{
+	(void)c, (void)h, (void)message;
+}
+
+static inline void on_close(struct conn *c, int error, const char *reason)
+{
+	(void)error, (void)reason;
+	conn_free(c);
+}
+
+static const struct conn_ops vined_ops = {.on_open = on_open, .on_message = on_message, .on_close = on_close};
+
+static inline void start_vined(void)
+{
+	struct conf_error e = {""};
+	char path[512];
+	snprintf(path, sizeof path, "%s/vined.db", unit_tmpdir());
+	ends_skipped_usec = 0;
+	loop = loop_new();
+	loop_set_clock(loop, ends_clock, NULL);
+	ASSERT_EQ(store_open(&store, &(struct store_options){path, false}, &e), 0);
+	driver = driver_new(&(struct driver_options){.loop = loop,
+						     .store = store,
+						     .node_timeout_usec = NODE_TIMEOUT_USEC,
+						     .client_timeout_usec = CLIENT_TIMEOUT_USEC,
+						     .grace_usec = 1000000,
+						     .crash_limit = 3});
+	ASSERT_EQ(driver_load(driver), 0);
+	ASSERT_EQ(store_start(store, loop), 0);
+	driver_start(driver);
+	nodes_init(&nodes, driver);
+	clients_init(&clients, driver);
+}
+
+static inline void stop_vined(void)
+{
+	clients_fini(&clients);
+	nodes_fini(&nodes);
+	store_finish(store);
+	loop_turn(loop, 0);
+	driver_free(driver);
+	store_free(store);
+	loop_free(loop);
+}
+
+/* ---- the peers' side */
+
+static inline void peer_on_open(struct conn *c, const struct wire_hello *peer)
+{
+	struct peer *p = conn_owner(c);
+	(void)peer;
+	p->is_open = true;
+}
+
+static inline void peer_on_message(struct conn *c, const struct wire_head *h, const void *message)
+{
+	struct peer *p = conn_owner(c);
+	if (h->type == WIRE_START) {
+		p->start = *(const struct wire_start *)message;
+		snprintf(p->command, sizeof p->command, "%s %s %s", p->start.directory, p->start.argv.at[0],
+			 p->start.environment.at[0]);
+		p->n_starts++;
+	} else if (h->type == WIRE_STOP) {
+		p->stop = *(const struct wire_stop *)message;
+		p->n_stops++;
+	} else if (h->type == WIRE_RESULT) {
+		p->result = *(const struct wire_result *)message;
+		snprintf(p->out, sizeof p->out, "%s %.*s", p->result.tag, (int)p->result.out.n,
+			 (const char *)p->result.out.at);
+		p->n_results++;
+	}
+}
+
+static inline void peer_on_close(struct conn *c, int error, const char *reason)
+{
+	struct peer *p = conn_owner(c);
+	(void)error, (void)reason;
+	p->is_open = false;
+	p->conn = NULL;
+	conn_free(c);
+}
+
+static const struct conn_ops peer_ops = {
+	.on_open = peer_on_open, .on_message = peer_on_message, .on_close = peer_on_close};
+
+static inline void connect_peer(struct peer *p, enum tls_role role, const char *name, uint64_t instance)
+{
+	int fd[2];
+	*p = (struct peer){.hello = {.role = (uint8_t)role, .version = "1", .name = name, .instance = instance}};
+	unix_pair(fd);
+	conn_new(loop, fd[1], true, &(struct conn_options){.ops = &vined_ops, .hello = &hello_here});
+	p->conn =
+		conn_new(loop, fd[0], false, &(struct conn_options){.ops = &peer_ops, .owner = p, .hello = &p->hello});
+	ASSERT(UNTIL(loop, p->is_open));
+}
+
+static inline void drop(struct peer *p)
+{
+	conn_free(p->conn);
+	p->conn = NULL;
+}
+
+static inline void on_reply(struct call *c, int error, uint16_t type, const void *message)
+{
+	struct peer *p = container_of(c, struct peer, call);
+	p->is_answered = true;
+	p->error = error;
+	if (type == WIRE_STATUS && message)
+		snprintf(p->reason, sizeof p->reason, "%s", ((const struct wire_status *)message)->reason);
+	if (type == WIRE_SUBMITTED)
+		p->id = ((const struct wire_submitted *)message)->ids.at[0];
+	if (type == WIRE_ATTACHED) {
+		snprintf(p->run, sizeof p->run, "%s", ((const struct wire_attached *)message)->run);
+		p->pending = ((const struct wire_attached *)message)->pending;
+	}
+}
+
+static inline int ask(struct peer *p, uint16_t type, const void *message)
+{
+	p->is_answered = false;
+	p->call = (struct call){.on_reply = on_reply};
+	if (call_start(&p->call, p->conn, type, message, 0))
+		return -ENOTCONN;
+	return UNTIL(loop, p->is_answered) ? p->error : -ETIMEDOUT;
+}
+
+static inline int join(struct peer *p, const char *uuid, const struct wire_held *held, uint32_t n)
+{
+	return ask(
+		p, WIRE_JOIN,
+		&(struct wire_join){.node = uuid, .tier = "views", .cores = 4, .task_limit = 4, .attempts = {held, n}});
+}
+
+static inline int attach(struct peer *p, const char *run)
+{
+	return ask(p, WIRE_ATTACH, &(struct wire_attach){.run = run, .results = true});
+}
+
+/* Where another session is still waited for, its time is over at once. */
+static inline int attach_later(struct peer *p, const char *run)
+{
+	p->is_answered = false;
+	p->call = (struct call){.on_reply = on_reply};
+	if (call_start(&p->call, p->conn, WIRE_ATTACH, &(struct wire_attach){.run = run, .results = true}, 0))
+		return -ENOTCONN;
+	for (int i = 0; i < 50; i++)
+		loop_turn(loop, 0);
+	ASSERT(!p->is_answered);
+	ends_skipped_usec += 3000001;
+	return UNTIL(loop, p->is_answered) ? p->error : -ETIMEDOUT;
+}
+
+static inline int submit(struct peer *p, const char *key)
+{
+	const struct wire_task t = {.key = key,
+				    .tag = "a-tag",
+				    .argv = {(const char *const[]){"prog", "x"}, 2},
+				    .environment = {(const char *const[]){"A=1"}, 1},
+				    .directory = "/tmp"};
+	return ask(p, WIRE_SUBMIT, &(struct wire_submit){.run = p->run, .tasks = {&t, 1}});
+}
+
+static inline int ended(struct peer *p, uint64_t task, uint64_t attempt)
+{
+	return ask(p, WIRE_ENDED,
+		   &(struct wire_ended){
+			   .attempt = attempt, .task = task, .how = 1, .status = 7, .out_size = 2, .out = {"hi", 2}});
+}
+
+static inline int done(struct peer *p, uint64_t task)
+{
+	return ask(p, WIRE_DONE, &(struct wire_done){.tasks = {&task, 1}});
+}
+
+#endif
