@@ -59,7 +59,8 @@ static void on_attach(struct client *k, uint64_t id, const struct wire_attach *m
 		conn_reply_status(k->conn, id, EMFILE, "one connection attaches at most %d times", ATTACHMENTS_MOST);
 		return;
 	}
-	struct run *run = driver_attach(k->clients->driver, m, k->session, k->conn, promise_new(&k->promises, k->conn, id));
+	struct run *run =
+		driver_attach(k->clients->driver, m, k->session, k->conn, promise_new(&k->promises, k->conn, id));
 	if (!run)
 		return;
 	struct attachment *a = NEW(struct attachment);

@@ -34,7 +34,8 @@ int client_check_run(const char *name, char reason[256])
 {
 	size_t n = strlen(name);
 	if (n > WIRE_RUN_NAME_MAX)
-		return say(reason, ENAMETOOLONG, "the run's name has %zu bytes, at most %u are allowed", n, WIRE_RUN_NAME_MAX);
+		return say(reason, ENAMETOOLONG, "the run's name has %zu bytes, at most %u are allowed", n,
+			   WIRE_RUN_NAME_MAX);
 	if (has_control(name))
 		return say(reason, EINVAL, "the run's name contains a control character");
 	/* Selectors of tasks must not be mistaken for it. */

@@ -151,7 +151,8 @@ void client_read_output(struct list *all, struct driver *d, struct conn *c, uint
 	list_foreach (all, struct output, link, each)
 		n++;
 	if (n >= OUTPUTS_MOST) {
-		conn_reply_status(c, id, EAGAIN, "%d outputs are on their way on this connection: read one to its end first",
+		conn_reply_status(c, id, EAGAIN,
+				  "%d outputs are on their way on this connection: read one to its end first",
 				  OUTPUTS_MOST);
 		return;
 	}

@@ -41,7 +41,8 @@ void driver_start(struct driver *d);
 
 /* Finds or makes the run and answers ATTACHED when it is stored. If results are wanted, `c` gets from then on those of what
  * `session` submitted, and what is nobody's. Returns it with a hold on it, to be given back by driver_detach, or NULL after answering. */
-struct run *driver_attach(struct driver *d, const struct wire_attach *a, uint64_t session, struct conn *c, struct promise *p);
+struct run *driver_attach(struct driver *d, const struct wire_attach *a, uint64_t session, struct conn *c,
+			  struct promise *p);
 /* may_return: its results are kept a little while for the same session. */
 void driver_detach(struct run *r, const struct conn *c, bool may_return);
 const char *driver_run_name(const struct run *r);

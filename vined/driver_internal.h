@@ -25,17 +25,17 @@ struct task {
 	uint64_t id;
 	struct run *run;
 	struct session *session; /* who gets its result; NULL: nobody is there */
-	struct list link;      /* in one of its run's or session's lists */
-	struct list node_link; /* in its node's, while an attempt counts */
-	char *tag;             /* NULL: none */
-	uint64_t attempt;      /* the latest; 0: none yet */
-	struct node *node;     /* where it runs; NULL: nowhere */
+	struct list link;        /* in one of its run's or session's lists */
+	struct list node_link;   /* in its node's, while an attempt counts */
+	char *tag;               /* NULL: none */
+	uint64_t attempt;        /* the latest; 0: none yet */
+	struct node *node;       /* where it runs; NULL: nowhere */
 	uint64_t memory;
 	uint64_t command, environment;
 	uint32_t cores, attempts, losses;
-	uint32_t joins; /* the node's join that listed it */
+	uint32_t joins;       /* the node's join that listed it */
 	struct node *lost_by; /* the last that could not say how its attempt ended */
-	uint8_t state;  /* enum store_state */
+	uint8_t state;        /* enum store_state */
 	bool is_cancelled;
 };
 
@@ -43,9 +43,9 @@ struct task {
 struct session {
 	struct list link; /* in its run's, newest last */
 	struct run *run;
-	uint64_t id;	   /* the client's instance */
-	struct conn *conn; /* NULL: away */
-	size_t n_tasks;	   /* its own: unfinished, or not acknowledged */
+	uint64_t id;               /* the client's instance */
+	struct conn *conn;         /* NULL: away */
+	size_t n_tasks;            /* its own: unfinished, or not acknowledged */
 	struct list results, sent; /* to be sent; sent and not acknowledged */
 	struct promise *attaching; /* nothing is sent before it is answered; NULL: it is */
 	struct timer is_gone;
@@ -58,7 +58,7 @@ struct run {
 	bool is_attached; /* its tasks are cancelled when its client is gone */
 	bool is_stored;
 	unsigned n_holds;
-	bool is_abandoned; /* its client did not come back: nobody waits for its results */
+	bool is_abandoned;               /* its client did not come back: nobody waits for its results */
 	struct list unfinished, orphans; /* running or queued; ended while there was no session */
 	size_t n_unfinished, n_ended;
 	struct list sessions;
@@ -79,7 +79,7 @@ struct node {
 	uint32_t joins;
 	struct timer is_lost;
 	/* Connected, but given no tasks: it could not begin one, or does not read what it is sent. */
-	char *rest_reason; /* NULL: it does not rest */
+	char *rest_reason;  /* NULL: it does not rest */
 	uint64_t rest_usec; /* how long it rested the last time; 0: its last task ended well */
 	struct timer rest;
 	bool is_stuffed;

@@ -48,7 +48,8 @@ static void settle(struct node *n)
 	bool may_run = n->conn && !n->rest_reason && !n->is_stuffed;
 	if (n->in_core == NODE_ABSENT || may_run == (n->in_core == NODE_PRESENT))
 		return;
-	int r = may_run ? core_node_resume(n->driver->core, n->id, &n->spec) : core_node_suspend(n->driver->core, n->id);
+	int r = may_run ? core_node_resume(n->driver->core, n->id, &n->spec)
+			: core_node_suspend(n->driver->core, n->id);
 	assert(r == 0);
 	(void)r;
 	n->in_core = may_run ? NODE_PRESENT : NODE_SUSPENDED;
@@ -196,7 +197,8 @@ static void adopt_all(struct node *n, const struct wire_join *j)
 			 (unsigned long long)h->attempt, (unsigned long long)h->task);
 	}
 	if (n_fenced > FENCED_SHOWN)
-		log_info("node %s: %u attempts are fenced in all, of %u that it listed", n->name, n_fenced, j->attempts.n);
+		log_info("node %s: %u attempts are fenced in all, of %u that it listed", n->name, n_fenced,
+			 j->attempts.n);
 }
 
 /* What is recorded as running there and was not listed never arrived, or was forgotten with the node's record. */
@@ -294,7 +296,7 @@ bool driver_next_node(const struct driver *d, size_t *i, struct driver_node *out
 		.kernel = n->kernel,
 		.address = n->conn ? conn_peer_name(n->conn) : "",
 		.is_connected = n->conn != NULL,
-		.resting = !n->conn	   ? NULL
+		.resting = !n->conn        ? NULL
 			   : n->is_stuffed ? "it does not read what it is sent"
 					   : n->rest_reason,
 		.cores = n->spec.cores,

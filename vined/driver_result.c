@@ -88,11 +88,10 @@ static void store_done(struct driver *d, uint64_t *ids, size_t n, struct promise
 	void **arg = store_alloc(s, 2 * sizeof *arg);
 	arg[0] = d;
 	arg[1] = p;
-	store_put(s, &(struct store_op){.kind = STORE_DONE,
-					.is_kept = !p,
-					.on_stored = on_done_stored,
-					.arg = arg,
-					.tasks = {ids, n}});
+	store_put(
+		s,
+		&(struct store_op){
+			.kind = STORE_DONE, .is_kept = !p, .on_stored = on_done_stored, .arg = arg, .tasks = {ids, n}});
 }
 
 void driver_done(struct driver *d, const struct wire_u64s *tasks, uint64_t session, struct promise *p)

@@ -210,7 +210,8 @@ static struct run *make_run(struct driver *d, const struct wire_attach *a)
 	return run_new(d, &s);
 }
 
-struct run *driver_attach(struct driver *d, const struct wire_attach *a, uint64_t session, struct conn *c, struct promise *p)
+struct run *driver_attach(struct driver *d, const struct wire_attach *a, uint64_t session, struct conn *c,
+			  struct promise *p)
 {
 	struct run *r = NULL;
 	int error = a->run[0] ? find_run(d, a->run, &r) : -ENOENT;

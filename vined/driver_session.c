@@ -104,7 +104,8 @@ void task_reclaim(struct task *t, uint64_t id)
 	task_claim(t, s);
 	if (old && old->conn)
 		conn_close(old->conn,
-			   "another client of the same run has submitted the same key, and its result goes there", true);
+			   "another client of the same run has submitted the same key, and its result goes there",
+			   true);
 	driver_push(t->run);
 }
 
@@ -220,9 +221,10 @@ int session_attach(struct run *r, uint64_t id, struct conn *c, struct promise *p
 {
 	struct session *s = find(r, id);
 	if (!s && was_taken_from(r, id)) {
-		promise_status(p, ESTALE,
-			       "run %s: this client was away, and another one that is attached to the run got its results",
-			       r->name);
+		promise_status(
+			p, ESTALE,
+			"run %s: this client was away, and another one that is attached to the run got its results",
+			r->name);
 		return -ESTALE;
 	}
 	bool is_back = s != NULL;

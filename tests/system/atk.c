@@ -85,7 +85,8 @@ static void talk(struct atk *k)
 			return;
 		buf_grew(&k->in, (size_t)n);
 		struct wire_head h;
-		while (k->in.n >= WIRE_HEAD_SIZE && (wire_get_head(k->in.at, &h), k->in.n >= WIRE_HEAD_SIZE + h.length)) {
+		while (k->in.n >= WIRE_HEAD_SIZE &&
+		       (wire_get_head(k->in.at, &h), k->in.n >= WIRE_HEAD_SIZE + h.length)) {
 			take_frame(k, &h);
 			buf_consume(&k->in, WIRE_HEAD_SIZE + h.length);
 		}

@@ -196,7 +196,8 @@ TEST(a_node_that_does_not_read_gets_no_more_tasks)
 {
 	static char large[100000];
 	struct peer client, late;
-	struct wire_hello hello = {.role = TLS_ROLE_NODE, .version = "1", .name = "w1", .instance = 1, .major = WIRE_MAJOR};
+	struct wire_hello hello = {
+		.role = TLS_ROLE_NODE, .version = "1", .name = "w1", .instance = 1, .major = WIRE_MAJOR};
 	int fd[2];
 	memset(large, 'x', sizeof large - 1);
 	start_vined();
@@ -216,7 +217,8 @@ TEST(a_node_that_does_not_read_gets_no_more_tasks)
 	struct wire_task tasks[60];
 	for (size_t k = 0; k < countof(tasks); k++)
 		tasks[k] = (struct wire_task){.argv = {argv, 2}, .environment = {variables, 1}};
-	ASSERT_EQ(ask(&client, WIRE_SUBMIT, &(struct wire_submit){.run = "sweep", .tasks = {tasks, countof(tasks)}}), 0);
+	ASSERT_EQ(ask(&client, WIRE_SUBMIT, &(struct wire_submit){.run = "sweep", .tasks = {tasks, countof(tasks)}}),
+		  0);
 	ASSERT(UNTIL(loop, (i = 0, driver_next_node(driver, &i, &n) && n.resting)));
 	ASSERT(strstr(n.resting, "does not read"));
 	ASSERT(n.n_running < 40);

@@ -34,6 +34,7 @@ int record_put(struct record *r, const struct attempt *a);
 /* NULL if there is none; if memory is out or there are too many. */
 struct attempt *record_find(const struct record *r, uint64_t attempt);
 struct attempt *record_find_pid(const struct record *r, pid_t pid);
+/* The number must not be there yet. */
 struct attempt *record_add(struct record *r, uint64_t attempt, uint64_t task);
 void record_remove(struct record *r, struct attempt *a);
 
