@@ -21,6 +21,7 @@
 
 /* What both sides check, so that neither promises what the other refuses. */
 #define WIRE_RUN_NAME_MAX 128u
+#define WIRE_NAME_MAX 64 /* of a daemon, for people */
 #define WIRE_CORES_MAX 65536u
 
 enum wire_flag {

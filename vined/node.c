@@ -5,7 +5,6 @@
 
 #include <stdio.h>
 
-#define NAME_MOST 64
 #define UUID_MOST 64
 
 struct link {
@@ -14,7 +13,7 @@ struct link {
 	struct conn *conn;
 	struct node *node; /* NULL until it has joined */
 	struct list promises;
-	char name[NAME_MOST + 4];
+	char name[WIRE_NAME_MAX + 4];
 	uint64_t instance;
 };
 
@@ -120,7 +119,7 @@ void nodes_take(struct nodes *s, struct conn *c, const struct wire_hello *peer)
 	l->conn = c;
 	l->instance = peer->instance;
 	/* As it is; who shows it escapes it. */
-	snprintf(l->name, sizeof l->name, "%.*s", NAME_MOST, peer->name);
+	snprintf(l->name, sizeof l->name, "%.*s", WIRE_NAME_MAX, peer->name);
 	list_init(&l->link);
 	list_init(&l->promises);
 	list_append(&s->all, &l->link);

@@ -5,11 +5,10 @@
 #include "common/net.h"
 #include "common/path.h"
 #include "common/service.h"
+#include "common/wire.h"
 
 #include <stdio.h>
 #include <unistd.h>
-
-#define NAME_MOST 64
 
 #define CONF_STRUCT settings
 #define CONF_FILE "vined/settings.def"
@@ -33,8 +32,8 @@ static int check(const struct settings *s)
 		fprintf(stderr, "vined: --listen=%s: not HOST:PORT\n", s->listen);
 		return -EINVAL;
 	}
-	if (strlen(s->name) > NAME_MOST) {
-		fprintf(stderr, "vined: --name: %zu characters, at most %d are allowed\n", strlen(s->name), NAME_MOST);
+	if (strlen(s->name) > WIRE_NAME_MAX) {
+		fprintf(stderr, "vined: --name: %zu characters, at most %d are allowed\n", strlen(s->name), WIRE_NAME_MAX);
 		return -EINVAL;
 	}
 	return 0;
@@ -53,7 +52,7 @@ int settings_read(struct settings *s, int argc, char **argv)
 		settings_fini(s);
 		return -EINVAL;
 	}
-	gethostname(host, NAME_MOST);
+	gethostname(host, WIRE_NAME_MAX);
 	conf_fill_in(&s->state, service_state_path("default"));
 	conf_fill_in(&s->socket, path_join(s->state, "vined.sock"));
 	conf_fill_in(&s->secret, path_join(s->state, "secret"));

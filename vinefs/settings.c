@@ -4,6 +4,7 @@
 #include "common/net.h"
 #include "common/path.h"
 #include "common/service.h"
+#include "common/wire.h"
 
 #include <stdio.h>
 #include <unistd.h>
@@ -35,6 +36,10 @@ static int check(const struct settings *s)
 		fprintf(stderr, "vinefs: --vined=%s: not HOST:PORT, the path of a socket, or none\n", s->vined);
 		return -EINVAL;
 	}
+	if (strlen(s->name) > WIRE_NAME_MAX) {
+		fprintf(stderr, "vinefs: --name: %zu characters, at most %d are allowed\n", strlen(s->name), WIRE_NAME_MAX);
+		return -EINVAL;
+	}
 	if (s->cache_low >= s->cache_high) {
 		fprintf(stderr, "vinefs: --cache-low=%d is not below --cache-high=%d\n", (int)s->cache_low,
 			(int)s->cache_high);
@@ -48,7 +53,7 @@ static void fill_in(struct settings *s)
 {
 	_free_ char *cluster = service_state_path("default");
 	char host[256] = "";
-	gethostname(host, sizeof host - 1);
+	gethostname(host, WIRE_NAME_MAX);
 	conf_fill_in(&s->name, xstrdup(*host ? host : "node"));
 	conf_fill_in(&s->state, service_state_path("node"));
 	conf_fill_in(&s->cache, path_join(s->state, "cache"));

@@ -26,6 +26,10 @@ refused "node-timeout" vined --state="$DIR/a" --node-timeout=1ns
 refused VINED_NODE_TIMEOUT=soon env VINED_NODE_TIMEOUT=soon vined --state="$DIR/a"
 refused "crash-limit" vined --state="$DIR/a" --crash-limit=99999999999999999999
 refused "listen" vined --state="$DIR/a" --listen=nonsense
+# A name that no peer would take.
+long=$(printf '%070d' 0)
+refused "--name" vined --state="$DIR/a" --name="$long"
+refused "--name" vinefs --state="$DIR/n" --vined="$address" --secret="$DIR/cluster/secret" --name="$long"
 # A secret that others can read, is no secret, or is not there.
 mkdir -m 700 "$DIR/b"
 cp "$DIR/cluster/secret" "$DIR/b/secret"

@@ -51,7 +51,7 @@ TEST(a_node_that_cannot_begin_tasks_rests_and_they_run_elsewhere)
 	stop_vined();
 }
 
-TEST(a_node_that_loses_a_task_again_and_again_does_not_get_it_held)
+TEST(a_task_that_its_node_lost_goes_to_another_one)
 {
 	struct peer sick, full, client;
 	start_vined();
@@ -62,7 +62,7 @@ TEST(a_node_that_loses_a_task_again_and_again_does_not_get_it_held)
 	ASSERT_EQ(submit(&client, ""), 0);
 	ASSERT(UNTIL(loop, sick.n_starts == 1));
 	ASSERT_EQ(ended_how(&sick, 4, "lost"), 0);
-	// There is another node, but it has no room.
+	/* The one that lost it rests. */
 	connect_peer(&full, TLS_ROLE_NODE, "w2", 3);
 	ASSERT_EQ(join(&full, "bb-2", NULL, 0), 0);
 	ASSERT(UNTIL(loop, full.n_starts == 1));
