@@ -179,10 +179,11 @@ int seal_directory(int directory, const char *path, const struct seal_options *o
 	if (fstat(directory, &st) < 0)
 		return -errno;
 	set_root(b, &st, TREE_DIRECTORY);
+	unsigned n_threads = max(thread_count(o), (unsigned)WALK_THREADS_LEAST);
 	const struct walk_job walk = {.root = directory,
 				      .path = path,
 				      .builder = b,
-				      .n_threads = max(thread_count(o), (unsigned)WALK_THREADS_LEAST),
+				      .n_threads = n_threads,
 				      .is_cancelled = o->is_cancelled,
 				      .progress = &progress,
 				      .errors = errors,

@@ -236,7 +236,8 @@ static int wait_for(struct vine *v, const char *selector, struct vine_event **e)
 {
 	struct waiting said = {.state = ""};
 	int r;
-	for (int msec = WAIT_LEAST_MSEC; (r = vine_next(v, selector, msec, e)) == 0; msec = min(2 * msec, WAIT_MOST_MSEC))
+	for (int msec = WAIT_LEAST_MSEC; (r = vine_next(v, selector, msec, e)) == 0;
+	     msec = min(2 * msec, WAIT_MOST_MSEC))
 		say_waiting(v, selector, &said);
 	return r;
 }

@@ -328,10 +328,9 @@ static int read_blob(void *arg, const struct tree_blob *blob, uint64_t offset, v
 	while (n) {
 		if (t->blob != number || offset < t->offset || offset >= t->offset + t->bytes.n) {
 			uint64_t from = blob->kind == TREE_BLOB_PACK && blob->size <= READ_SIZE * 2 ? 0 : offset;
-			const struct wire_read_blob m = {.tree = *tree_id(t->index),
-							 .blob = number,
-							 .offset = from,
-							 .size = min(blob->size - from, (uint64_t)READ_SIZE * 2)};
+			uint64_t size = min(blob->size - from, (uint64_t)READ_SIZE * 2);
+			const struct wire_read_blob m = {
+				.tree = *tree_id(t->index), .blob = number, .offset = from, .size = size};
 			buf_consume(&t->bytes, t->bytes.n);
 			t->blob = number;
 			t->offset = from;

@@ -46,6 +46,13 @@ const struct command commands[] = {
 	 "Unmounts what `vine mount` mounted. If it is in use, says by whom, with exit status 1; with --force it "
 	 "disappears at once, and who uses it "
 	 "gets errors."},
+	{"node", cmd_node, &node_table,
+	 "This machine's vinefs: status says which process and version it is; upgrade has it replaced by the program "
+	 "now "
+	 "installed, while tasks run and mounts are read: readers wait for some milliseconds and see no error. A seal "
+	 "or "
+	 "an export that is under way ends with an error and is to be asked for again. If the new program does not "
+	 "run, nothing changes."},
 	{"why", cmd_why, &why_table,
 	 "Says of a path that was sealed or mounted, or of a tree, where its bytes would come from, what of it is "
 	 "here, and why something is missing."},

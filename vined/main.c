@@ -119,13 +119,14 @@ static int start_listener(struct vined *v, const char *where, struct tls_context
 	if (tls && net_own_address(fd, &a) == 0)
 		net_text(&a, v->address);
 	const struct listener_options o = {
-		.conn = {.ops = tls ? &ops : &local_ops,
-			 .owner = v,
-			 .tls = tls,
-			 .hello = &v->hello,
-			 .cluster = v->hello.cluster,
-			 /* A local peer that is gone is known to be; one that is silent was stopped, by Ctrl-Z perhaps. */
-			 .silent_usec = tls ? 0 : UINT64_MAX}};
+		.conn = {
+			.ops = tls ? &ops : &local_ops,
+			.owner = v,
+			.tls = tls,
+			.hello = &v->hello,
+			.cluster = v->hello.cluster,
+			/* A local peer that is gone is known to be; one that is silent was stopped, by Ctrl-Z perhaps. */
+			.silent_usec = tls ? 0 : UINT64_MAX}};
 	*out = listener_new(v->loop, fd, &o);
 	if (*out)
 		return 0;

@@ -33,7 +33,8 @@ static int check(const struct settings *s)
 		return -EINVAL;
 	}
 	if (strlen(s->name) > WIRE_NAME_MAX) {
-		fprintf(stderr, "vined: --name: %zu characters, at most %d are allowed\n", strlen(s->name), WIRE_NAME_MAX);
+		fprintf(stderr, "vined: --name: %zu characters, at most %d are allowed\n", strlen(s->name),
+			WIRE_NAME_MAX);
 		return -EINVAL;
 	}
 	return 0;

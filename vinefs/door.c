@@ -8,6 +8,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <time.h>
 #include <unistd.h>
 
 /* ---- jobs */
@@ -102,6 +103,12 @@ static void on_message(struct conn *conn, const struct wire_head *h, const void 
 	case WIRE_MOUNT_LIST:
 		door_mount_list(c, h->id);
 		break;
+	case WIRE_ASK_NODE:
+		door_ask_node(c, h->id);
+		break;
+	case WIRE_NODE_UPGRADE:
+		door_node_upgrade(c, h->id);
+		break;
 	default:
 		conn_reply_status(conn, h->id, ENOSYS, "%s is nothing a node's vinefs answers here",
 				  wire_name(h->type));
@@ -176,6 +183,9 @@ static int open_socket(struct door *d)
 struct door *door_new(const struct door_settings *s)
 {
 	_cleanup_(door_freep) struct door *d = NEW(struct door);
+	struct timespec now;
+	clock_gettime(CLOCK_REALTIME, &now);
+	d->since_usec = (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 	d->settings = *s;
 	list_init(&d->clients);
 	list_init(&d->offers);

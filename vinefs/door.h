@@ -2,7 +2,7 @@
  * The node's door for people on the same machine: the Unix socket STATE/vinefs.sock, for their uid alone. Takes requests of `vine seal, tree, cache, mount, why`; and, on
  * STATE/mount.sock, descriptors of mounts.
  *
- * Files, top to bottom: door.c (connections and who gets what), door_seal.c, door_read.c (indexes and bytes), door_cache.c, door_why.c, door_mount.c (the
+ * Files, top to bottom: door.c (connections and who gets what), door_seal.c, door_read.c (indexes and bytes), door_cache.c, door_why.c, door_node.c, door_mount.c (the
  * other socket). The loop's thread. */
 #ifndef VINEFS_DOOR_H
 #define VINEFS_DOOR_H
@@ -18,6 +18,9 @@ struct door_settings {
 	struct cache *cache;      /* all borrowed; they outlive it */
 	struct fetch *fetch;
 	struct mounts *mounts;
+	void (*upgrade)(
+		void *arg); /* the process is to end soon, in order, so that the keeper starts what is installed now */
+	void *arg;
 };
 
 /* NULL after logging why. */

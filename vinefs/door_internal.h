@@ -29,6 +29,7 @@ struct door {
 	struct wire_hello hello;
 	struct watch mounts; /* mount.sock */
 	struct list offers;
+	uint64_t since_usec; /* wall clock */
 };
 
 /* ---- door.c */
@@ -49,6 +50,8 @@ void door_read_blob(struct client *c, uint64_t id, const struct wire_read_blob *
 void door_cache_list(struct client *c, uint64_t id, const struct wire_cache_list *m);
 void door_cache_change(struct client *c, uint64_t id, const struct wire_cache_change *m);
 void door_ask_why(struct client *c, uint64_t id, const struct wire_ask_why *m);
+void door_ask_node(struct client *c, uint64_t id);
+void door_node_upgrade(struct client *c, uint64_t id);
 void door_mount_list(struct client *c, uint64_t id);
 
 /* ---- door_mount.c */

@@ -380,7 +380,8 @@ static int read_uuid(const char *state, const char *name, bool make, char uuid[U
 		text[strcspn(text, " \n")] = 0;
 		/* Not made anew of itself: a node with another id is another node to vined, and what it still ran is lost. */
 		if (!is_uuid(text)) {
-			log_error("%s is damaged, it holds no uuid: restore it, or remove it and a new one is made", path);
+			log_error("%s is damaged, it holds no uuid: restore it, or remove it and a new one is made",
+				  path);
 			return -EINVAL;
 		}
 		memcpy(uuid, text, UUID_TEXT_SIZE);

@@ -206,7 +206,9 @@ static int work(const struct settings *s, int keeper, int mounts)
 	r = k ? loop_run(l) : SERVICE_EXIT_FAILED;
 	if (r < 0)
 		r = SERVICE_EXIT_FAILED;
-	if (!services_end(services, true))
+	bool is_leaving = r != SERVICES_UPGRADE;
+	r = is_leaving ? r : KEEPER_EXIT_UPGRADE;
+	if (!services_end(services, is_leaving))
 		_exit(r);
 	link_free(k);
 	return r;

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * opening: fetch opens the tree -> serving: the kernel has its answer -> ended: unmounted; freed when the last read is answered.
  *
- * What a new process must know of a mount lies in a memfd, made anew for each change and held by the keeper before the kernel
- * hears of the change. */
+ * What a new process must know of a mount lies in a memfd, made anew for each change and held by the keeper before the kernel hears of the change. */
 #include "vinefs/mounts.h"
 
 #include "common/list.h"
@@ -119,8 +118,6 @@ static int save(struct served *s, bool is_answered)
 				   .n_init = (uint32_t)s->connection.n_init,
 				   .is_answered = is_answered};
 	_cleanup_(buf_fini) struct buf all = {0};
-	if (s->owner->settings.keeper < 0)
-		return 0;
 	assert(s->connection.n_init <= sizeof head.init);
 	buf_put(&all, &head, sizeof head);
 	memcpy(all.at + offsetof(struct state, init), s->connection.init, s->connection.n_init);
@@ -200,14 +197,17 @@ static struct hot_work *hot_work_new(const struct served *s)
 	return h;
 }
 
-static void save_hot(struct served *s)
+/* `is_last`: the loop does not turn any more, and nobody waits for it. */
+static void save_hot(struct served *s, bool is_last)
 {
 	struct hot_work *h = hot_work_new(s);
 	h->work = (struct fetch_work){.run = run_hot_save, .on_done = on_hot_saved};
-	if (mount_hot(s->mount, "", &h->nodes, &h->n) || !h->n)
-		on_hot_saved(&h->work, false);
-	else
-		fetch_work(s->owner->settings.fetch, &h->work);
+	int r = mount_hot(s->mount, "", &h->nodes, &h->n);
+	if (!r && h->n && !is_last)
+		return fetch_work(s->owner->settings.fetch, &h->work);
+	if (!r && h->n)
+		run_hot_save(&h->work);
+	on_hot_saved(&h->work, true);
 }
 
 static void served_free(struct served *s)
@@ -226,8 +226,7 @@ static void served_free(struct served *s)
 
 static void on_unused(struct post *p)
 {
-	struct served *s = container_of(p, struct served, unused);
-	served_free(s);
+	served_free(container_of(p, struct served, unused));
 }
 
 static void done_with(struct served *s)
@@ -252,7 +251,7 @@ static void end(struct served *s, int error)
 		served_free(s);
 		return;
 	}
-	save_hot(s);
+	save_hot(s, false);
 	mount_stop(s->mount, false);
 	/* Without our descriptor the kernel ends what may be left of the connection. */
 	s->connection.fd = close_fd(s->connection.fd);
@@ -263,6 +262,8 @@ static void end(struct served *s, int error)
 static void on_ended(struct post *p)
 {
 	struct served *s = container_of(p, struct served, ended);
+	if (list_is_empty(&s->link)) /* handed over: who takes it up will see */
+		return;
 	log_info("%s is unmounted", s->directory);
 	end(s, -ENOTCONN);
 }
@@ -284,16 +285,22 @@ static void on_read(struct fetch_read *f, const void *p, ssize_t n)
 	done_with(s);
 }
 
+/* Who was interrupted or killed wants nothing begun any more. */
+static bool is_read_over(const struct fetch_read *f)
+{
+	return mount_is_over(container_of(f, const struct read, fetch)->request);
+}
+
 static void read_later(void *arg, void *tree, const struct mount_range *range, struct mount_request *q)
 {
 	struct served *s = arg;
 	struct read *r = NEW(struct read);
 	assert(range->n && range->blob != TREE_NO_BLOB);
 	atomic_fetch_add(&s->n_users, 1);
-	r->served = s;
-	r->request = q;
-	r->fetch = (struct fetch_read){
-		.tree = tree, .blob = range->blob, .n = range->n, .offset = range->offset, .on_done = on_read};
+	*r = (struct read){.served = s, .request = q};
+	r->fetch = (struct fetch_read){.tree = tree, .blob = range->blob, .n = range->n, .offset = range->offset};
+	r->fetch.on_done = on_read;
+	r->fetch.is_over = is_read_over;
 	fetch_read_start(&r->fetch);
 }
 
@@ -469,7 +476,7 @@ static void take_up(struct mounts *m, uint64_t number, const int fds[2])
 static void on_keeper(struct watch *w, uint32_t events)
 {
 	struct mounts *m = container_of(w, struct mounts, keeper);
-	struct keeper_mount message;
+	struct keeper_mount message = {0};
 	union {
 		struct cmsghdr head;
 		char room[CMSG_SPACE(2 * sizeof(int))];
@@ -531,11 +538,29 @@ void mounts_free(struct mounts *m)
 	free(m);
 }
 
+void mounts_hand_over(struct mounts *m)
+{
+	assert(!m->is_leaving);
+	list_foreach (&m->served, struct served, link, s) {
+		/* One that is not yet open must not be told that it failed: its end would be the keeper's too. */
+		fetch_open_stop(&s->open);
+		if (!s->tree)
+			continue;
+		save_hot(s, true);
+		mount_stop(s->mount, true);
+		/* Its tree is closed when fetch has answered the last read, in vain. */
+		list_remove(&s->link);
+		done_with(s);
+	}
+}
+
 void mounts_leave(struct mounts *m)
 {
 	m->is_leaving = true;
 	list_foreach (&m->served, struct served, link, s) {
 		_cleanup_(buf_fini) struct buf holders = {0};
+		if (s->tree)
+			save_hot(s, true);
 		int r = mount_disconnect(s->directory, true, &holders);
 		/* Where it is in somebody else's namespace, the end of the connection must do. */
 		if (r)

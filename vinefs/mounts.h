@@ -24,6 +24,9 @@ struct mounts *mounts_new(const struct mounts_settings *s);
 void mounts_free(struct mounts *m);
 DEFINE_FREEP(struct mounts, mounts_free)
 
+/* The two ends, after loop_run() and before fetch_stop(); both write down what was read of each tree, and wait for that. */
+/* Nothing is answered from here on: what readers wait for stays with the kernel until the next vinefs takes it up from the keeper. */
+void mounts_hand_over(struct mounts *m);
 /* Unmounts everything, from under whoever uses it: the node is stopped in order. */
 void mounts_leave(struct mounts *m);
 

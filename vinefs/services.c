@@ -9,6 +9,9 @@
 
 #define UPKEEP_USEC 5000000u /* the first comes so much after the start: restored mounts have their leases by then */
 #define STOP_MSEC 2000
+#define LAST_TURNS 2
+#define HAND_OVER_MSEC 200 /* readers are waiting */
+#define GO_USEC 10000u     /* for the last answer to leave */
 
 struct services {
 	struct loop *loop;
@@ -18,7 +21,7 @@ struct services {
 	struct mounts *mounts;
 	struct door *door;
 	char *hot;
-	struct timer upkeep;
+	struct timer upkeep, go;
 	struct fetch_work work;
 	bool is_short; /* of room: said once */
 };
@@ -48,6 +51,23 @@ static void on_kept(struct fetch_work *w, bool is_run)
 	struct services *s = container_of(w, struct services, work);
 	if (is_run)
 		timer_start(&s->upkeep, s->loop, UPKEEP_USEC, on_time);
+}
+
+/* ---- making way */
+
+static void on_go(struct timer *t)
+{
+	struct services *s = container_of(t, struct services, go);
+	assert(s->mounts);
+	log_info("making way for the program now installed");
+	loop_stop(s->loop, SERVICES_UPGRADE);
+}
+
+static void upgrade(void *arg)
+{
+	struct services *s = arg;
+	if (!s->go.loop)
+		timer_start(&s->go, s->loop, GO_USEC, on_go);
 }
 
 /* ---- life */
@@ -97,7 +117,9 @@ static int put_together(struct services *s, int keeper)
 					.cache_path = s->settings->cache,
 					.cache = s->cache,
 					.fetch = s->fetch,
-					.mounts = s->mounts};
+					.mounts = s->mounts,
+					.upgrade = upgrade,
+					.arg = s};
 	s->door = door_new(&d);
 	return s->door ? 0 : -EIO;
 }
@@ -127,16 +149,22 @@ bool services_end(struct services *s, bool is_leaving)
 	if (!s)
 		return true;
 	timer_stop(&s->upkeep);
+	timer_stop(&s->go);
 	if (is_leaving && s->mounts)
 		mounts_leave(s->mounts);
+	else if (s->mounts)
+		mounts_hand_over(s->mounts);
 	door_free(s->door);
-	int r = s->fetch ? fetch_stop(s->fetch, STOP_MSEC) : 0;
+	int r = s->fetch ? fetch_stop(s->fetch, is_leaving ? STOP_MSEC : HAND_OVER_MSEC) : 0;
 	/* A thread that waits for somebody's filesystem still uses all this; the process ends under it. */
 	if (r) {
 		log_warn("a source does not answer; leaving without it");
 		return false;
 	}
 	mounts_free(s->mounts);
+	/* Trees that were closed go by posts. */
+	for (int i = 0; i < LAST_TURNS; i++)
+		loop_turn(s->loop, 0);
 	if (s->fetch)
 		fetch_free(s->fetch);
 	cache_free(s->cache);

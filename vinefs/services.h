@@ -10,7 +10,10 @@ struct services;
 
 /* `keeper` is the descriptor from KEEPER_MOUNTS_FD, taken over. After the loop's signals were blocked, before other threads exist. NULL after logging why. */
 struct services *services_new(struct loop *l, const struct settings *s, int keeper);
-/* After loop_run() has ended. With `is_leaving` everything is unmounted first; else it waits at the keeper for the next vinefs.
+#define SERVICES_UPGRADE 1 /* what loop_run() returns when `vine node upgrade` has asked for it */
+
+/* After loop_run() has ended. With `is_leaving` everything is unmounted first; else it
+ * waits at the keeper for the next vinefs, and no reader sees an error.
  * False: a source holds a thread that uses all this, and nothing was freed; the process has to end. */
 bool services_end(struct services *s, bool is_leaving);
 

@@ -37,7 +37,8 @@ static int check(const struct settings *s)
 		return -EINVAL;
 	}
 	if (strlen(s->name) > WIRE_NAME_MAX) {
-		fprintf(stderr, "vinefs: --name: %zu characters, at most %d are allowed\n", strlen(s->name), WIRE_NAME_MAX);
+		fprintf(stderr, "vinefs: --name: %zu characters, at most %d are allowed\n", strlen(s->name),
+			WIRE_NAME_MAX);
 		return -EINVAL;
 	}
 	if (s->cache_low >= s->cache_high) {

@@ -79,20 +79,10 @@ static int record(FILE *journal, struct vine_event *e, bool done[N])
 	return is_new;
 }
 
-int main(int argc, char **argv)
+static int run(FILE *journal, bool done[N], int n_done)
 {
-	const char *path = argc > 1 ? argv[1] : "reattach.journal";
-	bool done[N] = {false};
 	struct vine *v;
 	struct vine_event *e;
-	int n_done = read_journal(path, done);
-	FILE *journal = fopen(path, "a");
-	if (!journal)
-		return fail("cannot write the journal", path);
-	/* A cut line of the last time is ended. */
-	if (ftell(journal) > 0)
-		fputc('\n', journal);
-	printf("%d of %d results are in %s\n", n_done, N, path);
 	if (vine_open(&v, NULL, "squares") < 0)
 		return fail("open", vine_error());
 	if (submit(v, done) < 0)
@@ -104,10 +94,26 @@ int main(int argc, char **argv)
 		if (r < 0)
 			return fail("wait", vine_error());
 		if (r == 1 && (r = record(journal, e, done)) < 0)
-			return fail("write", path);
+			return fail("write", "the journal");
 		n_done += r;
 	}
-	printf("all %d results are in %s\n", N, path);
-	fclose(journal);
 	return vine_close(v, 1) < 0 ? fail("close", vine_error()) : 0;
+}
+
+int main(int argc, char **argv)
+{
+	const char *path = argc > 1 ? argv[1] : "reattach.journal";
+	bool done[N] = {false};
+	int n_done = read_journal(path, done);
+	FILE *journal = fopen(path, "a");
+	if (!journal)
+		return fail("cannot write the journal", path);
+	/* A cut line of the last time is ended. */
+	if (ftell(journal) > 0)
+		fputc('\n', journal);
+	printf("%d of %d results are in %s\n", n_done, N, path);
+	int status = run(journal, done, n_done);
+	if (status == 0)
+		printf("all %d results are in %s\n", N, path);
+	return fclose(journal) == 0 ? status : fail("write", path);
 }

@@ -3,6 +3,7 @@
  * requests these are. Sealed into memory, so a first visit has its backing there; the native side is warm too. In a mount namespace of its own. The last line is
  * open + read + close of small files, warm. */
 #include "common/path.h"
+#include "tests/bench/bench.h"
 #include "tests/unit/memory_store.h"
 #include "vinefs/mount/mount.h"
 
@@ -34,19 +35,6 @@ struct bench {
 	int to, from;                 /* the server */
 	pid_t server;
 };
-
-static double now_sec(void)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
-static _Noreturn void cannot(const char *why)
-{
-	printf("fs-served: cannot run here: %s\n", why);
-	exit(77);
-}
 
 /* ---- the server, a process of its own */
 
@@ -124,7 +112,7 @@ static _Noreturn void serve(const struct bench *b, unsigned n_threads, int in, i
 static void hear_numbers(struct bench *b, struct mount_numbers *n)
 {
 	if (read(b->from, n, sizeof *n) != (ssize_t)sizeof *n)
-		cannot("no mount");
+		bench_cannot("fs-served", "no mount");
 }
 
 static void get_numbers(struct bench *b, struct mount_numbers *n)
@@ -138,7 +126,7 @@ static void start_server(struct bench *b, unsigned n_threads)
 	int in[2], out[2];
 	struct mount_numbers n;
 	if (pipe2(in, O_CLOEXEC) < 0 || pipe2(out, O_CLOEXEC) < 0)
-		cannot("no pipe");
+		bench_cannot("fs-served", "no pipe");
 	b->server = fork();
 	if (b->server == 0) {
 		close(in[1]);
@@ -173,7 +161,7 @@ static void read_some(const char *root, unsigned first, unsigned step)
 		path_of(path, sizeof path, root, (i * 7919u) % N_FILES);
 		int fd = open(path, O_RDONLY);
 		if (fd < 0 || read(fd, bytes, sizeof bytes) < 0)
-			cannot(path);
+			bench_cannot("fs-served", path);
 		close(fd);
 	}
 }
@@ -217,7 +205,7 @@ static void do_stat(const struct bench *b, const char *root)
 	for (unsigned i = 0; i < N_FILES; i++) {
 		path_of(path, sizeof path, root, (i * 7919u) % N_FILES);
 		if (stat(path, &st) < 0)
-			cannot(path);
+			bench_cannot("fs-served", path);
 	}
 }
 
@@ -251,20 +239,14 @@ static void do_import(const struct bench *b, const char *root)
 	}
 	waitpid(pid, &status, 0);
 	if (status != 0)
-		cannot("python3 does not import");
-}
-
-static int by_value(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-	return (x > y) - (x < y);
+		bench_cannot("fs-served", "python3 does not import");
 }
 
 static double timed(const struct bench *b, void (*work)(const struct bench *, const char *), const char *root)
 {
-	double start = now_sec();
+	double start = bench_now_sec();
 	work(b, root);
-	return now_sec() - start;
+	return bench_now_sec() - start;
 }
 
 /* Alternating; prints both medians and the ratio, with the requests of the last round. */
@@ -286,17 +268,14 @@ static double compare(struct bench *b, const char *what, void (*work)(const stru
 		get_numbers(b, &after);
 		ratio[i] = served[i] / native[i];
 	}
-	qsort(native, PAIRS, sizeof *native, by_value);
-	qsort(served, PAIRS, sizeof *served, by_value);
-	qsort(ratio, PAIRS, sizeof *ratio, by_value);
+	struct spread a = spread_of(native, PAIRS), s = spread_of(served, PAIRS), r = spread_of(ratio, PAIRS);
 	printf("%-28s native %8.2f us, served %8.2f us, ratio %.2f (%.2f .. %.2f), first time %.2f us, %llu requests; "
 	       "requests warm %llu, of them IOCTL %llu\n",
-	       what, native[PAIRS / 2] / n * 1e6, served[PAIRS / 2] / n * 1e6, ratio[PAIRS / 2], ratio[0],
-	       ratio[PAIRS - 1], first / n * 1e6, (unsigned long long)n_first,
-	       (unsigned long long)(after.n_requests - before.n_requests),
+	       what, a.median / n * 1e6, s.median / n * 1e6, r.median, r.low, r.high, first / n * 1e6,
+	       (unsigned long long)n_first, (unsigned long long)(after.n_requests - before.n_requests),
 	       (unsigned long long)(after.requests[39] - before.requests[39]));
 	fflush(stdout);
-	return ratio[PAIRS / 2];
+	return r.median;
 }
 
 static void make_files(const struct bench *b)
@@ -306,12 +285,12 @@ static void make_files(const struct bench *b)
 	for (unsigned i = 0; i < N_DIRECTORIES; i++) {
 		snprintf(path, sizeof path, "%s/d%02u", b->native, i);
 		if (path_make_dirs(path, 0755) < 0)
-			cannot(path);
+			bench_cannot("fs-served", path);
 	}
 	for (unsigned i = 0; i < N_FILES; i++) {
 		path_of(path, sizeof path, b->native, i);
 		if (path_write(path, bytes, 500 + i * 31 % 7000, 0644, false) < 0)
-			cannot(path);
+			bench_cannot("fs-served", path);
 	}
 }
 
@@ -323,7 +302,7 @@ static void find_python(struct bench *b)
 		"python3 -c 'import os, sys; print(sys.executable); print(os.path.dirname(os.__file__))' 2>/dev/null",
 		"re");
 	if (!f || !fgets(python, sizeof python, f) || !fgets(library, sizeof library, f))
-		cannot("no python3");
+		bench_cannot("fs-served", "no python3");
 	pclose(f);
 	python[strcspn(python, "\n")] = 0;
 	library[strcspn(library, "\n")] = 0;
@@ -337,10 +316,10 @@ int main(void)
 	double small = 0;
 	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
 	    access("/dev/fuse", W_OK) < 0)
-		cannot("needs root and /dev/fuse");
+		bench_cannot("fs-served", "needs root and /dev/fuse");
 	find_python(&b);
 	if (!mkdtemp(b.directory))
-		cannot(b.directory);
+		bench_cannot("fs-served", b.directory);
 	snprintf(b.native, sizeof b.native, "%s/n/files", b.directory);
 	snprintf(b.mounted, sizeof b.mounted, "%s/m", b.directory);
 	mkdir(b.mounted, 0755);
@@ -359,12 +338,6 @@ int main(void)
 	_free_ char *rm = xasprintf("rm -rf %s", b.directory);
 	if (system(rm) != 0)
 		fprintf(stderr, "%s is left\n", b.directory);
-	const char *results = getenv("BENCH_RESULTS");
-	FILE *f = results ? fopen(results, "ae") : NULL;
-	if (f) {
-		fprintf(f, "{\"name\":\"fs-served\",\"value\":%.3f,\"unit\":\"x\"}\n", small);
-		fclose(f);
-	}
-	printf("fs-served %.2f x native (target 1.25)\n", small);
+	bench_end("fs-served", small, "x native", "1.25", "\"pairs\":%d", PAIRS);
 	return 0;
 }

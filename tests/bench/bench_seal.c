@@ -237,7 +237,8 @@ int main(void)
 	printf("again, unchanged    %7.2f s    (%.2f to %.2f)   target 1\n", a.median, a.low, a.high);
 	printf("again, one changed  %7.2f s    (%.2f to %.2f)   target 1\n", x.median, x.low, x.high);
 	bench_end("seal", f.median, "MB/s", "700",
-		  "\"low\":%.1f,\"high\":%.1f,\"hash_mbs\":%.1f,\"cp_mbs\":%.1f,\"nowhere_mbs\":%.1f,\"again_s\":%.3f,\"changed_s\":%.3f,\"bytes\":%llu", f.low,
-		  f.high, h.median, b.median, w.median, a.median, x.median, (unsigned long long)size);
+		  "\"low\":%.1f,\"high\":%.1f,\"hash_mbs\":%.1f,\"cp_mbs\":%.1f,\"nowhere_mbs\":%.1f,\"again_s\":%.3f,"
+		  "\"changed_s\":%.3f,\"bytes\":%llu",
+		  f.low, f.high, h.median, b.median, w.median, a.median, x.median, (unsigned long long)size);
 	return 0;
 }

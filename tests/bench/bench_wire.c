@@ -2,6 +2,7 @@
  * TARGETS `wire`: what a message costs, what bytes cost beside a bare loop (pairs, alternating), handshakes, idle connections. The last
  * line is the microseconds to encode a task of 10 inputs. */
 #include "common/listen.h"
+#include "tests/bench/bench.h"
 
 #include <fcntl.h>
 #include <malloc.h>
@@ -24,35 +25,6 @@
 static const uint8_t secret[TLS_SECRET_SIZE] = "a secret of this benchmark alone";
 static const struct wire_hello hello_a = {.role = TLS_ROLE_VINED, .version = "bench", .name = "a"};
 static const struct wire_hello hello_b = {.role = TLS_ROLE_NODE, .version = "bench", .name = "b"};
-
-static double now_sec(void)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
-static int by_value(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-	return (x > y) - (x < y);
-}
-
-struct spread {
-	double median, low, high;
-};
-
-static struct spread spread_of(double *at, size_t n)
-{
-	qsort(at, n, sizeof *at, by_value);
-	return (struct spread){at[n / 2], at[0], at[n - 1]};
-}
-
-static _Noreturn void cannot(const char *why)
-{
-	printf("wire: cannot run here: %s\n", why);
-	exit(77);
-}
 
 /* ---- messages */
 
@@ -80,19 +52,19 @@ static void bench_messages(struct spread *encode, struct spread *decode)
 	struct buf b = {0};
 	struct wire_arena arena = {0};
 	for (int round = 0; round < PAIRS; round++) {
-		double begun = now_sec();
+		double begun = bench_now_sec();
 		for (int i = 0; i < N; i++) {
 			buf_consume(&b, b.n);
 			wire_encode(&b, WIRE_SUBMIT, 0, 1, &m);
 		}
-		to[round] = (now_sec() - begun) / N * 1e6;
-		begun = now_sec();
+		to[round] = (bench_now_sec() - begun) / N * 1e6;
+		begun = bench_now_sec();
 		for (int i = 0; i < N; i++) {
 			wire_arena_reset(&arena);
 			if (wire_decode(WIRE_SUBMIT, b.at + WIRE_HEAD_SIZE, b.n - WIRE_HEAD_SIZE, &back, &arena) < 0)
 				abort();
 		}
-		from[round] = (now_sec() - begun) / N * 1e6;
+		from[round] = (bench_now_sec() - begun) / N * 1e6;
 	}
 	wire_arena_fini(&arena);
 	buf_fini(&b);
@@ -108,10 +80,10 @@ static void tcp_pair(int fd[2])
 	socklen_t n = sizeof a;
 	int l = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (l < 0 || bind(l, (struct sockaddr *)&a, n) || listen(l, 1) || getsockname(l, (struct sockaddr *)&a, &n))
-		cannot("no TCP over loopback");
+		bench_cannot("wire", "no TCP over loopback");
 	fd[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd[0] < 0 || connect(fd[0], (struct sockaddr *)&a, n) || (fd[1] = accept4(l, NULL, NULL, SOCK_CLOEXEC)) < 0)
-		cannot("no TCP over loopback");
+		bench_cannot("wire", "no TCP over loopback");
 	close(l);
 }
 
@@ -198,11 +170,11 @@ static void bare(struct transfer *t)
 			abort();
 		pthread_join(other, NULL);
 	}
-	double begun = now_sec();
+	double begun = bench_now_sec();
 	pthread_create(&other, NULL, bare_receive, t);
 	bare_send(t);
 	pthread_join(other, NULL);
-	t->seconds = now_sec() - begun;
+	t->seconds = bench_now_sec() - begun;
 	for (int i = 0; i < 2; i++) {
 		if (t->has_tls) {
 			SSL_free(t->ssl[i]);
@@ -323,7 +295,7 @@ static void taker_on_open(struct conn *c, const struct wire_hello *peer)
 {
 	struct taker *t = conn_owner(c);
 	(void)peer;
-	t->begun = now_sec();
+	t->begun = bench_now_sec();
 	t->call = (struct call){.on_reply = taker_on_reply, .on_data = taker_on_data, .on_end = taker_on_end};
 	if (call_start(&t->call, c, WIRE_READ_OUTPUT, &(struct wire_read_output){.task = 1}, 0) < 0)
 		abort();
@@ -349,7 +321,7 @@ static void ours(struct transfer *t)
 	pthread_create(&other, NULL, give, t);
 	k.conn = conn_new(k.loop, t->fd[1], false, &o);
 	loop_run(k.loop);
-	t->seconds = now_sec() - k.begun;
+	t->seconds = bench_now_sec() - k.begun;
 	pthread_join(other, NULL);
 	loop_free(k.loop);
 }
@@ -380,7 +352,7 @@ static struct spread bench_handshakes(struct tls_context *const contexts[2])
 {
 	double rate[5];
 	for (size_t round = 0; round < countof(rate); round++) {
-		double begun = now_sec();
+		double begun = bench_now_sec();
 		for (int i = 0; i < HANDSHAKES / 5; i++) {
 			int fd[2];
 			if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd) < 0)
@@ -399,7 +371,7 @@ static struct spread bench_handshakes(struct tls_context *const contexts[2])
 			close(fd[0]);
 			close(fd[1]);
 		}
-		rate[round] = HANDSHAKES / 5 / (now_sec() - begun);
+		rate[round] = HANDSHAKES / 5 / (bench_now_sec() - begun);
 	}
 	return spread_of(rate, countof(rate));
 }
@@ -480,28 +452,22 @@ static void row(const char *what, struct spread s, const char *unit, const char 
 	printf("  %-34s %9.3f %-5s (%.3f .. %.3f)  target %s\n", what, s.median, unit, s.low, s.high, target);
 }
 
-static void write_results(const struct spread *encode, const struct spread *decode, const struct bytes *plain,
-			  const struct bytes *tls, const struct bytes *tls_file, const struct spread *handshakes,
-			  double kib, double resident_kib)
+static void end(const struct spread *encode, const struct spread *decode, const struct bytes *plain,
+		const struct bytes *tls, const struct bytes *tls_file, const struct spread *handshakes, double kib,
+		double resident_kib)
 {
-	const char *path = getenv("BENCH_RESULTS");
-	FILE *f = path && path[0] ? fopen(path, "ae") : NULL;
-	if (!f)
-		return;
-	fprintf(f,
-		"{\"bench\":\"wire\",\"value\":%.4f,\"unit\":\"us\",\"target\":0.6,\"encode_us\":%.4f,\"decode_us\":%."
-		"4f,"
-		"\"plain_gbs\":%.3f,\"sendfile_gbs\":%.3f,\"plain_ratio\":%.3f,\"plain_ratio_low\":%.3f,\"plain_ratio_"
-		"high\":%.3f,"
-		"\"tls_gbs\":%.3f,\"ssl_write_gbs\":%.3f,\"tls_ratio\":%.3f,\"tls_ratio_low\":%.3f,\"tls_ratio_high\":%"
-		".3f,"
-		"\"tls_file_gbs\":%.3f,\"pread_ssl_write_gbs\":%.3f,\"tls_file_ratio\":%.3f,"
-		"\"handshakes_per_s\":%.0f,\"idle_kib\":%.2f,\"idle_resident_kib\":%.2f}\n",
-		encode->median, encode->median, decode->median, plain->ours.median, plain->bare.median,
-		plain->ratio.median, plain->ratio.low, plain->ratio.high, tls->ours.median, tls->bare.median,
-		tls->ratio.median, tls->ratio.low, tls->ratio.high, tls_file->ours.median, tls_file->bare.median,
-		tls_file->ratio.median, handshakes->median, kib, resident_kib);
-	fclose(f);
+	bench_end("wire", encode->median, "us", "0.6",
+		  "\"encode_us\":%.4f,\"decode_us\":%.4f,"
+		  "\"plain_gbs\":%.3f,\"sendfile_gbs\":%.3f,\"plain_ratio\":%.3f,\"plain_ratio_low\":%.3f,"
+		  "\"plain_ratio_high\":%.3f,"
+		  "\"tls_gbs\":%.3f,\"ssl_write_gbs\":%.3f,\"tls_ratio\":%.3f,\"tls_ratio_low\":%.3f,"
+		  "\"tls_ratio_high\":%.3f,"
+		  "\"tls_file_gbs\":%.3f,\"pread_ssl_write_gbs\":%.3f,\"tls_file_ratio\":%.3f,"
+		  "\"handshakes_per_s\":%.0f,\"idle_kib\":%.2f,\"idle_resident_kib\":%.2f",
+		  encode->median, decode->median, plain->ours.median, plain->bare.median, plain->ratio.median,
+		  plain->ratio.low, plain->ratio.high, tls->ours.median, tls->bare.median, tls->ratio.median,
+		  tls->ratio.low, tls->ratio.high, tls_file->ours.median, tls_file->bare.median, tls_file->ratio.median,
+		  handshakes->median, kib, resident_kib);
 }
 
 static int make_file(void)
@@ -511,10 +477,10 @@ static int make_file(void)
 	memset(p, 'v', 1u << 20);
 	for (uint64_t done = 0; fd >= 0 && done < FILE_SIZE; done += 1u << 20)
 		if (write(fd, p, 1u << 20) != 1 << 20)
-			cannot("256 MiB of memory cannot be had");
+			bench_cannot("wire", "256 MiB of memory cannot be had");
 	free(p);
 	if (fd < 0)
-		cannot("no memfd");
+		bench_cannot("wire", "no memfd");
 	return fd;
 }
 
@@ -525,11 +491,11 @@ int main(void)
 	files.rlim_cur = files.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &files);
 	if (files.rlim_cur < 2 * IDLE + 100)
-		cannot("4,100 descriptors are needed, see ulimit -n");
+		bench_cannot("wire", "4,100 descriptors are needed, see ulimit -n");
 	struct tls_context *contexts[2] = {tls_context_new(secret, TLS_ROLE_VINED, 1u << TLS_ROLE_NODE),
 					   tls_context_new(secret, TLS_ROLE_NODE, 1u << TLS_ROLE_VINED)};
 	if (!contexts[0] || !contexts[1])
-		cannot("OpenSSL has no TLS 1.3 with pre-shared keys");
+		bench_cannot("wire", "OpenSSL has no TLS 1.3 with pre-shared keys");
 	int file = make_file();
 	struct spread encode, decode;
 	double resident_kib = 0;
@@ -553,10 +519,9 @@ int main(void)
 	row("handshakes, both ends", handshakes, "/s", "1000");
 	printf("  %-34s %9.2f KiB   (%.2f resident)  target 20\n", "an idle TLS connection, one end", kib,
 	       resident_kib);
-	write_results(&encode, &decode, &plain, &tls, &tls_file, &handshakes, kib, resident_kib);
 	tls_context_free(contexts[0]);
 	tls_context_free(contexts[1]);
 	close(file);
-	printf("wire %.3f us (target 0.6)\n", encode.median);
+	end(&encode, &decode, &plain, &tls, &tls_file, &handshakes, kib, resident_kib);
 	return 0;
 }

@@ -37,8 +37,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 		return 0;
 	size_t names = min((size_t)get_le32(p), n - 4), layout = n - 4 - names;
 	size_t padded = (names + 7) & ~(size_t)7;
-	struct format_head head = {
-		.magic = FORMAT_MAGIC, .version = FORMAT_VERSION, .algorithm = DIGEST_SHA256, .names_size = names, .layout_size = layout};
+	struct format_head head = {.magic = FORMAT_MAGIC,
+				   .version = FORMAT_VERSION,
+				   .algorithm = DIGEST_SHA256,
+				   .names_size = names,
+				   .layout_size = layout};
 	struct digest d;
 	format_address(p + 4, names, &d);
 	memcpy(head.names_address, d.byte, DIGEST_SIZE);

@@ -100,7 +100,9 @@ static inline void expect_nothing(struct world *w)
 
 static inline void add_task(struct core *c, uint64_t task, uint32_t cores, uint64_t memory, int64_t priority)
 {
-	ASSERT_EQ(core_task_add(c, task, &(struct core_task_spec){.cores = cores, .memory = memory, .priority = priority}), 0);
+	ASSERT_EQ(core_task_add(c, task,
+				&(struct core_task_spec){.cores = cores, .memory = memory, .priority = priority}),
+		  0);
 }
 
 static inline void add_node(struct core *c, uint64_t node, uint32_t cores, uint64_t memory)

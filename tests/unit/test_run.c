@@ -242,10 +242,10 @@ TEST(each_kind_of_end_has_its_word)
 		&b,
 		(struct keeper_report){.type = KEEPER_FAILED, .error = ENOSPC, .step = KEEPER_STEP_RECORD, .what = "r"},
 		6, ENOSPC, "the node could not begin it: the record of it: r: No space left on device");
-	check_end(&b,
-		  (struct keeper_report){
-			  .type = KEEPER_FAILED, .error = ENOMEM, .step = KEEPER_STEP_EXEC, .what = "/x"},
-		  6, ENOMEM, "the node could not begin it: exec /x: Cannot allocate memory");
+	check_end(
+		&b,
+		(struct keeper_report){.type = KEEPER_FAILED, .error = ENOMEM, .step = KEEPER_STEP_EXEC, .what = "/x"},
+		6, ENOMEM, "the node could not begin it: exec /x: Cannot allocate memory");
 	check_end(&b, (struct keeper_report){.type = KEEPER_LOST}, 4, 0,
 		  "the node was stopped, or its keeper died, while it ran");
 	ASSERT(poll_until_gone("s/1") && poll_until_gone("s/6"));

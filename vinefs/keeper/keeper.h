@@ -75,6 +75,8 @@ struct keeper_report {
 #define KEEPER_MOUNTS_FD "VINE_KEEPER_MOUNTS_FD"
 #define KEEPER_MOUNTS_MAX 256u
 #define KEEPER_SILENT_USEC 10000000u
+/* The status of a vinefs that makes way for the program now installed: it is started at once, and that is no death. */
+#define KEEPER_EXIT_UPGRADE 124
 
 enum keeper_mount_type {
 	KEEPER_HOLD = 1, /* with two descriptors, in place of those held under this number */

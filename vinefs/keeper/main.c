@@ -26,7 +26,7 @@
 #define RESTART_USEC 100000u /* after the second death in a row, doubling */
 #define RESTART_MOST_USEC (10u * SEC_USEC)
 #define STEADY_USEC (2u * SEC_USEC) /* a vinefs that lived so long died for a new reason */
-#define LEAVE_USEC (5u * SEC_USEC)   /* for what SIGKILL takes, and then for vinefs' good bye */
+#define LEAVE_USEC (5u * SEC_USEC)  /* for what SIGKILL takes, and then for vinefs' good bye */
 #define COMPLAIN_USEC (10u * SEC_USEC)
 #define EXIT_FAILED 125
 
@@ -277,6 +277,10 @@ static void on_vinefs_exit(struct keeper *k, int status)
 		return;
 	if (WIFEXITED(status) && (WEXITSTATUS(status) == 0 || WEXITSTATUS(status) == EXIT_FAILED)) {
 		stop_all(k, WEXITSTATUS(status), false);
+		return;
+	}
+	if (WIFEXITED(status) && WEXITSTATUS(status) == KEEPER_EXIT_UPGRADE) {
+		k->restart_usec = now;
 		return;
 	}
 	if (now - k->vinefs_started_usec >= STEADY_USEC)

@@ -98,7 +98,7 @@ static bool put_fd(const char *path, int flags, int to)
 static _Noreturn void give_up(int trouble, enum keeper_step step, const char *what)
 {
 	struct spawn_trouble t = {.pid = getpid(), .error = errno, .step = step};
-	for (size_t i = 0; what[i] && i < sizeof t.what - 1; i++)
+	for (size_t i = 0; i < sizeof t.what - 1 && what[i]; i++)
 		t.what[i] = what[i];
 	ssize_t n = write(trouble, &t, sizeof t);
 	_exit(n == sizeof t ? 127 : 126);

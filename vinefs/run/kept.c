@@ -53,11 +53,8 @@ void kept_init(struct kept *k, struct loop *l, struct removal *removal, int sand
 	       uint64_t most_size)
 {
 	assert(removal && sandboxes >= 0);
-	*k = (struct kept){.loop = l,
-			   .removal = removal,
-			   .sandboxes = sandboxes,
-			   .most_usec = max(most_usec, (uint64_t)KEPT_LEAST_USEC),
-			   .most_size = most_size};
+	*k = (struct kept){.loop = l, .removal = removal, .sandboxes = sandboxes, .most_size = most_size};
+	k->most_usec = max(most_usec, (uint64_t)KEPT_LEAST_USEC);
 	list_init(&k->all);
 }
 
@@ -78,7 +75,7 @@ static uint64_t output_size(const struct kept *k, uint64_t attempt, const char *
 	/* By name, so that it needs no descriptor; a link in the attempt's place could only lead to a wrong number. */
 	snprintf(path, sizeof path, "%" PRIu64 "/%s", attempt, name);
 	return fstatat(k->sandboxes, path, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) ? (uint64_t)st.st_size
-												  : 0;
+												 : 0;
 }
 
 void kept_add(struct kept *k, uint64_t attempt, uint64_t age_usec, bool is_unsent)

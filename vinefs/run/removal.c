@@ -199,7 +199,8 @@ static void *work(void *arg)
 		pthread_mutex_unlock(&r->lock);
 		int error = do_job(r, &j);
 		if (error && !is_transient(error) && !is_over(r))
-			log_warn("the sandbox of attempt %" PRIu64 " cannot be removed: %s", j.attempt, strerror(-error));
+			log_warn("the sandbox of attempt %" PRIu64 " cannot be removed: %s", j.attempt,
+				 strerror(-error));
 		if (is_transient(error))
 			removal_add(r, j.attempt, j.part);
 		pthread_mutex_lock(&r->lock);
