@@ -48,7 +48,8 @@ static inline _printf_(5, 6) void bench_end(const char *name, double value, cons
 	FILE *f = path && path[0] ? fopen(path, "ae") : NULL;
 	if (f) {
 		va_list args;
-		fprintf(f, "{\"bench\":\"%s\",\"value\":%.6g,\"unit\":\"%s\",\"target\":\"%s\",", name, value, unit, target);
+		fprintf(f, "{\"bench\":\"%s\",\"value\":%.6g,\"unit\":\"%s\",\"target\":\"%s\",", name, value, unit,
+			target);
 		va_start(args, details);
 		vfprintf(f, details, args);
 		va_end(args);

@@ -126,7 +126,8 @@ static int read_all(struct record *r, bool *is_same_boot)
 	}
 	fseek(f, 0, SEEK_END);
 	if (ftell(f) > good)
-		fprintf(stderr, "vine-keeper: %s: %ld bytes of %ld are damaged and discarded: what they told of is lost\n",
+		fprintf(stderr,
+			"vine-keeper: %s: %ld bytes of %ld are damaged and discarded: what they told of is lost\n",
 			r->path, ftell(f) - good, ftell(f));
 	fclose(f);
 	return 0;
