@@ -66,6 +66,12 @@ static size_t stream_room(const struct stream *s)
 	return list_is_empty(&c->ready) ? room : 0;
 }
 
+/* Over TLS a frame with its head fills whole records of 16 KiB: the head alone would cost one more, and a system call. */
+static size_t most_of_frame(const struct conn *c)
+{
+	return c->tls ? WIRE_DATA_MAX - WIRE_HEAD_SIZE : WIRE_DATA_MAX;
+}
+
 size_t stream_send(struct stream *s, const void *p, size_t n)
 {
 	struct conn *c = s->conn;
@@ -75,7 +81,7 @@ size_t stream_send(struct stream *s, const void *p, size_t n)
 	uint64_t room = min((uint64_t)stream_room(s), s->credit);
 	size_t most = min(n, (size_t)room), taken = 0;
 	while (taken < most) {
-		size_t part = min(most - taken, (size_t)WIRE_DATA_MAX);
+		size_t part = min(most - taken, most_of_frame(c));
 		put_data_head(&c->out, s->id, 0, part);
 		buf_put(&c->out, (const uint8_t *)p + taken, part);
 		c->counters.messages_out++;
@@ -202,7 +208,7 @@ void conn_stream_end_all(struct conn *c, int error)
 static size_t stream_frame_size(const struct stream *s)
 {
 	uint64_t most = min(s->rest, s->credit);
-	return (size_t)min(most, (uint64_t)WIRE_DATA_MAX);
+	return (size_t)min(most, (uint64_t)most_of_frame(s->conn));
 }
 
 /* Over TLS the file is read straight into the output. Short only if the file is. */

@@ -16,7 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define PAIRS 5
+#define PAIRS 9
 #define BYTES ((uint64_t)1 << 30)
 #define FILE_SIZE ((uint64_t)256 << 20)
 #define IDLE 2000
