@@ -93,9 +93,9 @@ ask stall off
 ask later on
 ask delay 0
 kill -STOP "$(server)"
-cat "$DIR/m/a/small/6" >"$DIR/six" & reader=$!
 stopped() { grep -q 'State:.T' "/proc/$(server)/status"; }
 poll 5 stopped
+cat "$DIR/m/a/small/6" >"$DIR/six" & reader=$!
 asleep() { grep -q 'State:.[SD]' "/proc/$reader/status"; }
 poll 5 asleep
 kill -CONT "$(server)"
