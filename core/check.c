@@ -9,20 +9,36 @@
 			abort(); \
 	} while (0)
 
+static void check_waits(const struct core_task *t)
+{
+	uint32_t n_linked = 0;
+	for (uint32_t i = 0; i < t->waits->n; i++) {
+		require(t->waits->at[i].task == t);
+		n_linked += !list_is_empty(&t->waits->at[i].link);
+	}
+	require(n_linked == t->waits->n_left); /* 12 */
+	require(t->state == CORE_STATE_STAGING || t->waits->n_left);
+}
+
 static void check_task(const struct core *c, const struct core_task *t, struct map *attempts)
 {
-	require(t->state > CORE_STATE_OVER && t->state < CORE_STATES); /* 1 */
-	require(!t->level == (t->state != CORE_STATE_QUEUED));         /* 2 */
-	require(!t->node == !core_task_has_node(t));
-	require(list_is_empty(&t->link) == (!t->level && !t->node));
-	require(t->class->n_tasks && core_class_hash(t->class->cores, t->class->memory));
-	if (t->node) {
-		require(t->attempt); /* 3 */
-		require(!map_put(attempts, t->attempt, (void *)t));
+	bool has_node = core_task_has_node(t);
+	require(t->state > CORE_STATE_OVER && t->state < CORE_STATES);                    /* 1 */
+	require(list_is_empty(&t->link) == (t->state != CORE_STATE_QUEUED && !has_node)); /* 2 */
+	require(t->class->n_tasks && core_class_hash(&t->class->key) == t->class->hash);
+	require(!t->held == !has_node);
+	require(!t->waits || t->state == CORE_STATE_WAITING || t->state == CORE_STATE_STAGING);
+	require(t->waits || t->state != CORE_STATE_WAITING);
+	require(t->is_user == (t->state != CORE_STATE_DONE));
+	if (t->waits)
+		check_waits(t);
+	if (has_node) {
 		require(core_node_find(c, t->node->number) == t->node);
-	} else if (t->level) {
-		require(t->level->priority == t->priority);
-		require(map_get(&t->class->levels, (uint64_t)t->priority) == t->level);
+		if (t->state != CORE_STATE_STAGING) {
+			require(t->attempt && !map_put(attempts, t->attempt, (void *)t)); /* 3 */
+		}
+	} else if (t->state == CORE_STATE_QUEUED) {
+		require(t->lane->class == t->class && t->lane->queue.n);
 	}
 }
 
@@ -39,90 +55,221 @@ static void check_tasks(const struct core *c)
 	map_fini(&attempts);
 }
 
+/* ---- nodes */
+
 static void check_rooms(const struct core *c, const struct core_node *n)
 {
-	bool is_full = n->spec.task_limit && n->n_tasks >= n->spec.task_limit;
-	uint64_t cores = 0, memory = 0;
-	if (n->is_open && !is_full && n->spec.cores > n->used_cores) {
-		cores = n->spec.cores - n->used_cores;
-		memory = n->spec.memory > n->used_memory ? n->spec.memory - n->used_memory : 0;
+	struct core_vector room = {0};
+	bool has_room = core_node_room(c, n, &room);
+	require(n->is_offered == (n->is_open && n->health != CORE_HEALTH_BLOCKED)); /* 6 */
+	require(!n->free_at == !(has_room && n != c->kept));
+	require(!n->whole_at == !(n->is_offered && n->whole.at[CORE_DIM_CORES]));
+	require(n->cores_free == (has_room ? room.at[CORE_DIM_CORES] : 0));
+	require(n->cores_whole == (n->whole_at ? n->whole.at[CORE_DIM_CORES] : 0));
+	if (n->free_at)
+		require(c->free.leaves[n->free_at - 1] == n);
+	core_bracket_check(&n->local);
+}
+
+static void check_use(const struct core_node *n)
+{
+	struct core_vector used = {0};
+	uint64_t n_tasks = 0, gpus = 0, cores[CORE_WORDS] = {0};
+	list_foreach (&n->tasks, const struct core_task, link, t) {
+		require(t->node == n && t->held);
+		require(n->is_present || t->state == CORE_STATE_ADOPTION || /* 5 */
+			t->state == CORE_STATE_ADOPTION_CANCELLED);
+		for (size_t i = 0; i < CORE_DIMS; i++)
+			used.at[i] += i < t->held->n_dims ? t->held->at[i] : 0;
+		require(!(gpus & t->held->gpus)); /* 4 */
+		gpus |= t->held->gpus;
+		for (size_t i = 0; i < t->held->n_words; i++) {
+			require(!(cores[i] & core_hold_cores(t->held)[i]));
+			cores[i] |= core_hold_cores(t->held)[i];
+		}
+		n_tasks++;
 	}
-	require(n->free.cores == cores && n->free.memory == memory); /* 4, 6 */
-	require(!n->free.link.at == !cores);
-	require(n->whole.cores == (n->is_open ? n->spec.cores : 0));
-	require(!n->whole.link.at == !n->whole.cores);
-	(void)c;
+	require(!memcmp(&used, &n->used, sizeof used) && n_tasks == n->n_tasks && gpus == n->gpus);
+	require(!n->cores || !memcmp(cores, n->cores, sizeof cores));
+}
+
+static void check_moves(const struct core *c, const struct core_node *n)
+{
+	unsigned n_in = 0, n_out = 0;
+	const struct core_replica *r;
+	for (size_t i = 0; (r = map_next(&n->replicas, &i));) {
+		require(r->node == n && r->tree->holders[r->at] == r &&
+			core_tree_find(c, r->tree->number) == r->tree); /* 13 */
+		require(r->size || r->move || r->is_pinned);
+		require(list_is_empty(&r->waits) || r->move);
+		require(r->is_whole == (r->size && r->size >= r->tree->size));
+		require(!r->move || (r->move->replica == r && !r->is_whole));
+		n_in += r->move && r->move->is_begun; /* 14 */
+	}
+	list_foreach (&n->serves, const struct core_move, of_from, m) {
+		require(m->from == n && m->is_begun);
+		n_out++;
+	}
+	require(n_in == n->n_in && n_out == n->n_out);
+	require(n_in <= c->o.fetches && n_out <= c->o.uploads);
 }
 
 static void check_nodes(const struct core *c)
 {
-	uint64_t n_present = 0, n_open = 0, cores = 0, cores_free = 0;
+	uint64_t n_present = 0, n_open = 0, cores = 0, cores_free = 0, n_replicas = 0;
 	const struct core_node *n;
 	for (size_t i = 0; (n = map_next(&c->nodes, &i));) {
-		uint64_t used_cores = 0, used_memory = 0, n_tasks = 0;
-		list_foreach (&n->tasks, const struct core_task, link, t) {
-			require(t->node == n);
-			require(n->is_present || t->state == CORE_STATE_ADOPTION || /* 5 */
-				t->state == CORE_STATE_ADOPTION_CANCELLED);
-			used_cores += t->class->cores;
-			used_memory += t->class->memory;
-			n_tasks++;
-		}
-		require(used_cores == n->used_cores && used_memory == n->used_memory && n_tasks == n->n_tasks); /* 4 */
 		require(n->is_present || !n->is_open);
+		check_use(n);
 		check_rooms(c, n);
+		check_moves(c, n);
 		n_present += n->is_present;
 		n_open += n->is_open;
-		cores += n->whole.cores;
-		cores_free += n->free.cores;
+		cores += n->cores_whole;
+		cores_free += n->cores_free;
+		n_replicas += n->replicas.n;
 	}
-	require(n_present == c->n_present && n_open == c->n_open);
-	require(cores == c->cores && cores_free == c->cores_free); /* 10 */
-	core_index_check(&c->free);
-	core_index_check(&c->whole);
+	require(n_present == c->n_present && n_open == c->n_open && n_replicas == c->n_replicas);
+	require(cores == c->cores && cores_free == c->cores_free);
+	require(!c->kept == !c->kept_for);
+	core_bracket_check(&c->free);
+	core_bracket_check(&c->whole);
 }
 
-static size_t check_levels(const struct core_class *k)
+/* ---- lanes and classes */
+
+static bool is_asked(const struct core_node *n)
 {
-	size_t n = 0;
-	core_heap_check(&k->order);
-	require(k->levels.n == k->order.n);
-	for (size_t i = 0; i < k->order.n; i++) {
-		const struct core_level *l = container_of(k->order.items[i], struct core_level, link);
-		require(!list_is_empty(&l->tasks)); /* 7 */
-		list_foreach (&l->tasks, const struct core_task, link, t) {
-			require(t->level == l && t->class == k && t->state == CORE_STATE_QUEUED); /* 2 */
-			n++;
+	return !list_is_empty(&n->grown);
+}
+
+static void check_blocked(const struct core *c, const struct core_lane *l)
+{
+	const struct core_node *n;
+	for (size_t i = 0; (n = map_next(&c->nodes, &i));) {
+		bool may_go = !l->local_at || l->is_late || core_replica_find(n, l->tree);
+		require(!may_go || is_asked(n) || !core_node_covers(c, n, &l->class->need)); /* 9 */
+	}
+}
+
+static size_t check_lane(const struct core *c, const struct core_lane *l)
+{
+	bool is_in = l->queue.n && !l->class->is_stopped; /* 8 */
+	bool is_anywhere = is_in && core_lane_is_anywhere(l), is_local = is_in && !is_anywhere;
+	require(!l->anywhere_at == !is_anywhere && !l->local_at == !is_local);
+	require(!l->late_at == !l->is_late && (!l->is_late || is_local));
+	require(list_is_empty(&l->patient) == !(is_local && !l->is_late));
+	require(list_is_empty(&l->patient) || l->late_usec > c->now_usec);
+	require(!l->fresh.at == !(is_in && !l->is_blocked));
+	require(l->queue.n || !l->tree); /* 7 */
+	require(list_is_empty(&l->link) == !l->queue.n);
+	require(!is_local || l->tree->local.leaves[l->local_at - 1] == l);
+	if (l->fresh.at) {
+		struct core_key key = core_lane_key(l);
+		require(l->fresh.major == key.major && l->fresh.minor == key.minor);
+	}
+	if (is_in && l->is_blocked)
+		check_blocked(c, l);
+	return core_queue_check(&l->queue, l);
+}
+
+static size_t check_class(const struct core *c, const struct core_class *k)
+{
+	size_t n_queued = 0;
+	require(k->is_stopped == core_class_is_stopped(k)); /* 10 */
+	list_foreach (&k->lanes, const struct core_lane, link, l) {
+		require(l->class == k);
+		n_queued += check_lane(c, l);
+	}
+	require(n_queued == k->n_queued);
+	return n_queued;
+}
+
+static void check_classes(const struct core *c)
+{
+	uint64_t n_queued = 0, n_tasks = 0;
+	const struct core_class *first;
+	for (size_t i = 0; (first = map_next(&c->classes, &i));) {
+		for (const struct core_class *k = first; k; k = k->next) {
+			n_queued += check_class(c, k);
+			n_tasks += k->n_tasks;
 		}
 	}
-	require(n == k->n_queued);
-	return n;
+	require(n_queued == c->n_in_state[CORE_STATE_QUEUED] && n_tasks == c->tasks.n); /* 7 */
+	core_heap_check(&c->fresh);
+	core_heap_check(&c->due);
+	core_bracket_check(&c->anywhere);
+	core_bracket_check(&c->late);
 }
 
-static void check_class(const struct core *c, const struct core_class *k)
+static void check_limits(const struct core *c)
 {
-	bool is_blocked = !list_is_empty(&k->blocked);
-	require((k->n_queued > 0) == (is_blocked || k->ready.at)); /* 8 */
-	require(!is_blocked || !k->ready.at);
-	const struct core_task *first = core_class_first(k);
-	require(!k->ready.at || k->ready.minor == first->arrival);
-	bool may_fit = k->cores <= c->grown_cores && k->memory <= c->grown_memory;
-	require(!is_blocked || may_fit || !core_index_find(&c->free, k->cores, k->memory)); /* 9 */
+	const struct core_category *g;
+	const struct core_counter *k;
+	const struct core_task *t;
+	uint64_t n_running = 0, n_counted = 0, used = 0;
+	for (size_t i = 0; (t = map_next(&c->tasks, &i));) {
+		n_counted += core_task_has_node(t) && t->class->category;
+		for (size_t j = 0; core_task_has_node(t) && j < t->class->key.n_counters; j++)
+			used += t->class->counted[j].amount;
+	}
+	for (size_t i = 0; (g = map_next(&c->categories, &i));)
+		n_running += g->n_running;
+	for (size_t i = 0; (k = map_next(&c->counters, &i));)
+		used -= k->used;
+	require(n_running == n_counted && !used); /* 10 */
+}
+
+/* ---- items and trees */
+
+static void check_items(const struct core *c)
+{
+	const struct core_item *i;
+	uint64_t n_users = 0;
+	for (size_t k = 0; (i = map_next(&c->items, &k));) {
+		bool is_there = i->source || i->tree->n_whole;
+		require(i->state == CORE_ITEM_FAILED || (i->state == CORE_ITEM_THERE) == is_there); /* 11 */
+		require(list_is_empty(&i->waits) || (i->state != CORE_ITEM_THERE && i->state != CORE_ITEM_FAILED));
+		require(core_tree_find(c, i->tree->number) == i->tree && !list_is_empty(&i->of_tree));
+		n_users += i->n_users;
+	}
+	const struct core_task *t;
+	for (size_t k = 0; (t = map_next(&c->tasks, &k));)
+		n_users -= t->is_user ? t->n_inputs : 0;
+	require(!n_users);
+}
+
+static void check_trees(const struct core *c)
+{
+	const struct core_tree *t;
+	uint64_t n_replicas = 0;
+	for (size_t k = 0; (t = map_next(&c->trees, &k));) {
+		uint32_t n_whole = 0;
+		for (uint32_t i = 0; i < t->n_holders; i++) {
+			require(t->holders[i]->tree == t && t->holders[i]->at == i); /* 13 */
+			n_whole += t->holders[i]->is_whole;
+			require(!t->holders[i]->local_at == !t->is_local);
+			require(!t->is_local ||
+				t->holders[i]->node->local.leaves[t->holders[i]->local_at - 1] == t->holders[i]);
+		}
+		require(n_whole == t->n_whole);
+		require(t->is_local == (t->local.n > 0)); /* 8 */
+		core_bracket_check(&t->local);
+		require(t->is_wide ? t->n_holders > CORE_RARE / 2 : t->n_holders <= CORE_RARE);
+		n_replicas += t->n_holders;
+	}
+	require(n_replicas == c->n_replicas);
+	const struct core_source *s;
+	for (size_t k = 0; (s = map_next(&c->sources, &k));)
+		require(s->n_active <= s->limit || s->was_lowered); /* 14 */
 }
 
 void core_check(const struct core *c)
 {
 	check_tasks(c);
 	check_nodes(c);
-	core_heap_check(&c->ready);
-	uint64_t n_queued = 0, n_tasks = 0;
-	const struct core_class *first;
-	for (size_t i = 0; (first = map_next(&c->classes, &i));) {
-		for (const struct core_class *k = first; k; k = k->next) {
-			n_queued += check_levels(k);
-			n_tasks += k->n_tasks;
-			check_class(c, k);
-		}
-	}
-	require(n_queued == c->n_in_state[CORE_STATE_QUEUED] && n_tasks == c->tasks.n); /* 7 */
+	check_classes(c);
+	check_limits(c);
+	check_items(c);
+	check_trees(c);
 }

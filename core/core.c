@@ -3,22 +3,32 @@
  * Invariants, which core_check() asserts by these numbers:
  *
  * 1. Each task of the table is in one state; n_in_state[] counts them; none is OVER.
- * 2. A task is in a level of its class if and only if it is QUEUED, and in the list of a node if and only if its
- *    state has a node (ADOPTION, ADOPTION_CANCELLED, RUNNING, STOPPING). So no task runs twice.
+ * 2. A task is in a lane if and only if it is QUEUED, and in the list of a node if and only if its state has a node (STAGING,
+ *    ADOPTION, ADOPTION_CANCELLED, RUNNING, STOPPING). So no task runs twice.
  * 3. Of each task at most one attempt counts; unless a node lies no attempt counts for two tasks.
- * 4. What a node has in use is the sum over its tasks; room is never negative; where nothing was adopted and no offer
- *    shrank, use is within the offer.
+ * 4. What a node has in use is the sum over its tasks, no core or GPU is handed out twice; room is never negative; where nothing
+ *    was adopted and no offer shrank, use is within the offer.
  * 5. A node that is not present has only tasks that wait for adoption, and offers nothing.
- * 6. An open node is in the index `free` with exactly its room (nothing at its task limit), in `whole` with its offer; no other is.
- * 7. A class has a level for each priority that is queued and none else; the classes' numbers of queued tasks sum up.
- * 8. A class with queued tasks is either in `ready`, under the priority and arrival of its first task, or blocked;
- *    one without is in neither.
- * 9. A blocked class fits on no node, unless room has grown since and grown_cores and grown_memory say so.
- * 10. cores and cores_free are sums over the open nodes.
+ * 6. An open node that is not blocked is in `free` with exactly its room (not at its task limit, not while it is kept), in
+ *    `whole` with its offer; no other is. cores and cores_free are the sums.
+ * 7. A lane's tasks are of its class, the numbers of queued tasks sum up; a lane with a tree is not empty.
+ * 8. A lane that is not empty and whose class is not stopped is in `anywhere`, or in the bracket of each holder of its tree, and
+ *    in `late` too if its first task has waited long enough; any other is in none of them. If it is not blocked it is in `fresh`.
+ * 9. A blocked lane fits on no node that it may go to, but for those in `grown` and `asked`, and the one that is kept.
+ * 10. What runs of a category, and what is used of a counter, is the sum over the tasks with a node; a class knows whether it is
+ *     stopped.
+ * 11. An item is THERE if and only if it has a source or its tree is whole somewhere; n_users counts the tasks that are not over
+ *     nor DONE and name it as an input.
+ * 12. A task is WAITING if and only if an input is not THERE, and counts those.
+ * 13. A replica is in its node's map and its tree's array; it has bytes, or they are on the way, or it is pinned to a group.
+ * 14. n_in, n_out and a source's n_active count the moves under way; none is over its limit.
  */
 #include "core/core_internal.h"
 
 #define CRASH_LIMIT 3
+#define FETCHES 4
+#define TOKEN_USEC UINT64_C(60000000)
+#define RATE UINT64_C(125000000)
 
 struct core *core_new(const struct core_actions *actions, void *arg, const struct core_options *o)
 {
@@ -26,65 +36,72 @@ struct core *core_new(const struct core_actions *actions, void *arg, const struc
 	struct core *c = NEW(struct core);
 	c->actions = *actions;
 	c->arg = arg;
-	c->crash_limit = o && o->crash_limit ? o->crash_limit : CRASH_LIMIT;
-	list_init(&c->blocked);
+	if (o)
+		c->o = *o;
+	c->o.crash_limit = c->o.crash_limit ? c->o.crash_limit : CRASH_LIMIT;
+	c->o.fetches = c->o.fetches ? c->o.fetches : FETCHES;
+	c->o.uploads = c->o.uploads ? c->o.uploads : FETCHES;
+	c->o.token_usec = c->o.token_usec ? c->o.token_usec : TOKEN_USEC;
+	c->rate = c->o.rate ? c->o.rate : RATE;
+	c->n_dims = CORE_DIM_NAMED;
+	c->anywhere.n_dims = c->late.n_dims = c->free.n_dims = c->whole.n_dims = c->n_dims;
+	for (size_t i = 0; i < CORE_PATIENT; i++)
+		list_init(&c->patient[i]);
+	list_init(&c->grown);
+	list_init(&c->asked);
+	list_init(&c->hungry);
+	list_init(&c->wanting);
 	return c;
 }
 
-void core_free(struct core *c)
+static void drop_replicas(struct core *c, struct core_node *n)
 {
-	if (!c)
-		return;
-	assert(!c->is_deciding);
-	struct core_task *t;
-	for (size_t i = 0; (t = map_next(&c->tasks, &i));)
-		core_task_free(c, t);
-	struct core_node *n;
-	for (size_t i = 0; (n = map_next(&c->nodes, &i));)
-		free(n);
-	assert(!c->classes.n && !c->ready.n && list_is_empty(&c->blocked));
-	map_fini(&c->tasks);
-	map_fini(&c->nodes);
-	map_fini(&c->classes);
-	core_heap_fini(&c->ready);
-	core_index_fini(&c->free);
-	core_index_fini(&c->whole);
+	struct core_replica *r;
+	for (size_t i = 0; (r = map_next(&n->replicas, &i));) {
+		struct core_tree *t = r->tree;
+		if (r->move)
+			core_move_end(c, r->move);
+		core_replica_free(c, r);
+		core_supply_settle_all(c, t);
+		core_tree_put(c, t);
+	}
+}
+
+static void free_names(struct core *c)
+{
+	struct core_category *g;
+	struct core_counter *k;
+	struct core_user *u;
+	struct core_source *s;
+	for (size_t i = 0; (g = map_next(&c->categories, &i)); free(g)) {
+		free(g->memory.counts);
+		free(g->disk.counts);
+		free(g->name);
+	}
+	for (size_t i = 0; (k = map_next(&c->counters, &i)); free(k))
+		free(k->name);
+	for (size_t i = 0; (u = map_next(&c->users, &i));)
+		free(u);
+	for (size_t i = 0; (s = map_next(&c->sources, &i));)
+		free(s);
+	core_names_fini(&c->kinds);
+	core_names_fini(&c->features);
+}
+
+static void fini_indexes(struct core *c)
+{
+	struct map *maps[] = {&c->tasks, &c->nodes, &c->classes, &c->lanes,      &c->items,
+			      &c->trees, &c->users, &c->sources, &c->categories, &c->counters};
+	for (size_t i = 0; i < countof(maps); i++)
+		map_fini(maps[i]);
+	core_heap_fini(&c->fresh);
+	core_heap_fini(&c->due);
+	core_bracket_fini(&c->anywhere);
+	core_bracket_fini(&c->late);
+	core_bracket_fini(&c->free);
+	core_bracket_fini(&c->whole);
 	buf_fini(&c->orders);
-	free(c);
 }
-
-/* ---- tasks */
-
-int core_task_add(struct core *c, uint64_t task, const struct core_task_spec *spec)
-{
-	if (core_task_find(c, task))
-		return -EEXIST;
-	core_task_begin(c, core_task_new(c, task, spec), NULL, 0);
-	return 0;
-}
-
-int core_task_add_running(struct core *c, uint64_t task, const struct core_task_spec *spec, uint64_t node,
-			  uint64_t attempt)
-{
-	assert(node && attempt);
-	if (core_task_find(c, task))
-		return -EEXIST;
-	struct core_node *n = core_node_find(c, node);
-	if (!n)
-		n = core_node_new(c, node);
-	struct core_task *t = core_task_new(c, task, spec);
-	c->last_attempt = max(c->last_attempt, attempt);
-	core_task_begin(c, t, n, attempt);
-	return 0;
-}
-
-int core_task_cancel(struct core *c, uint64_t task)
-{
-	struct core_task *t = core_task_find(c, task);
-	return t ? core_task_step(c, t, CORE_EVENT_CANCEL) : -ENOENT;
-}
-
-/* ---- nodes */
 
 static void set_node(struct core *c, struct core_node *n, bool is_present, bool is_open)
 {
@@ -95,16 +112,125 @@ static void set_node(struct core *c, struct core_node *n, bool is_present, bool 
 	core_node_changed(c, n);
 }
 
+void core_free(struct core *c)
+{
+	if (!c)
+		return;
+	assert(!c->is_deciding);
+	struct core_task *t;
+	struct core_node *n;
+	struct core_item *it;
+	for (size_t i = 0; (t = map_next(&c->tasks, &i));)
+		core_task_free(c, t);
+	for (size_t i = 0; (n = map_next(&c->nodes, &i));) {
+		set_node(c, n, false, false);
+		drop_replicas(c, n);
+	}
+	for (size_t i = 0; (n = map_next(&c->nodes, &i));)
+		core_node_free(c, n);
+	for (size_t i = 0; (it = map_next(&c->items, &i));)
+		core_item_free(c, it);
+	assert(!c->classes.n && !c->fresh.n && !c->trees.n && !c->anywhere.n && !c->late.n && !c->n_moves);
+	free_names(c);
+	fini_indexes(c);
+	free(c);
+}
+
+/* ---- time */
+
+static void wake(struct core *c, struct core_timer *timer)
+{
+	struct core_task *t;
+	core_timer_stop(c, timer);
+	switch (timer->kind) {
+	case CORE_TIMER_DEADLINE:
+		t = container_of(timer, struct core_deadline, timer)->task;
+		if (!core_task_allows(t, CORE_EVENT_FAIL))
+			break;
+		t->reason = CORE_REASON_DEADLINE;
+		core_task_step(c, t, CORE_EVENT_FAIL);
+		break;
+	case CORE_TIMER_TOKEN:
+		core_move_stop(c, container_of(timer, struct core_move, token));
+		core_move_again(c, container_of(timer, struct core_move, token));
+		break;
+	case CORE_TIMER_BLOCKED:
+		core_health_unblock(c, container_of(timer, struct core_node, blocked));
+		break;
+	}
+}
+
+void core_set_time(struct core *c, uint64_t now_usec)
+{
+	struct core_link *first;
+	c->now_usec = max(c->now_usec, now_usec);
+	while ((first = core_heap_first(&c->due)) && first->major <= c->now_usec)
+		wake(c, container_of(first, struct core_timer, link));
+	struct core_lane *l;
+	while ((l = core_patient_first(c)) && l->late_usec <= c->now_usec)
+		core_lane_late(c, l);
+}
+
+uint64_t core_next_due(const struct core *c)
+{
+	const struct core_link *first = core_heap_first(&c->due);
+	const struct core_lane *l = core_patient_first(c);
+	return min(first ? first->major : UINT64_MAX, l ? l->late_usec : UINT64_MAX);
+}
+
+/* ---- tasks */
+
+int core_task_add(struct core *c, uint64_t task, const struct core_task_spec *spec)
+{
+	struct core_task *t;
+	if (core_task_find(c, task))
+		return -EEXIST;
+	int e = core_task_new(c, task, spec, &t);
+	if (!e)
+		core_task_begin(c, t, NULL, 0);
+	return e;
+}
+
+int core_task_add_running(struct core *c, uint64_t task, const struct core_task_spec *spec, uint64_t node,
+			  uint64_t attempt)
+{
+	assert(node && attempt);
+	struct core_task *t;
+	if (core_task_find(c, task))
+		return -EEXIST;
+	int e = core_task_new(c, task, spec, &t);
+	if (e)
+		return e;
+	struct core_node *n = core_node_find(c, node);
+	if (!n)
+		n = core_node_new(c, node);
+	c->last_attempt = max(c->last_attempt, attempt);
+	core_task_begin(c, t, n, attempt);
+	return 0;
+}
+
+int core_task_cancel(struct core *c, uint64_t task)
+{
+	struct core_task *t = core_task_find(c, task);
+	return t && t->state != CORE_STATE_DONE ? core_task_step(c, t, CORE_EVENT_CANCEL) : -ENOENT;
+}
+
+/* ---- nodes */
+
 int core_node_add(struct core *c, uint64_t node, const struct core_node_spec *spec)
 {
 	struct core_node *n = core_node_find(c, node);
 	if (n && n->is_present)
 		return -EEXIST;
-	if (!n)
+	bool is_new = !n;
+	if (is_new)
 		n = core_node_new(c, node);
-	n->spec = *spec;
-	set_node(c, n, true, true);
-	return 0;
+	int e = core_node_offer(c, n, spec);
+	if (e && is_new)
+		core_node_free(c, n);
+	if (!e)
+		set_node(c, n, true, true);
+	return e;
 }
 
 int core_node_suspend(struct core *c, uint64_t node)
@@ -121,15 +247,30 @@ int core_node_resume(struct core *c, uint64_t node, const struct core_node_spec 
 	struct core_node *n = core_node_find(c, node);
 	if (!n || !n->is_present)
 		return -ENOENT;
-	n->spec = *spec;
-	set_node(c, n, true, true);
-	return 0;
+	int e = core_node_offer(c, n, spec);
+	if (!e)
+		set_node(c, n, true, true);
+	return e;
 }
 
+/* What was only to be started there is not charged with the loss. */
 static int lose(struct core *c, struct core_task *t)
 {
+	if (t->state == CORE_STATE_STAGING)
+		return core_task_step(c, t, CORE_EVENT_LOST);
 	t->losses++;
-	return core_task_step(c, t, t->losses < c->crash_limit ? CORE_EVENT_LOST : CORE_EVENT_LOST_TOO_OFTEN);
+	return core_task_step(c, t, t->losses < c->o.crash_limit ? CORE_EVENT_LOST : CORE_EVENT_LOST_TOO_OFTEN);
+}
+
+/* Nothing comes from there any more: who waited for it looks elsewhere. */
+static void drop_uploads(struct core *c, struct core_node *n)
+{
+	struct core_tree *t;
+	struct core_move *m;
+	while ((m = list_first(&n->serves, struct core_move, of_from)))
+		core_move_again(c, m);
+	while ((t = list_first(&n->parked, struct core_tree, parked_at)))
+		core_move_unpark(c, t, UINT32_MAX);
 }
 
 int core_node_lost(struct core *c, uint64_t node)
@@ -138,14 +279,14 @@ int core_node_lost(struct core *c, uint64_t node)
 	if (!n)
 		return -ENOENT;
 	set_node(c, n, false, false);
-	struct core_task *t;
 	/* From the last: each goes to the front of its queue, so that they come again in the order in which they began. */
 	while (!list_is_empty(&n->tasks)) {
-		t = list_entry(n->tasks.prev, struct core_task, link);
-		int e = lose(c, t);
+		int e = lose(c, list_entry(n->tasks.prev, struct core_task, link));
 		assert(!e);
 		(void)e;
 	}
+	drop_replicas(c, n);
+	drop_uploads(c, n);
 	core_node_free(c, n);
 	return 0;
 }
@@ -154,7 +295,7 @@ int core_node_lost(struct core *c, uint64_t node)
 
 static bool is_its_own(const struct core_task *t, uint64_t attempt)
 {
-	return core_task_has_node(t) && t->attempt == attempt;
+	return core_task_has_node(t) && t->state != CORE_STATE_STAGING && t->attempt == attempt;
 }
 
 int core_attempt_adopt(struct core *c, uint64_t task, uint64_t node, uint64_t attempt)
@@ -169,9 +310,8 @@ int core_attempt_adopt(struct core *c, uint64_t task, uint64_t node, uint64_t at
 		return core_task_step(c, t, CORE_EVENT_ADOPT);
 	if (!core_task_allows(t, CORE_EVENT_ADOPT_OTHER))
 		return -ESTALE;
-	t->node = n;
 	t->attempt = attempt;
-	return core_task_step(c, t, CORE_EVENT_ADOPT_OTHER);
+	return core_task_step_to(c, t, CORE_EVENT_ADOPT_OTHER, n);
 }
 
 int core_attempt_ended(struct core *c, uint64_t task, uint64_t attempt)
@@ -179,13 +319,20 @@ int core_attempt_ended(struct core *c, uint64_t task, uint64_t attempt)
 	struct core_task *t = core_task_find(c, task);
 	if (!t || !attempt)
 		return -ESTALE;
-	return core_task_step(c, t, is_its_own(t, attempt) ? CORE_EVENT_ENDED : CORE_EVENT_ENDED_OTHER);
+	enum core_event e = is_its_own(t, attempt) ? CORE_EVENT_ENDED : CORE_EVENT_ENDED_OTHER;
+	if (!core_task_allows(t, e))
+		return -ESTALE;
+	core_supply_end(c, t);
+	return core_task_step(c, t, e);
 }
 
 int core_attempt_lost(struct core *c, uint64_t task, uint64_t attempt)
 {
 	struct core_task *t = core_task_find(c, task);
-	return t && is_its_own(t, attempt) ? lose(c, t) : -ESTALE;
+	if (!t || !is_its_own(t, attempt))
+		return -ESTALE;
+	core_health_count(c, t->node, false);
+	return lose(c, t);
 }
 
 int core_attempt_returned(struct core *c, uint64_t task, uint64_t attempt)
@@ -194,7 +341,82 @@ int core_attempt_returned(struct core *c, uint64_t task, uint64_t attempt)
 	return t && is_its_own(t, attempt) ? core_task_step(c, t, CORE_EVENT_LOST) : -ESTALE;
 }
 
+int core_attempt_exhausted(struct core *c, uint64_t task, uint64_t attempt)
+{
+	struct core_task *t = core_task_find(c, task);
+	if (!t || !is_its_own(t, attempt) || !core_task_allows(t, CORE_EVENT_LOST))
+		return -ESTALE;
+	struct core_class *before = t->class, *most = core_class_most(c, before);
+	if (!most)
+		return -ENOSPC;
+	t->class = most;
+	int e = core_task_step(c, t, CORE_EVENT_LOST);
+	core_class_put(c, before);
+	return e;
+}
+
+int core_attempt_place(const struct core *c, uint64_t task, struct core_place *p)
+{
+	const struct core_task *t = core_task_find(c, task);
+	if (!t || !t->held)
+		return -ENOENT;
+	*p = (struct core_place){
+		.cores = t->held->n_words ? core_hold_cores(t->held) : NULL,
+		.n_words = t->held->n_words,
+		.gpus = t->held->gpus,
+		.memory = t->held->at[CORE_DIM_MEMORY],
+		.disk = t->held->at[CORE_DIM_DISK],
+	};
+	return 0;
+}
+
 /* ---- decisions */
+
+static bool tell_failed(struct core *c, struct core_task *t)
+{
+	struct core_why why;
+	uint64_t number = t->number;
+	core_task_why(c, number, &why);
+	core_supply_end(c, t);
+	core_task_forget(c, t);
+	c->actions.failed(c->arg, number, &why);
+	return true;
+}
+
+static bool carry_out_data(struct core *c, const struct core_order *o, struct core_task *t)
+{
+	struct core_item *i = core_item_find(c, o->task);
+	bool is_staging = t && t->state == CORE_STATE_STAGING;
+	switch (o->kind) {
+	case CORE_ORDER_FAILED:
+		return t && t->state == CORE_STATE_FAILED && tell_failed(c, t);
+	case CORE_ORDER_START:
+		if (is_staging && t->waits && !t->waits->n_left)
+			core_place_start(c, t);
+		return is_staging;
+	case CORE_ORDER_RETURN:
+		return is_staging && t->node->number == o->node && !core_task_step(c, t, CORE_EVENT_LOST);
+	case CORE_ORDER_FAIL:
+		if (!is_staging)
+			return false;
+		t->reason = CORE_REASON_INPUT_FAILED;
+		return !core_task_step(c, t, CORE_EVENT_FAIL);
+	case CORE_ORDER_AGAIN:
+		if (i)
+			core_supply_again(c, i);
+		return i != NULL;
+	case CORE_ORDER_FORGET:
+		if (!t || t->state != CORE_STATE_DONE || core_task_is_kept(t))
+			return false;
+		core_task_forget(c, t);
+		return true;
+	case CORE_ORDER_FETCH_STOP:
+		c->actions.fetch_stop(c->arg, o->node, o->task);
+		return true;
+	default:
+		return false;
+	}
+}
 
 /* Calls what an order asks for if it is still true; whatever it needs is looked up before, since a task that was
  * told about may be gone when the action returns. */
@@ -216,9 +438,9 @@ static bool carry_out(struct core *c, const struct core_order *o)
 		c->actions.stop(c->arg, o->task, o->node, o->attempt, true);
 		return true;
 	case CORE_ORDER_CANCELLED:
-		if (!t)
+		if (!t || t->state != CORE_STATE_CANCELLED)
 			return false;
-		assert(t->state == CORE_STATE_CANCELLED); /* no step leads elsewhere but to its end */
+		core_supply_end(c, t);
 		core_task_forget(c, t);
 		c->actions.cancelled(c->arg, o->task);
 		return true;
@@ -227,8 +449,9 @@ static bool carry_out(struct core *c, const struct core_order *o)
 			return false;
 		c->actions.held(c->arg, o->task, t->losses);
 		return true;
+	default:
+		return carry_out_data(c, o, t);
 	}
-	return false;
 }
 
 static bool take_order(struct core *c)
@@ -243,84 +466,13 @@ static bool take_order(struct core *c)
 	return is_done;
 }
 
-static bool start_one(struct core *c)
-{
-	struct core_task *t;
-	struct core_node *n;
-	if (!core_match_next(c, &t, &n))
-		return false;
-	uint64_t attempt = c->actions.next_attempt(c->arg);
-	assert(attempt > c->last_attempt);
-	c->last_attempt = attempt;
-	t->node = n;
-	t->attempt = attempt;
-	int e = core_task_step(c, t, CORE_EVENT_START);
-	assert(!e);
-	(void)e;
-	c->actions.start(c->arg, t->number, n->number, attempt);
-	return true;
-}
-
 size_t core_decide(struct core *c, size_t most)
 {
 	assert(!c->is_deciding);
 	c->is_deciding = true;
 	size_t n = 0;
-	while ((!most || n < most) && (take_order(c) || start_one(c)))
+	while ((!most || n < most) && (take_order(c) || core_move_next(c) || core_match_next(c)))
 		n++;
 	c->is_deciding = false;
 	return n;
-}
-
-/* ---- looking in */
-
-enum core_reason core_task_reason(const struct core *c, uint64_t task)
-{
-	const struct core_task *t = core_task_find(c, task);
-	if (!t)
-		return CORE_REASON_NONE;
-	switch (t->state) {
-	case CORE_STATE_ADOPTION:
-		return CORE_REASON_ADOPTION;
-	case CORE_STATE_HELD:
-		return CORE_REASON_CRASHES;
-	case CORE_STATE_QUEUED:
-		if (!c->n_open)
-			return CORE_REASON_NO_NODE;
-		if (!core_index_find(&c->whole, t->class->cores, t->class->memory))
-			return CORE_REASON_TOO_LARGE;
-		return CORE_REASON_NODES_BUSY;
-	default:
-		return CORE_REASON_NONE;
-	}
-}
-
-const char *core_reason_text(enum core_reason r)
-{
-	static const char *const texts[] = {
-		[CORE_REASON_NONE] = "it does not wait",
-		[CORE_REASON_NO_NODE] = "no node is connected",
-		[CORE_REASON_NODES_BUSY] = "the nodes that could run it are full",
-		[CORE_REASON_TOO_LARGE] = "no connected node has as many cores or as much memory",
-		[CORE_REASON_ADOPTION] = "it may be running on a node that is not back yet",
-		[CORE_REASON_CRASHES] = "it is held: nodes were lost under it too often",
-	};
-	return (size_t)r < countof(texts) ? texts[r] : "unknown";
-}
-
-void core_numbers(const struct core *c, struct core_numbers *n)
-{
-	const uint64_t *in = c->n_in_state;
-	const struct core_room *largest = core_index_find(&c->whole, 1, 0);
-	*n = (struct core_numbers){
-		.queued = in[CORE_STATE_QUEUED],
-		.running = in[CORE_STATE_RUNNING] + in[CORE_STATE_STOPPING] + in[CORE_STATE_ADOPTION] +
-			   in[CORE_STATE_ADOPTION_CANCELLED],
-		.held = in[CORE_STATE_HELD],
-		.nodes = c->n_present,
-		.cores = c->cores,
-		.cores_free = c->cores_free,
-		.largest_cores = largest ? largest->cores : 0,
-		.largest_memory = largest ? largest->memory : 0,
-	};
 }

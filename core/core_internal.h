@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What the core's files share; core.c has the invariants. Higher files call lower ones only: core, check, match, task, class,
- * node, index, heap. */
+ * What the core's files share; core.c has the invariants. Higher files call lower ones only, in the order of core.h; what a lower
+ * one finds out for a higher one it leaves in a queue of struct core: grown nodes, fresh lanes, orders, timers. */
 #ifndef CORE_INTERNAL_H
 #define CORE_INTERNAL_H
 
@@ -33,91 +33,441 @@ static inline struct core_link *core_heap_first(const struct core_heap *h)
 	return h->n ? h->items[0] : NULL;
 }
 
-/* ---- index: rooms of nodes by cores, and among those of equal cores by memory. */
-#define CORE_BUCKETS 1024u
+/* ---- amounts of everything. A room covers a need if it has the features and as much of each. */
+enum core_dim { CORE_DIM_CORES, CORE_DIM_MEMORY, CORE_DIM_DISK, CORE_DIM_GPUS, CORE_DIM_TIME, CORE_DIM_NAMED };
+#define CORE_DIMS (CORE_DIM_NAMED + CORE_NAMED)
 
-struct core_room {
-	struct core_link link; /* in the heap of its bucket */
-	uint64_t cores, memory;
+struct core_vector {
+	uint64_t features;
+	uint64_t at[CORE_DIMS]; /* TIME: of a node its end, of a task the wall time */
 };
 
-/* Bucket i holds rooms of i cores, the last one those of as many or more. */
-struct core_index {
-	struct core_heap buckets[CORE_BUCKETS];
-	uint64_t filled[CORE_BUCKETS / 64]; /* a bit for each bucket that is not empty */
+/* What is asked of needs by a room, put so that "covers" is the question there, too. */
+static inline void core_vector_not(struct core_vector *to, const struct core_vector *v, uint32_t n_dims)
+{
+	to->features = ~v->features;
+	for (uint32_t i = 0; i < n_dims; i++)
+		to->at[i] = ~v->at[i];
+}
+
+static inline bool core_vector_covers(const struct core_vector *room, const struct core_vector *need, uint32_t n_dims)
+{
+	bool is_enough = (room->features & need->features) == need->features;
+	for (uint32_t i = 0; i < n_dims; i++)
+		is_enough &= room->at[i] >= need->at[i];
+	return is_enough;
+}
+
+/* ---- bracket: things with a key and a vector; finds the one of smallest key whose vector covers what is asked. n_dims is set
+ * before the first put. */
+struct core_key {
+	uint64_t major, minor;
 };
 
-void core_index_fini(struct core_index *x);
-/* Puts, moves, or (with no cores) takes out a room; `number` decides between equals. */
-void core_index_set(struct core_index *x, struct core_room *r, uint64_t cores, uint64_t memory, uint64_t number);
-/* The room of most cores, then most memory, that has at least so much of both; NULL if none has. */
-struct core_room *core_index_find(const struct core_index *x, uint64_t cores, uint64_t memory);
-void core_index_check(const struct core_index *x);
+struct core_bracket {
+	uint32_t n, room, n_dims, n_spare;
+	uint64_t *memory, *records;
+	void **leaves;
+	uint32_t *spare;
+};
+
+void core_bracket_fini(struct core_bracket *b);
+void core_bracket_widen(struct core_bracket *b, uint32_t n_dims);
+/* Its place, never 0, until it is removed. */
+uint32_t core_bracket_put(struct core_bracket *b, void *what, struct core_key key, const struct core_vector *v);
+void core_bracket_set(struct core_bracket *b, uint32_t at, struct core_key key, const struct core_vector *v);
+void core_bracket_remove(struct core_bracket *b, uint32_t at);
+/* after: of a key greater than this; accepts: of those that cover what is asked; either may be NULL. */
+typedef bool (*core_bracket_accepts)(const void *what, const struct core_vector *ask);
+void *core_bracket_find(const struct core_bracket *b, const struct core_vector *ask, const struct core_key *after,
+			core_bracket_accepts accepts);
+/* What no leaf has more of; false if there is none. Amounts beyond n_dims are left alone. */
+bool core_bracket_sum(const struct core_bracket *b, struct core_vector *v);
+struct core_key core_bracket_best(const struct core_bracket *b); /* the greatest there is if it is empty */
+struct core_key core_bracket_key(const struct core_bracket *b, uint32_t at);
+void core_bracket_check(const struct core_bracket *b);
+
+static inline bool core_key_is_less(struct core_key a, struct core_key b)
+{
+	return a.major != b.major ? a.major < b.major : a.minor < b.minor;
+}
+
+/* Higher priorities come first where the smallest key does. */
+static inline uint64_t core_key_of(int64_t priority)
+{
+	return ~((uint64_t)priority ^ UINT64_C(1) << 63);
+}
+
+/* ---- names: texts and their numbers from 0 on. */
+struct core_names {
+	char **texts;
+	size_t n;
+};
+
+void core_names_fini(struct core_names *n);
+/* Its number, or -E2BIG if it would be one too many. */
+int core_names_get(struct core_names *n, const char *text, size_t limit);
+
+/* ---- buckets of amounts, four to a power of two: one is at most a quarter too large. */
+#define CORE_BUCKETS 256
+unsigned core_bucket_of(uint64_t amount);
+uint64_t core_bucket_end(unsigned bucket);
+
+/* ---- timers: what core_set_time() wakes. */
+enum core_timer_kind { CORE_TIMER_DEADLINE, CORE_TIMER_TOKEN, CORE_TIMER_BLOCKED };
+
+struct core_timer {
+	struct core_link link;
+	enum core_timer_kind kind;
+};
+
+void core_timer_set(struct core *c, struct core_timer *t, enum core_timer_kind kind, uint64_t at_usec);
+void core_timer_stop(struct core *c, struct core_timer *t);
+
+/* Of the many lanes that wait for holders none is in a heap: those that wait about equally long lie in one list, which time puts in
+ * order by itself. A quarter of a power of two is "about". */
+#define CORE_PATIENT CORE_BUCKETS
 
 /* ---- nodes */
 struct core_node {
 	uint64_t number;
-	struct core_node_spec spec;
+	uint32_t task_limit;
 	bool is_present; /* else only known from recorded attempts */
 	bool is_open;    /* present and not suspended */
-	uint64_t used_cores, used_memory, n_tasks;
+	bool is_offered; /* open, not blocked: counted in the sums and in `whole` */
+	bool is_special; /* it has GPUs or something named */
+	struct core_vector whole, used;
+	uint64_t n_tasks, cores_free, cores_whole; /* what it counts for in the sums */
 	struct list tasks;
-	struct core_room free, whole; /* in the core's two indexes if it is open and they are not empty */
+	uint32_t free_at, whole_at; /* in c->free and c->whole */
+	struct list grown;          /* in c->grown or c->asked */
+	struct core_bracket local;  /* replicas of trees that have lanes in theirs */
+	uint64_t n_turns;
+	struct map replicas; /* by the tree's number */
+	struct list wants;   /* moves to it that have not begun */
+	struct list wanting; /* in c->wanting */
+	struct list parked;  /* trees of which moves wait for an upload of its */
+	struct list serves;  /* moves from it */
+	unsigned n_in, n_out;
+	uint64_t gpus;   /* bits in use */
+	uint64_t *cores; /* the same; NULL until the first start */
+	uint64_t score, score_of;
+	/* ---- health.c */
+	uint32_t n_well, n_ill;
+	uint8_t health;
+	uint64_t blocked_usec;
+	struct core_timer blocked;
 };
 
 struct core_class;
+struct core_lane;
+struct core_task;
+struct core_tree;
+struct core_item;
 struct core_node *core_node_find(const struct core *c, uint64_t number);
 struct core_node *core_node_new(struct core *c, uint64_t number);
 void core_node_free(struct core *c, struct core_node *n);
-/* After any change of spec, state or use: both indexes and the sums follow, and growth is noted for blocked classes. */
+/* After any change of offer, state or use: indexes and sums follow, and growth is noted. */
 void core_node_changed(struct core *c, struct core_node *n);
-void core_node_reserve(struct core *c, struct core_node *n, const struct core_class *k);
-void core_node_release(struct core *c, struct core_node *n, const struct core_class *k);
+/* How much of each it has left, or nothing if no task may go there. */
+bool core_node_room(const struct core *c, const struct core_node *n, struct core_vector *room);
+/* Its room follows what was taken or given back. */
+void core_node_settle(struct core *c, struct core_node *n);
+int core_node_offer(struct core *c, struct core_node *n, const struct core_node_spec *s);
+int core_node_fill_named(struct core *c, struct core_vector *v, const struct core_amount *named, size_t n_named,
+			 const char *const *features, size_t n_features);
+/* The need of a task that would start now: its wall time as an end. */
+struct core_vector core_vector_at(const struct core *c, const struct core_vector *need);
+bool core_node_covers(const struct core *c, const struct core_node *n, const struct core_vector *need);
+void core_node_reserve(struct core *c, struct core_node *n, struct core_task *t);
+void core_node_release(struct core *c, struct core_node *n, struct core_task *t);
+void core_node_grew(struct core *c, struct core_node *n);
 
-/* ---- classes: tasks alike for placement, queued by priority and then arrival. */
-struct core_class {
-	uint32_t cores;
-	uint64_t memory;
-	struct core_class *next; /* of the same hash */
-	size_t n_tasks, n_queued;
-	struct map levels;      /* priority: struct core_level */
-	struct core_heap order; /* of levels */
-	struct core_link ready; /* in c->ready if something is queued and it is not blocked */
-	struct list blocked;    /* in c->blocked */
+/* ---- health */
+void core_health_count(struct core *c, struct core_node *n, bool went_well);
+uint32_t core_health_limit(const struct core_node *n);
+void core_health_unblock(struct core *c, struct core_node *n);
+
+/* ---- categories, counters, users */
+#define CORE_SAMPLES CORE_BUCKETS /* of measured amounts */
+
+struct core_learned {
+	uint32_t *counts; /* NULL: nothing was measured */
+	uint64_t n, first;
 };
 
+struct core_category {
+	char *name;
+	uint64_t id; /* from 1 on, as it came */
+	struct core_category_spec spec;
+	uint64_t n_running;
+	struct core_learned memory, disk;
+	struct list classes;
+};
+
+struct core_counter {
+	char *name;
+	uint64_t id;
+	uint64_t total, used;
+	struct list uses; /* of struct core_counted */
+};
+
+struct core_counted {
+	struct list link;
+	struct core_class *class;
+	struct core_counter *counter;
+	uint64_t amount;
+};
+
+struct core_user {
+	uint64_t number, last; /* the turn of its latest task */
+	uint32_t weight;
+};
+
+struct core_category *core_category_get(struct core *c, const char *name);
+struct core_counter *core_counter_get(struct core *c, const char *name);
+struct core_user *core_user_get(struct core *c, uint64_t number);
+uint64_t core_user_turn(struct core *c, struct core_user *u);
+/* Of a class, or NULL: what keeps it from running anywhere. */
+const char *core_category_stop(const struct core_class *k);
+const struct core_counter *core_counter_stop(const struct core_class *k);
+void core_category_take(struct core *c, struct core_class *k);
+void core_category_give(struct core *c, struct core_class *k);
+
+/* ---- learn */
+void core_learn(struct core_learned *l, uint64_t amount);
+/* What a first attempt is given where the most is `most`. */
+uint64_t core_learn_first(const struct core_learned *l, uint64_t most);
+
+/* ---- classes: tasks alike for placement. */
+struct core_class_key {
+	struct core_vector need; /* memory and disk 0 where the category says */
+	uint64_t category, user;
+	uint64_t is_most; /* with all that the category allows */
+	uint64_t n_counters;
+	struct {
+		uint64_t counter, amount;
+	} counters[CORE_COUNTERS];
+};
+
+struct core_class {
+	struct core_class_key key;
+	uint64_t hash;
+	uint32_t id;
+	struct core_vector need; /* of what starts now */
+	struct core_class *next; /* of the same hash */
+	struct core_category *category;
+	struct core_user *user;
+	struct core_counted *counted; /* key.n_counters of them */
+	struct list link;             /* in its category */
+	size_t n_tasks, n_queued;
+	struct list lanes;      /* that are not empty */
+	struct core_lane *base; /* of tasks without inputs to go by */
+	bool is_stopped;        /* its lanes know that its category or a counter is used up */
+	double mean_usec;
+	uint64_t n_ended;
+};
+
+int core_class_get(struct core *c, const struct core_task_spec *spec, struct core_class **k);
+/* The same tasks with all that the category allows; NULL if it was that already. */
+struct core_class *core_class_most(struct core *c, struct core_class *k);
+/* The last task of a class frees it. */
+void core_class_put(struct core *c, struct core_class *k);
+uint64_t core_class_hash(const struct core_class_key *key);
+uint64_t core_class_hash_word(uint64_t hash, uint64_t word);
+/* Its category has learned, or changed. */
+void core_class_renew(struct core *c, struct core_class *k);
+bool core_class_is_limited(const struct core_class *k);
+bool core_class_is_stopped(const struct core_class *k);
+
+/* ---- queues of tasks by priority, then as they came. */
 struct core_level {
 	struct core_link link;
 	int64_t priority;
 	struct list tasks;
 };
 
-struct core_task;
-struct core_class *core_class_get(struct core *c, uint32_t cores, uint64_t memory);
-/* The last task of a class frees it. */
-void core_class_put(struct core *c, struct core_class *k);
-void core_class_queue(struct core *c, struct core_task *t, bool is_again);
-void core_class_unqueue(struct core *c, struct core_task *t);
-struct core_task *core_class_first(const struct core_class *k);
-void core_class_block(struct core *c, struct core_class *k);
-void core_class_unblock(struct core *c, struct core_class *k);
-uint64_t core_class_hash(uint32_t cores, uint64_t memory);
+struct core_queue {
+	size_t n;
+	struct core_level one;
+	struct core_levels *more; /* NULL: there is one priority */
+};
+
+void core_queue_init(struct core_queue *q);
+void core_queue_put(struct core_queue *q, struct core_task *t, bool is_again);
+void core_queue_remove(struct core_queue *q, struct core_task *t);
+struct core_task *core_queue_first(const struct core_queue *q);
+size_t core_queue_check(const struct core_queue *q, const struct core_lane *lane);
+
+/* ---- lanes: the queued tasks of one class that go by the same tree, if any. */
+struct core_lane {
+	struct core_class *class;
+	struct core_tree *tree; /* NULL: the class's base */
+	struct core_queue queue;
+	struct core_link fresh; /* in c->fresh unless it is blocked */
+	bool is_blocked;        /* it fits on no node that it may go to, but for those in c->grown and c->asked */
+	bool is_late;           /* its first task has waited for the tree's holders long enough */
+	uint32_t anywhere_at, late_at;
+	uint32_t local_at;  /* in its tree's bracket, which is in those of its holders */
+	uint8_t bucket;     /* how long it waits: which of c->patient it is in */
+	uint64_t late_usec; /* until when */
+	struct list patient;
+	struct list link;   /* in its class, if not empty */
+	struct list hungry; /* in c->hungry, if blocked: least recently served first */
+	uint64_t served;    /* c->n_started when it was last served, or blocked */
+	struct list of_tree;
+};
+
+struct core_lane *core_lane_get(struct core *c, struct core_class *k, struct core_tree *tree);
+void core_lane_free(struct core *c, struct core_lane *l);
+void core_lane_put(struct core *c, struct core_lane *l, struct core_task *t, bool is_again);
+void core_lane_remove(struct core *c, struct core_task *t);
+/* Puts it into the brackets in which it belongs now, and out of the others. */
+void core_lane_settle(struct core *c, struct core_lane *l);
+void core_lane_block(struct core *c, struct core_lane *l);
+void core_lane_unblock(struct core *c, struct core_lane *l);
+void core_lane_served(struct core *c, struct core_lane *l);
+struct core_key core_lane_key(const struct core_lane *l);
+bool core_lane_is_anywhere(const struct core_lane *l);
+/* The one whose time to wait for holders is over first; NULL: none waits. */
+struct core_lane *core_patient_first(const struct core *c);
+void core_lane_late(struct core *c, struct core_lane *l);
+void core_lane_renew(struct core *c, struct core_lane *l);
+/* No node is kept for a large task any more. */
+void core_keep_end(struct core *c);
+/* How long its first task waits for a holder. */
+uint64_t core_lane_wait_usec(const struct core *c, const struct core_lane *l);
+
+/* ---- trees: who holds what. A tree that nobody knows by number yet has its item's, with the highest bit set. */
+#define CORE_RARE 32 /* a tree with more holders is everywhere, as far as scoring goes */
+#define CORE_ANONYMOUS (UINT64_C(1) << 63)
+#define CORE_GROUP (UINT64_C(1) << 62) /* not bytes, but where the makers of one task's inputs went */
+
+struct core_replica {
+	struct core_tree *tree;
+	struct core_node *node;
+	uint64_t size;     /* there */
+	uint32_t at;       /* in tree->holders */
+	uint32_t local_at; /* in the node's bracket */
+	bool is_whole, is_hot;
+	bool is_pinned;         /* of a group */
+	struct core_move *move; /* it is on the way; NULL: it is not */
+	struct list waits;      /* of tasks placed there that wait for it */
+};
+
+struct core_tree {
+	uint64_t number, size;
+	struct core_replica **holders; /* on the way, too */
+	uint32_t n_holders, room, n_whole;
+	bool is_wide; /* has been on more than CORE_RARE nodes */
+	struct list items;
+	uint32_t id; /* with a class's, the key of a lane */
+	struct list lanes;
+	struct core_bracket local; /* of those that wait for holders */
+	struct core_vector asked;  /* what the holders' brackets have of it */
+	uint64_t major;
+	bool is_local;         /* it is in them */
+	struct list parked;    /* moves that wait for a holder with an upload to spare */
+	struct list parked_at; /* in the list of one */
+	bool is_owned;         /* a group whose task still waits */
+};
+
+struct core_tree *core_tree_get(struct core *c, uint64_t number);
+struct core_tree *core_tree_find(const struct core *c, uint64_t number);
+/* Its lanes changed: the brackets of its holders follow. */
+void core_tree_settle(struct core *c, struct core_tree *t);
+/* A node has served it: the other trees there come first next time. */
+void core_replica_rotate(struct core_replica *r);
+/* If nothing refers to it. */
+void core_tree_put(struct core *c, struct core_tree *t);
+void core_tree_sized(struct core *c, struct core_tree *t, uint64_t size);
+struct core_replica *core_replica_find(const struct core_node *n, const struct core_tree *t);
+struct core_replica *core_replica_get(struct core *c, struct core_node *n, struct core_tree *t);
+void core_replica_free(struct core *c, struct core_replica *r);
+void core_replica_put(struct core *c, struct core_replica *r); /* if nothing is there and nothing comes */
+void core_replica_sized(struct core_replica *r, uint64_t size);
+
+/* ---- items */
+enum core_item_state { CORE_ITEM_EXPECTED, CORE_ITEM_THERE, CORE_ITEM_LOST, CORE_ITEM_FAILED };
+
+struct core_item {
+	uint64_t number, size, source;
+	struct core_tree *tree;
+	struct core_task *producer;
+	struct list waits;   /* of tasks that wait for it */
+	struct list of_tree; /* in tree->items */
+	uint64_t n_users;    /* tasks not over that name it as an input */
+	uint64_t n_refs;     /* and those that are remembered, and its producer */
+	uint64_t n_moves;
+	uint8_t state;
+	bool is_forgotten;
+};
+
+struct core_wait {
+	struct list link;
+	struct core_task *task;
+};
+
+struct core_waits {
+	uint32_t n, n_left;
+	struct core_wait at[];
+};
+
+struct core_item *core_item_find(const struct core *c, uint64_t number);
+void core_item_free(struct core *c, struct core_item *i);
+void core_item_put(struct core *c, struct core_item *i); /* if nothing names it */
+/* Its tree's replicas become those of another tree. */
+void core_item_set_tree(struct core *c, struct core_item *i, struct core_tree *t);
+
+/* ---- supply */
+/* After anything that may have made it come or go: who waits is told, who made it is asked again. */
+void core_supply_settle(struct core *c, struct core_item *i);
+void core_supply_settle_all(struct core *c, struct core_tree *t);
+void core_supply_fail(struct core *c, struct core_item *i);
+/* A task is over: what it was to make and did not will never be. */
+void core_supply_end(struct core *c, const struct core_task *t);
+/* Makes what was lost once more. */
+void core_supply_again(struct core *c, struct core_item *i);
+
+/* ---- waits */
+bool core_wait_has_all(const struct core_task *t);
+void core_wait_begin(struct core_task *t); /* for the items that are not there */
+void core_wait_end(struct core_task *t);
+struct core_waits *core_waits_new(struct core_task *t); /* for replicas; as many as it has inputs */
+void core_waits_add(struct core_task *t, struct list *to);
+bool core_wait_is_over(struct core_wait *w); /* and none of the task's is left */
+const struct core_item *core_wait_failed(const struct core_task *t);
+
+/* ---- anchor: the tree whose holders a task goes by; NULL: none. */
+struct core_tree *core_anchor_find(struct core *c, struct core_task *t);
+uint64_t core_anchor_score(const struct core_task *t, const struct core_node *n);
+/* Of a task that waits: those that make its inputs and are queued go by its group from now on. */
+void core_anchor_follow(struct core *c, const struct core_task *consumer);
+void core_anchor_note(struct core *c, const struct core_task *maker, struct core_node *n);
+void core_anchor_leave_group(struct core *c, struct core_task *t);
 
 /* ---- tasks */
 enum core_state {
-	CORE_STATE_OVER, /* not in the table any more */
+	CORE_STATE_OVER,    /* not in the table any more */
+	CORE_STATE_WAITING, /* for items */
 	CORE_STATE_QUEUED,
+	CORE_STATE_STAGING,            /* it has its room on a node; bytes come */
 	CORE_STATE_ADOPTION,           /* recorded as running; its node has not said so yet */
 	CORE_STATE_ADOPTION_CANCELLED, /* the same, to be stopped then */
 	CORE_STATE_RUNNING,
 	CORE_STATE_STOPPING, /* cancelled; its result will come */
 	CORE_STATE_HELD,
 	CORE_STATE_CANCELLED, /* over as soon as `cancelled` was called */
+	CORE_STATE_FAILED,    /* over as soon as `failed` was called */
+	CORE_STATE_DONE,      /* ended well; remembered for what it made */
 	CORE_STATES
 };
 
 enum core_event {
+	CORE_EVENT_PLACE,
 	CORE_EVENT_START,
+	CORE_EVENT_READY, /* all its inputs are there */
+	CORE_EVENT_AWAIT, /* one is not any more; it looks for itself what holds it up */
 	CORE_EVENT_CANCEL,
 	CORE_EVENT_ADOPT, /* the attempt that counts */
 	CORE_EVENT_ADOPT_OTHER,
@@ -125,56 +475,161 @@ enum core_event {
 	CORE_EVENT_ENDED_OTHER,
 	CORE_EVENT_LOST,
 	CORE_EVENT_LOST_TOO_OFTEN,
+	CORE_EVENT_FAIL,
+	CORE_EVENT_AGAIN, /* what it made was lost */
 	CORE_EVENTS
 };
 
 /* What core_decide() is to call; `task` may be over by then, and what is no longer true is dropped. */
-enum core_order_kind { CORE_ORDER_NONE, CORE_ORDER_STOP, CORE_ORDER_FENCE, CORE_ORDER_CANCELLED, CORE_ORDER_HELD };
+enum core_order_kind {
+	CORE_ORDER_NONE,
+	CORE_ORDER_STOP,
+	CORE_ORDER_FENCE,
+	CORE_ORDER_CANCELLED,
+	CORE_ORDER_HELD,
+	CORE_ORDER_FAILED,
+	CORE_ORDER_START, /* staged: its bytes are there */
+	CORE_ORDER_FETCH_STOP,
+	CORE_ORDER_FAIL,   /* of a task with a place: node is the item */
+	CORE_ORDER_RETURN, /* it does not get its bytes there */
+	CORE_ORDER_AGAIN,  /* make an item once more */
+	CORE_ORDER_FORGET, /* what it made is not needed any more */
+};
 
 struct core_order {
 	enum core_order_kind kind;
-	uint64_t task, node, attempt;
+	uint64_t task, node, attempt; /* FETCH_STOP, AGAIN: task is the item */
+};
+
+#define CORE_WORDS 16u /* a node of more cores than fit gets no bits for the rest */
+
+/* What it has taken of its node. */
+struct core_hold {
+	uint64_t began_usec, gpus;
+	uint32_t n_dims, n_words;
+	uint64_t at[]; /* n_dims amounts, then n_words of cores */
+};
+
+static inline uint64_t *core_hold_cores(const struct core_hold *h)
+{
+	return (uint64_t *)h->at + h->n_dims;
+}
+
+struct core_deadline {
+	struct core_timer timer;
+	struct core_task *task;
 };
 
 struct core_task {
 	uint64_t number, attempt, arrival;
 	int64_t priority;
 	struct core_class *class;
-	struct core_level *level; /* while it is queued */
-	struct core_node *node;   /* while it has an attempt that counts */
-	struct list link;         /* in the level or the node */
-	enum core_state state;
-	unsigned losses;
+	union {
+		struct core_lane *lane; /* while it is queued */
+		struct core_node *node; /* while it has room on one */
+	};
+	struct list link;         /* in the lane or the node */
+	uint64_t since;           /* when it was queued */
+	struct core_waits *waits; /* for items or, on a node, for replicas */
+	struct core_hold *held;   /* what it has taken of its node */
+	struct core_deadline *deadline;
+	struct core_tree *group; /* of the tasks that make its inputs; while it waits */
+	uint32_t n_inputs, n_outputs;
+	uint16_t losses;
+	uint8_t state, reason;
+	uint8_t when;
+	bool is_user;              /* counted in its inputs' n_users */
+	struct core_item *items[]; /* inputs, then outputs */
 };
 
 struct core_task *core_task_find(const struct core *c, uint64_t number);
-/* Its first state is QUEUED, or ADOPTION with a node. */
-struct core_task *core_task_new(struct core *c, uint64_t number, const struct core_task_spec *spec);
+int core_task_new(struct core *c, uint64_t number, const struct core_task_spec *spec, struct core_task **t);
+/* Its first state is QUEUED, WAITING or HELD, or ADOPTION with a node. */
 void core_task_begin(struct core *c, struct core_task *t, struct core_node *n, uint64_t attempt);
 void core_task_forget(struct core *c, struct core_task *t);
 void core_task_free(struct core *c, struct core_task *t); /* leaves it in the table */
 bool core_task_allows(const struct core_task *t, enum core_event e);
 bool core_task_has_node(const struct core_task *t);
+/* It is remembered after its end for what it made. */
+bool core_task_is_kept(const struct core_task *t);
 /* Takes the step of the table, or -ESTALE if it has none. The task may be gone afterwards. */
 int core_task_step(struct core *c, struct core_task *t, enum core_event e);
+/* PLACE, and adopting from where it had no node. */
+int core_task_step_to(struct core *c, struct core_task *t, enum core_event e, struct core_node *n);
+void core_order(struct core *c, enum core_order_kind kind, uint64_t task, uint64_t node, uint64_t attempt);
 
-/* ---- match */
-/* The next task to start and where; false if nothing fits anywhere. */
-bool core_match_next(struct core *c, struct core_task **t, struct core_node **n);
+/* ---- moves: transfers that are wanted or under way */
+struct core_move {
+	struct core_replica *replica;
+	struct core_item *item;
+	struct list link; /* in the node's wants, the tree's or the source's parked; in nothing while it is under way */
+	struct list of_from; /* in from->serves */
+	bool is_begun, is_gating;
+	unsigned n_tries;
+	struct core_node *from; /* whose upload it is counted as; NULL: a source's */
+	struct core_source *source;
+	uint64_t began_usec;
+	struct core_timer token;
+};
+
+struct core_source {
+	uint64_t number;
+	unsigned limit, n_active;
+	bool was_lowered; /* more may be under way than the limit */
+	struct list parked;
+};
+
+struct core_move *core_move_want(struct core *c, struct core_replica *r, struct core_item *i, bool is_gating);
+/* It has come, or is not to come any more; what waited for its slots goes on. */
+void core_move_end(struct core *c, struct core_move *m);
+/* It looks for bytes once more. */
+void core_move_again(struct core *c, struct core_move *m);
+void core_move_stop(struct core *c, struct core_move *m); /* the node is told */
+void core_move_arrived(struct core *c, struct core_replica *r);
+/* Moves that wait for a holder of the tree look again. */
+void core_move_unpark(struct core *c, struct core_tree *t, unsigned most);
+bool core_move_next(struct core *c); /* begins one */
+struct core_source *core_source_get(struct core *c, uint64_t number);
+
+/* ---- place, match */
+void core_place(struct core *c, struct core_task *t, struct core_node *n);
+void core_place_start(struct core *c, struct core_task *t);
+/* More of a replica is there: who waits for it may start. */
+void core_place_arrived(struct core *c, struct core_replica *r);
+/* Places one task; false if nothing fits anywhere. */
+bool core_match_next(struct core *c);
 
 struct core {
 	struct core_actions actions;
 	void *arg;
-	unsigned crash_limit;
-	struct map tasks, nodes, classes;
-	struct core_heap ready;             /* classes that may fit somewhere, by their first task */
-	struct list blocked;                /* classes that fit nowhere until room grows */
-	uint64_t grown_cores, grown_memory; /* the most that any node has got since; 0 cores: nothing grew */
-	struct core_index free, whole;
+	struct core_options o;
+	uint64_t now_usec;
+	struct core_heap due;
+	struct list patient[CORE_PATIENT];
+	uint64_t has_patient[CORE_PATIENT / 64];
+	uint64_t n_timers;
+	struct core_names kinds, features;
+	uint32_t n_dims;
+	struct map tasks, nodes, classes, lanes, items, trees, sources, users;
+	struct map categories, counters; /* by name */
+	struct core_heap fresh;          /* lanes that may fit somewhere, by their first task */
+	struct core_bracket anywhere, late;
+	struct core_bracket free, whole; /* nodes */
+	struct list grown;               /* nodes with room that blocked lanes have not been asked about */
+	struct list asked;               /* the same, to be asked again when no lane is fresh */
+	struct list hungry;
+	struct core_node *kept; /* no task goes there but of kept_for, the lane that waits for a large room */
+	struct core_lane *kept_for;
+	struct list wanting; /* nodes with wants that may begin */
 	struct buf orders;
-	uint64_t n_arrived, last_attempt;
+	uint64_t n_arrived, n_started, last_attempt, turn;
+	uint32_t n_ids;
+	uint64_t n_missing; /* items that were lost or failed */
+	uint64_t n_scored, n_moves, n_fetched, n_replicas;
+	uint64_t rate;
 	uint64_t n_in_state[CORE_STATES];
 	uint64_t n_present, n_open, cores, cores_free;
+	uint64_t n_judged, n_ill;
 	bool is_deciding;
 };
 

@@ -31,6 +31,7 @@ struct intake {
 	struct assembler *assembler;
 	struct map places; /* path -> struct place */
 	char *directory;   /* of the file before */
+	char last[4096];   /* the entry before, for messages */
 	FILE *spool;       /* the bytes of a file whose size the archive did not say beforehand */
 	struct seal_progress progress;
 	struct seal_report *errors, *notes;
@@ -188,10 +189,17 @@ static int chunker_put(struct chunker *c, const uint8_t *p, uint64_t n)
 	return r;
 }
 
+/* In an entry, or (name NULL) at the head of the next one. Where that is in the file helps who compares it with a copy. */
 static int archive_error(struct intake *in, const char *name)
 {
 	const char *why = archive_error_string(in->archive);
-	complain(in, in->errors, name, why ? why : "damaged");
+	long long at = archive_filter_bytes(in->archive, -1);
+	if (name)
+		seal_report_add(in->errors, "%s: %s: %s, at byte %lld of the archive", in->path, name,
+				why ? why : "damaged", at);
+	else
+		seal_report_add(in->errors, "%s: %s, at byte %lld of the archive, %s%s", in->path,
+				why ? why : "damaged", at, *in->last ? "after " : "before the first name", in->last);
 	return -EBADMSG;
 }
 
@@ -450,6 +458,7 @@ static int take_entry(struct intake *in, struct archive_entry *ae)
 		return 0;
 	}
 	int r = take_typed(in, ae, path);
+	memcpy(in->last, path, strlen(path) + 1);
 	if (r == -ENOTDIR || r == -EISDIR) {
 		complain(in, in->errors, path, "both a directory and something else");
 		return 0;
@@ -465,7 +474,7 @@ static int take_all(struct intake *in)
 		if (r == ARCHIVE_EOF)
 			return 0;
 		if (r < ARCHIVE_WARN)
-			return archive_error(in, "header");
+			return archive_error(in, NULL);
 		if (i == ENTRIES_MAX) {
 			complain(in, in->errors, "", "more than 10 million entries");
 			return -EFBIG;
@@ -491,15 +500,19 @@ static int open_archive(struct intake *in, int fd)
 	archive_read_support_filter_xz(a);
 	archive_read_support_filter_zstd(a);
 	archive_read_support_format_tar(a);
-	archive_read_support_format_zip(a);
 	/* Names are bytes: no locale has a say. */
 	archive_read_set_options(a, "tar:hdrcharset=BINARY");
 	if (fstat(fd, &st) < 0)
 		return -errno;
+	/* A zip that has lost its directory may have lost more: only what cannot be sought is believed without it. */
+	if (S_ISREG(st.st_mode))
+		archive_read_support_format_zip_seekable(a);
+	else
+		archive_read_support_format_zip_streamable(a);
 	snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
 	int r = S_ISREG(st.st_mode) ? archive_read_open_filename(a, name, READ_SIZE)
 				    : archive_read_open_fd(a, fd, READ_SIZE);
-	return r == ARCHIVE_OK ? 0 : archive_error(in, "header");
+	return r == ARCHIVE_OK ? 0 : archive_error(in, NULL);
 }
 
 int seal_archive(int fd, const char *path, const struct seal_options *o, void **vti, size_t *n,

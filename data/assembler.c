@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "data/assembler.h"
 
-#include "common/buf.h"
+#define PACK_MOST (DATA_PACK_FULL + DATA_SMALL_MAX)
 
 struct member {
 	uint32_t entry, content;
@@ -15,7 +15,8 @@ struct assembler {
 	const struct seal_store *store;
 	int (*load)(void *arg, uint32_t entry, uint64_t size, const struct digest *address, void *p);
 	void *arg;
-	struct buf pack;
+	uint8_t *pack; /* of whole pages, so that a store may hand it to a disk as it is */
+	size_t pack_size;
 	struct member *members;
 	size_t n, room, n_missing;
 };
@@ -28,6 +29,9 @@ struct assembler *assembler_new(struct builder *b, const struct seal_store *stor
 	a->store = store;
 	a->load = load;
 	a->arg = arg;
+	a->pack = aligned_alloc(4096, PACK_MOST);
+	if (!a->pack)
+		abort();
 	return a;
 }
 
@@ -35,7 +39,7 @@ void assembler_free(struct assembler *a)
 {
 	if (!a)
 		return;
-	buf_fini(&a->pack);
+	free(a->pack);
 	free(a->members);
 	free(a);
 }
@@ -55,7 +59,7 @@ static int load_missing(struct assembler *a)
 		struct member *m = &a->members[i];
 		if (!m->is_missing)
 			continue;
-		int r = a->load(a->arg, m->entry, m->size, &m->address, a->pack.at + m->offset);
+		int r = a->load(a->arg, m->entry, m->size, &m->address, a->pack + m->offset);
 		if (r < 0)
 			return r;
 	}
@@ -65,16 +69,16 @@ static int load_missing(struct assembler *a)
 static int store_pack(struct assembler *a, struct blob_chunks *c)
 {
 	void *blob;
-	c->size = a->pack.n;
+	c->size = a->pack_size;
 	c->chunk_size = DATA_PACK_CHUNK;
 	c->n = (uint32_t)data_n_chunks(c->size, c->chunk_size);
 	c->chunks = xcalloc(c->n, sizeof *c->chunks);
-	digest_chunks(a->pack.at, a->pack.n, c->chunk_size, 1, c->chunks);
+	digest_chunks(a->pack, a->pack_size, c->chunk_size, 1, c->chunks);
 	data_address(c->size, c->chunk_size, c->chunks, &c->address);
 	int r = a->store->begin(a->store->arg, c->size, &blob);
 	if (r < 0)
 		return r;
-	r = a->store->write(a->store->arg, blob, 0, a->pack.at, a->pack.n);
+	r = a->store->write(a->store->arg, blob, 0, a->pack, a->pack_size);
 	if (r < 0) {
 		a->store->abort(a->store->arg, blob);
 		return r;
@@ -91,7 +95,7 @@ static int close_pack(struct assembler *a)
 		return 0;
 	digest_members(a, &key);
 	bool is_held = a->n_missing && a->store->recall_blob && a->store->recall_blob(a->store->arg, &key, &c) &&
-		       c.size == a->pack.n;
+		       c.size == a->pack_size;
 	if (!is_held) {
 		free(steal(c.chunks));
 		r = load_missing(a);
@@ -106,8 +110,7 @@ static int close_pack(struct assembler *a)
 			builder_extent(a->builder, a->members[i].content, blob, a->members[i].offset);
 	}
 	free(c.chunks);
-	buf_consume(&a->pack, a->pack.n);
-	a->n = a->n_missing = 0;
+	a->pack_size = a->n = a->n_missing = 0;
 	return r;
 }
 
@@ -125,16 +128,16 @@ int assembler_small(struct assembler *a, uint32_t entry, uint64_t size, const st
 	}
 	a->members[a->n++] = (struct member){.entry = entry,
 					     .content = content,
-					     .offset = a->pack.n,
+					     .offset = a->pack_size,
 					     .size = size,
 					     .address = *address,
 					     .is_missing = !bytes};
 	a->n_missing += !bytes;
-	uint8_t *to = buf_reserve(&a->pack, size);
+	assert(a->pack_size + size <= PACK_MOST);
 	if (bytes)
-		memcpy(to, bytes, size);
-	buf_grew(&a->pack, size);
-	return a->pack.n >= DATA_PACK_FULL ? close_pack(a) : 0;
+		memcpy(a->pack + a->pack_size, bytes, size);
+	a->pack_size += size;
+	return a->pack_size >= DATA_PACK_FULL ? close_pack(a) : 0;
 }
 
 void assembler_large(struct assembler *a, uint32_t entry, const struct blob_chunks *chunks)
@@ -148,7 +151,7 @@ void assembler_large(struct assembler *a, uint32_t entry, const struct blob_chun
 
 int assembler_leave(struct assembler *a)
 {
-	return a->pack.n >= DATA_PACK_HALF ? close_pack(a) : 0;
+	return a->pack_size >= DATA_PACK_HALF ? close_pack(a) : 0;
 }
 
 int assembler_end(struct assembler *a)

@@ -260,6 +260,7 @@ struct output {
 	uint32_t *queue; /* entries by node number */
 	uint32_t n_contents;
 	uint64_t size;
+	bool is_draft;
 };
 
 static void output_fini(struct output *o)
@@ -269,6 +270,15 @@ static void output_fini(struct output *o)
 	buf_fini(&o->text);
 	buf_fini(&o->extents);
 	free(o->queue);
+}
+
+/* Which files have equal contents is not known yet: each has its own. */
+static uint32_t output_draft_content(struct output *o, const struct entry *e)
+{
+	const struct tree_content c = {.size = e->signature.size};
+	buf_put(&o->contents, &c, sizeof c);
+	o->size += c.size;
+	return o->n_contents++;
 }
 
 static uint32_t output_content(struct output *o, struct builder *b, uint32_t content)
@@ -301,8 +311,8 @@ static void output_node(struct output *o, struct builder *b, uint32_t i, const u
 		n.n = e->target_size;
 		buf_put(&o->text, b->text.at + e->target, e->target_size + 1u);
 	} else if (e->type == TREE_FILE) {
-		assert(e->content != BUILDER_NONE);
-		n.first = output_content(o, b, e->content);
+		assert(o->is_draft || e->content != BUILDER_NONE);
+		n.first = o->is_draft ? output_draft_content(o, e) : output_content(o, b, e->content);
 	} else {
 		n.first = *next;
 		n.n = e->n;
@@ -336,21 +346,46 @@ static void pad_to_8(struct buf *b)
 	buf_put(b, zeros, -b->n & 7);
 }
 
+/* The names section; its nodes are left in o->queue. */
+static int output_names(struct output *o, struct builder *b, struct buf *names)
+{
+	struct format_names h = {.n_nodes = output_nodes(o, b)};
+	if (o->text.n > UINT32_MAX)
+		return -EOVERFLOW;
+	h.n_contents = o->n_contents;
+	h.text_size = (uint32_t)o->text.n;
+	h.size = o->size;
+	buf_put(names, &h, sizeof h);
+	buf_put(names, o->nodes.at, o->nodes.n);
+	buf_put(names, o->contents.at, o->contents.n);
+	buf_put(names, o->text.at, o->text.n);
+	return 0;
+}
+
+int builder_draft(struct builder *b, struct tree **out, struct signature **signatures)
+{
+	assert(b->order);
+	_cleanup_(output_fini) struct output o = {.is_draft = true};
+	_cleanup_(buf_fini) struct buf names = {0};
+	int r = output_names(&o, b, &names);
+	if (r == 0)
+		r = tree_take_names(steal(names.base), names.n, out);
+	if (r < 0)
+		return r;
+	*signatures = xcalloc(tree_n_nodes(*out), sizeof **signatures);
+	for (uint32_t i = 0; i < tree_n_nodes(*out); i++)
+		(*signatures)[i] = b->entries[o.queue[i]].signature;
+	return 0;
+}
+
 int builder_finish(struct builder *b, void **vti, size_t *n)
 {
 	assert(b->order);
 	_cleanup_(output_fini) struct output o = {0};
 	_cleanup_(buf_fini) struct buf names = {0}, layout = {0}, all = {0};
-	struct format_names nh = {.n_nodes = output_nodes(&o, b)};
-	if (o.text.n > UINT32_MAX)
-		return -EOVERFLOW;
-	nh.n_contents = o.n_contents;
-	nh.text_size = (uint32_t)o.text.n;
-	nh.size = o.size;
-	buf_put(&names, &nh, sizeof nh);
-	buf_put(&names, o.nodes.at, o.nodes.n);
-	buf_put(&names, o.contents.at, o.contents.n);
-	buf_put(&names, o.text.at, o.text.n);
+	int r = output_names(&o, b, &names);
+	if (r < 0)
+		return r;
 
 	const struct format_layout lh = {.n_blobs = b->n_blobs, .n_contents = o.n_contents, .n_chunks = b->n_chunks};
 	buf_put(&layout, &lh, sizeof lh);

@@ -60,6 +60,9 @@ uint32_t builder_content(struct builder *b, uint64_t size, const struct digest *
 uint32_t builder_blob(struct builder *b, enum tree_blob_kind kind, const struct blob_chunks *chunks);
 void builder_extent(struct builder *b, uint32_t content, uint32_t blob, uint64_t offset);
 
+/* The names as they are now, a draft: every file is a content of its own, of the size that its signature tells. signatures[i] is node i's, malloc'ed. 0 or -EOVERFLOW, -ENOMEM. */
+int builder_draft(struct builder *b, struct tree **out, struct signature **signatures);
+
 /* Writes the .vti. Every file has a content and every content of a size an extent by now. 0 or -EOVERFLOW, -ENOMEM. */
 int builder_finish(struct builder *b, void **vti, size_t *n);
 

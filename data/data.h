@@ -82,7 +82,7 @@ int tree_read(int fd, const struct digest *id, struct tree **out);
 void tree_free(struct tree *t);
 DEFINE_FREEP(struct tree, tree_free)
 
-const struct digest *tree_id(const struct tree *t);
+const struct digest *tree_id(const struct tree *t); /* of a draft: the digest of names, attributes and sizes */
 const struct digest *tree_layout_id(const struct tree *t);
 uint32_t tree_n_nodes(const struct tree *t);
 uint64_t tree_size(const struct tree *t); /* sum of its files' sizes */
@@ -154,6 +154,9 @@ struct seal_options {
 			    const struct seal_progress *p); /* a few times a second, from the calling thread; NULL */
 	void *arg;
 	const bool *is_cancelled; /* set by anybody: -ECANCELED */
+	/* Of a directory, NULL: its names are known and no content is read yet; from the calling thread. `draft` is a tree without contents: files have sizes, no extents, no blobs, and the
+	 * numbers that they will have; signatures[i] is what the walk saw of node i. Both are the callee's. */
+	void (*on_names)(void *arg, struct tree *draft, struct signature *signatures);
 };
 
 /* What went wrong or was left out, a line each, at most `most`; the rest is counted. */

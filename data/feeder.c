@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  * A ring of slots: threads take the next file and fill its slot; the assembler empties slots in order. A thread is never more than
- * WINDOW files ahead, which bounds memory. */
+ * WINDOW files ahead, which bounds memory. Each side wakes the other for BATCH files at once: where both share a core, a wake-up for
+ * each file cost a fifth of the time. */
 #include "data/feeder.h"
 
 #include "common/path.h"
+#include "data/linked.h"
 
 #include <fcntl.h>
 #include <pthread.h>
@@ -12,6 +14,9 @@
 #include <unistd.h>
 
 #define WINDOW 256u
+#define BATCH 64u
+#define THREADS_LEAST 4u /* while one waits for the source or the store, another one digests */
+#define BLOCK (1u << 20) /* of a large file, read and stored at once: the largest chunk */
 #define TRIES 3
 #define YOUNG_SEC 2 /* a file may change again within its time stamp's grain */
 
@@ -20,10 +25,22 @@ struct feeder {
 	pthread_mutex_t lock;
 	pthread_cond_t filled, emptied;
 	struct feed slots[WINDOW];
-	uint32_t next_to_fill, next_to_empty;
+	uint32_t next; /* the assembler's own; the slots from next_to_empty to here are empty, and not yet said to be */
+	uint32_t next_to_fill, next_to_empty, n_filled;
+	uint32_t n_wanted;  /* the assembler waits until so many were filled; 0: it does not wait */
+	unsigned n_waiting; /* threads, for an empty slot */
+	struct linked *linked;
 	bool is_stopping;
 	pthread_t threads[16];
 	unsigned n_threads;
+};
+
+/* A file that a thread has at hand. */
+struct reading {
+	int fd;
+	uint8_t *room; /* the thread's, of a block */
+	struct stat st;
+	struct signature before;
 };
 
 static void report(struct feeder *f, uint32_t entry, const char *what)
@@ -104,33 +121,53 @@ static void digest_zeros(struct zeros *z, size_t n, struct digest *d)
 	*d = z->digest;
 }
 
-static int copy_chunk(struct feeder *f, int fd, void *blob, uint64_t offset, uint8_t *room, size_t n, struct digest *d)
+/* Reads, digests and stores n chunks. */
+static int copy_block(struct feeder *f, struct blob_chunks *c, const struct reading *from, void *blob, uint32_t first,
+		      uint32_t n)
 {
 	const struct seal_store *store = f->job.options->store;
-	int r = read_fully(fd, room, n, offset);
+	uint64_t offset = (uint64_t)first * c->chunk_size;
+	size_t size = (size_t)min((uint64_t)n * c->chunk_size, c->size - offset);
+	assert(size <= BLOCK);
+	int r = read_fully(from->fd, from->room, size, offset);
 	if (r < 0)
 		return r;
-	digest_bytes(room, n, d);
-	__atomic_fetch_add(&f->job.progress->bytes_read, n, __ATOMIC_RELAXED);
-	return store->write(store->arg, blob, offset, room, n);
+	digest_chunks(from->room, size, c->chunk_size, 1, &c->chunks[first]);
+	__atomic_fetch_add(&f->job.progress->bytes_read, size, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&f->job.progress->bytes_done, size, __ATOMIC_RELAXED);
+	return store->write(store->arg, blob, offset, from->room, size);
 }
 
-static int copy_chunks(struct feeder *f, struct blob_chunks *c, int fd, void *blob)
+/* How many chunks from here on are no holes, as far as a block goes. */
+static uint32_t count_data(const struct blob_chunks *c, int fd, uint32_t first, uint64_t *data_at)
 {
-	_free_ uint8_t *room = xmalloc(c->chunk_size);
+	uint32_t n = 0;
+	for (; first + n < c->n && n < BLOCK / c->chunk_size; n++) {
+		uint64_t offset = (uint64_t)(first + n) * c->chunk_size;
+		if (is_hole(fd, offset, (size_t)min((uint64_t)c->chunk_size, c->size - offset), data_at))
+			break;
+	}
+	return n;
+}
+
+static int copy_chunks(struct feeder *f, struct blob_chunks *c, const struct reading *from, void *blob)
+{
+	bool is_sparse = (uint64_t)from->st.st_blocks * 512 < c->size;
 	struct zeros zeros = {0};
 	uint64_t data_at = 0;
 	int r = 0;
-	for (uint32_t i = 0; i < c->n && r == 0; i++) {
-		uint64_t offset = (uint64_t)i * c->chunk_size;
-		size_t n = (size_t)min((uint64_t)c->chunk_size, c->size - offset);
+	for (uint32_t i = 0, n; i < c->n && r == 0; i += n) {
 		if (is_cancelled(f))
 			return -ECANCELED;
-		if (is_hole(fd, offset, n, &data_at))
-			digest_zeros(&zeros, n, &c->chunks[i]);
-		else
-			r = copy_chunk(f, fd, blob, offset, room, n, &c->chunks[i]);
-		__atomic_fetch_add(&f->job.progress->bytes_done, n, __ATOMIC_RELAXED);
+		n = is_sparse ? count_data(c, from->fd, i, &data_at) : min(BLOCK / c->chunk_size, c->n - i);
+		if (n) {
+			r = copy_block(f, c, from, blob, i, n);
+			continue;
+		}
+		n = 1;
+		size_t size = (size_t)min((uint64_t)c->chunk_size, c->size - (uint64_t)i * c->chunk_size);
+		digest_zeros(&zeros, size, &c->chunks[i]);
+		__atomic_fetch_add(&f->job.progress->bytes_done, size, __ATOMIC_RELAXED);
 	}
 	return r;
 }
@@ -141,38 +178,41 @@ static void forget_chunks(struct feed *d)
 	d->chunks = (struct blob_chunks){0};
 }
 
-static int read_large(struct feeder *f, struct feed *d, int fd, uint64_t size, const struct signature *before)
+static int is_as_before(const struct reading *from)
+{
+	struct stat st;
+	struct signature after;
+	if (fstat(from->fd, &st) < 0)
+		return -errno;
+	signature_of(&st, &after);
+	return signature_is_equal(&from->before, &after) ? 0 : -ESTALE;
+}
+
+static int read_large(struct feeder *f, struct feed *d, const struct reading *from)
 {
 	const struct seal_store *store = f->job.options->store;
 	struct blob_chunks *c = &d->chunks;
-	struct stat st;
-	struct signature after;
 	void *blob;
 
-	forget_chunks(d);
-	c->size = size;
-	c->chunk_size = data_chunk_size(size);
-	if (data_n_chunks(size, c->chunk_size) > UINT32_MAX)
+	c->size = d->size;
+	c->chunk_size = data_chunk_size(d->size);
+	if (data_n_chunks(d->size, c->chunk_size) > UINT32_MAX)
 		return -EFBIG;
-	c->n = (uint32_t)data_n_chunks(size, c->chunk_size);
+	c->n = (uint32_t)data_n_chunks(d->size, c->chunk_size);
 	c->chunks = malloc(c->n * sizeof *c->chunks);
 	if (!c->chunks)
 		return -ENOMEM;
-	int r = store->begin(store->arg, size, &blob);
+	int r = store->begin(store->arg, d->size, &blob);
 	if (r < 0)
 		return r;
-	r = copy_chunks(f, c, fd, blob);
-	if (r == 0 && fstat(fd, &st) < 0)
-		r = -errno;
-	if (r == 0) {
-		signature_of(&st, &after);
-		r = signature_is_equal(before, &after) ? 0 : -ESTALE;
-	}
+	r = copy_chunks(f, c, from, blob);
+	if (r == 0)
+		r = is_as_before(from);
 	if (r < 0) {
 		store->abort(store->arg, blob);
 		return r;
 	}
-	data_address(size, c->chunk_size, c->chunks, &c->address);
+	data_address(d->size, c->chunk_size, c->chunks, &c->address);
 	d->address = c->address;
 	r = store->commit(store->arg, blob, c);
 	if (r == 0 && store->learn_blob)
@@ -180,34 +220,62 @@ static int read_large(struct feeder *f, struct feed *d, int fd, uint64_t size, c
 	return r;
 }
 
-/* One try. -ESTALE: it changed under us. What is declared is what was there when the reading began. */
-static int read_once(struct feeder *f, struct feed *d, int fd, struct signature *before)
+static int read_contents(struct feeder *f, struct feed *d, const struct reading *from)
 {
-	struct stat st;
-	struct signature after;
-	if (fstat(fd, &st) < 0)
+	free(steal(d->bytes));
+	forget_chunks(d);
+	if (d->size > DATA_SMALL_MAX)
+		return read_large(f, d, from);
+	int r = read_small(f, d, from->fd, (size_t)d->size);
+	return r < 0 ? r : is_as_before(from);
+}
+
+/* Under another name it was read for slot `other`. If that one comes later the assembler meets this name first, and needs all of it; it
+ * cannot be emptied before this one is. */
+static void take_twin(struct feeder *f, struct feed *d, uint32_t other)
+{
+	const struct feed *from = &f->slots[other % WINDOW];
+	bool is_first = d->place < other;
+	assert(!is_first || (from->place == other && from->size == d->size));
+	free(steal(d->bytes));
+	forget_chunks(d);
+	if (d->size > DATA_SMALL_MAX) {
+		d->chunks = is_first ? from->chunks : (struct blob_chunks){.address = d->address, .size = d->size};
+		if (is_first)
+			d->chunks.chunks = xmemdup(from->chunks.chunks, from->chunks.n * sizeof *from->chunks.chunks);
+		__atomic_fetch_add(&f->job.progress->bytes_done, d->size, __ATOMIC_RELAXED);
+	} else if (is_first) {
+		d->bytes = xmemdup(from->bytes, d->size);
+	}
+}
+
+/* One try. -ESTALE: it changed under us. What is declared is what was there when the reading began. */
+static int read_once(struct feeder *f, struct feed *d, struct reading *from)
+{
+	const struct stat *st = &from->st;
+	if (fstat(from->fd, &from->st) < 0)
 		return -errno;
-	if (!S_ISREG(st.st_mode))
+	if (!S_ISREG(st->st_mode))
 		return -ESTALE;
 	struct entry *e = builder_entry(f->job.builder, d->entry);
-	signature_of(&st, before);
-	e->signature = *before;
-	e->mode = st.st_mode & 01777;
-	e->mtime_sec = st.st_mtim.tv_sec;
-	e->mtime_nsec = (uint32_t)st.st_mtim.tv_nsec;
-	d->size = (uint64_t)st.st_size;
-	if (d->size > DATA_SMALL_MAX) {
-		free(steal(d->bytes));
-		return read_large(f, d, fd, d->size, before);
+	signature_of(st, &from->before);
+	e->signature = from->before;
+	e->mode = st->st_mode & 01777;
+	e->mtime_sec = st->st_mtim.tv_sec;
+	e->mtime_nsec = (uint32_t)st->st_mtim.tv_nsec;
+	d->size = (uint64_t)st->st_size;
+	/* 0: another file took its name meanwhile. */
+	if (st->st_nlink <= 1)
+		return read_contents(f, d, from);
+	uint32_t place = d->place;
+	struct linked_file *linked = linked_claim(f->linked, st, &place, &d->address);
+	if (!linked) {
+		take_twin(f, d, place);
+		return 0;
 	}
-	forget_chunks(d);
-	int r = read_small(f, d, fd, (size_t)d->size);
-	if (r < 0)
-		return r;
-	if (fstat(fd, &st) < 0)
-		return -errno;
-	signature_of(&st, &after);
-	return signature_is_equal(before, &after) ? 0 : -ESTALE;
+	int r = read_contents(f, d, from);
+	linked_done(f->linked, linked, r == 0 ? &d->address : NULL);
+	return r;
 }
 
 static bool is_young(const struct signature *s)
@@ -246,22 +314,24 @@ static void learn(struct feeder *f, const struct feed *d, const struct signature
 	store->learn_file(store->arg, path, s, &d->address);
 }
 
-static void fill(struct feeder *f, struct feed *d)
+static void fill(struct feeder *f, struct feed *d, uint8_t *room)
 {
 	struct seal_progress *p = f->job.progress;
 	char text[160];
-	struct signature s, first = builder_entry(f->job.builder, d->entry)->signature;
+	struct signature first = builder_entry(f->job.builder, d->entry)->signature;
 	if (recall(f, d)) {
 		__atomic_fetch_add(&p->bytes_done, d->size, __ATOMIC_RELAXED);
 		__atomic_fetch_add(&p->files_done, 1, __ATOMIC_RELAXED);
 		return;
 	}
 	_close_ int fd = open_entry(f, d->entry);
+	struct reading from = {.fd = fd, .room = room};
+	const struct signature *s = &from.before;
 	int r = fd < 0 ? fd : -ESTALE;
 	for (int i = 0; i < TRIES && r == -ESTALE && fd >= 0; i++)
-		r = read_once(f, d, fd, &s);
+		r = read_once(f, d, &from);
 	if (r == 0) {
-		learn(f, d, &s);
+		learn(f, d, s);
 		if (d->size <= DATA_SMALL_MAX)
 			__atomic_fetch_add(&p->bytes_done, d->size, __ATOMIC_RELAXED);
 		__atomic_fetch_add(&p->files_done, 1, __ATOMIC_RELAXED);
@@ -273,33 +343,63 @@ static void fill(struct feeder *f, struct feed *d)
 		snprintf(change, sizeof change,
 			 "changes while it is read: was %llu bytes of %lld.%09u, is %llu bytes of %lld.%09u",
 			 (unsigned long long)first.size, (long long)first.mtime_sec, first.mtime_nsec,
-			 (unsigned long long)s.size, (long long)s.mtime_sec, s.mtime_nsec);
+			 (unsigned long long)s->size, (long long)s->mtime_sec, s->mtime_nsec);
 		report(f, d->entry, change);
 	} else if (r != -ECANCELED) {
 		report(f, d->entry, strerror_r(-r, text, sizeof text));
 	}
 }
 
+static bool is_ready(const struct feed *d)
+{
+	return __atomic_load_n(&d->is_ready, __ATOMIC_ACQUIRE);
+}
+
+/* Locked. The last to be filled may be one in the middle, so the next one is looked at as well. */
+static void wake_assembler(struct feeder *f, uint32_t n_filled)
+{
+	if (f->n_wanted && n_filled >= f->n_wanted && is_ready(&f->slots[f->next_to_empty % WINDOW])) {
+		f->n_wanted = 0;
+		pthread_cond_signal(&f->filled);
+	}
+}
+
+/* Locked: the next slot to fill. False: the end. */
+static bool take_slot(struct feeder *f, uint32_t *i)
+{
+	while (!f->is_stopping && f->next_to_fill < f->job.n_files && f->next_to_fill - f->next_to_empty >= WINDOW) {
+		wake_assembler(f, UINT32_MAX);
+		f->n_waiting++;
+		pthread_cond_wait(&f->emptied, &f->lock);
+		f->n_waiting--;
+	}
+	if (f->is_stopping || f->next_to_fill >= f->job.n_files)
+		return false;
+	*i = f->next_to_fill++;
+	return true;
+}
+
 static void *feeder_thread(void *arg)
 {
 	struct feeder *f = arg;
+	uint32_t i;
+	/* Of whole pages, so that a store may hand it to a disk as it is. */
+	_free_ uint8_t *room = aligned_alloc(4096, BLOCK);
+	if (!room)
+		abort();
 	pthread_mutex_lock(&f->lock);
-	for (;;) {
-		while (!f->is_stopping && f->next_to_fill < f->job.n_files &&
-		       f->next_to_fill - f->next_to_empty >= WINDOW)
-			pthread_cond_wait(&f->emptied, &f->lock);
-		if (f->is_stopping || f->next_to_fill >= f->job.n_files)
-			break;
-		uint32_t i = f->next_to_fill++;
+	while (take_slot(f, &i)) {
 		struct feed *d = &f->slots[i % WINDOW];
-		assert(!d->is_ready);
-		*d = (struct feed){.entry = f->job.files[i]};
+		assert(!is_ready(d));
+		/* Not as a whole: the assembler looks at is_ready meanwhile. */
+		d->entry = f->job.files[i];
+		d->place = i;
+		d->error = 0;
 		pthread_mutex_unlock(&f->lock);
-		fill(f, d);
+		fill(f, d, room);
 		pthread_mutex_lock(&f->lock);
-		d->is_ready = true;
-		if (i == f->next_to_empty)
-			pthread_cond_signal(&f->filled);
+		__atomic_store_n(&d->is_ready, true, __ATOMIC_RELEASE);
+		wake_assembler(f, ++f->n_filled);
 	}
 	pthread_mutex_unlock(&f->lock);
 	return NULL;
@@ -316,7 +416,8 @@ struct feeder *feeder_new(const struct feeder_job *job)
 	pthread_cond_init(&f->filled, &attributes);
 	pthread_cond_init(&f->emptied, NULL);
 	pthread_condattr_destroy(&attributes);
-	unsigned wanted = min(job->n_threads, (unsigned)countof(f->threads));
+	f->linked = linked_new();
+	unsigned wanted = min(max(job->n_threads, THREADS_LEAST), (unsigned)countof(f->threads));
 	while (f->n_threads < wanted && pthread_create(&f->threads[f->n_threads], NULL, feeder_thread, f) == 0)
 		f->n_threads++;
 	if (!f->n_threads)
@@ -328,7 +429,7 @@ static void feed_clear(struct feed *d)
 {
 	free(steal(d->bytes));
 	forget_chunks(d);
-	d->is_ready = false;
+	__atomic_store_n(&d->is_ready, false, __ATOMIC_RELAXED);
 }
 
 void feeder_free(struct feeder *f)
@@ -343,36 +444,51 @@ void feeder_free(struct feeder *f)
 		pthread_join(f->threads[--f->n_threads], NULL);
 	for (unsigned i = 0; i < WINDOW; i++)
 		feed_clear(&f->slots[i]);
+	linked_free(f->linked);
 	pthread_cond_destroy(&f->filled);
 	pthread_cond_destroy(&f->emptied);
 	pthread_mutex_destroy(&f->lock);
 	free(f);
 }
 
+/* Locked. */
+static void say_emptied(struct feeder *f)
+{
+	f->next_to_empty = f->next;
+	if (f->n_waiting)
+		pthread_cond_broadcast(&f->emptied);
+}
+
 const struct feed *feeder_next(struct feeder *f, int msec)
 {
 	struct timespec until;
+	assert(f->next < f->job.n_files);
+	const struct feed *d = &f->slots[f->next % WINDOW];
+	if (is_ready(d))
+		return d;
 	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_nsec += (long)msec * 1000000;
 	until.tv_sec += until.tv_nsec / 1000000000;
 	until.tv_nsec %= 1000000000;
 	pthread_mutex_lock(&f->lock);
-	assert(f->next_to_empty < f->job.n_files);
-	const struct feed *d = &f->slots[f->next_to_empty % WINDOW];
-	int r = 0;
-	while (!d->is_ready && r == 0)
+	say_emptied(f);
+	f->n_wanted = min(f->next + BATCH, f->job.n_files);
+	wake_assembler(f, f->n_filled);
+	for (int r = 0; f->n_wanted && r == 0;)
 		r = pthread_cond_timedwait(&f->filled, &f->lock, &until);
-	bool is_ready = d->is_ready;
+	f->n_wanted = 0;
 	pthread_mutex_unlock(&f->lock);
-	return is_ready ? d : NULL;
+	return is_ready(d) ? d : NULL;
 }
 
 void feeder_done(struct feeder *f)
 {
+	assert(is_ready(&f->slots[f->next % WINDOW]));
+	feed_clear(&f->slots[f->next++ % WINDOW]);
+	if (f->next % BATCH)
+		return;
 	pthread_mutex_lock(&f->lock);
-	assert(f->slots[f->next_to_empty % WINDOW].is_ready);
-	feed_clear(&f->slots[f->next_to_empty++ % WINDOW]);
-	pthread_cond_broadcast(&f->emptied);
+	say_emptied(f);
 	pthread_mutex_unlock(&f->lock);
 }
 

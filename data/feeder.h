@@ -8,11 +8,12 @@
 
 struct feed {
 	uint32_t entry;
-	int error; /* reported already */
+	uint32_t place; /* in the order they are wanted */
+	int error;      /* reported already */
 	uint64_t size;
 	struct digest address;
-	uint8_t *bytes;            /* of a small file; NULL if it was not read, being remembered */
-	struct blob_chunks chunks; /* of a large file */
+	uint8_t *bytes;            /* of a small file; NULL if it was not read, being remembered or another name */
+	struct blob_chunks chunks; /* of a large file; without digests if it is another name of one that came before */
 	bool is_ready;
 };
 

@@ -139,11 +139,26 @@ static int assemble(const struct feeder_job *job, const struct sequence *s)
 	return has_errors ? -EIO : assembler_end(a);
 }
 
+static int hand_out_names(struct builder *b, const struct seal_options *o)
+{
+	struct tree *draft;
+	struct signature *signatures;
+	if (!o->on_names || builder_entry(b, BUILDER_ROOT)->type != TREE_DIRECTORY)
+		return 0;
+	int r = builder_draft(b, &draft, &signatures);
+	if (r == 0)
+		o->on_names(o->arg, draft, signatures);
+	return r;
+}
+
 static int seal_entries(struct builder *b, int root, const char *path, const struct seal_options *o,
 			struct seal_progress *progress, struct seal_report *errors, void **vti, size_t *n)
 {
 	_cleanup_(sequence_fini) struct sequence s = {0};
 	builder_order(b);
+	int r = hand_out_names(b, o);
+	if (r < 0)
+		return r;
 	sequence_make(&s, b);
 	const struct feeder_job job = {.root = root,
 				       .path = path,
@@ -154,7 +169,7 @@ static int seal_entries(struct builder *b, int root, const char *path, const str
 				       .n_threads = thread_count(o),
 				       .progress = progress,
 				       .errors = errors};
-	int r = assemble(&job, &s);
+	r = assemble(&job, &s);
 	if (o->on_progress)
 		o->on_progress(o->arg, progress);
 	return r < 0 ? r : builder_finish(b, vti, n);

@@ -14,7 +14,7 @@
 #define INDEX_MAX ((uint64_t)4 << 30)
 
 struct tree {
-	uint8_t *memory; /* the whole .vti */
+	uint8_t *memory; /* the whole .vti; of a draft its names section */
 	const struct tree_node *nodes;
 	const struct tree_content *contents;
 	const char *text;
@@ -259,6 +259,17 @@ int tree_take(void *p, size_t n, const struct digest *id, struct tree **out)
 	return r;
 }
 
+int tree_take_names(void *p, size_t n, struct tree **out)
+{
+	_cleanup_(tree_freep) struct tree *t = NEW(struct tree);
+	t->memory = p;
+	format_address(p, n, &t->id);
+	int r = map_names(t, p, n);
+	if (r == 0)
+		*out = steal(t);
+	return r;
+}
+
 int tree_read(int fd, const struct digest *id, struct tree **out)
 {
 	struct stat st;
@@ -395,7 +406,7 @@ const struct tree_content *tree_content(const struct tree *t, uint32_t content)
 
 const struct tree_extent *tree_extent(const struct tree *t, uint32_t content)
 {
-	assert(content < t->n_contents);
+	assert(content < t->n_contents && t->extents); /* a draft has none */
 	return &t->extents[content];
 }
 

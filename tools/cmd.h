@@ -30,6 +30,9 @@ struct wire_sealed;
  * saying what went wrong. */
 int seal_path(const struct conf_table *t, struct node *n, const char *path, const char *name, bool is_refreshed,
 	      bool is_quiet, struct wire_sealed **out);
+/* The same for a mount: if contents must be read, *out comes once the names are known, with a draft's number. */
+int seal_draft(const struct conf_table *t, struct node *n, const char *path, bool is_refreshed, bool is_quiet,
+	       struct wire_sealed **out);
 
 /* ---- in cmd_mount.c: the path of vine-mount, yours to free; NULL: it is not found */
 char *mount_program(void);

@@ -5,6 +5,8 @@
 #include "tools/json.h"
 #include "tools/node.h"
 
+#include <inttypes.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -18,8 +20,8 @@
 
 const struct conf_table mount_table = {
 	.program = "vine mount",
-	.summary = "mount a tree, or a path sealed first, on a directory",
-	.usage = "[PATH|TREE DIR]",
+	.summary = "mount a tree, or a path sealed first, on a directory; for all, or for one command",
+	.usage = "[PATH|TREE DIR [-- COMMAND [ARG ...]]]",
 	.at = mount_options_table,
 	.n = countof(mount_options_table),
 };
@@ -120,44 +122,77 @@ static int run(const char *program, char *const argv[])
 	return pid < 0 || waitpid(pid, &status, 0) < 0 || !WIFEXITED(status) ? EXIT_VINE_FAILED : WEXITSTATUS(status);
 }
 
-static int attach(const struct mount_options *o, const struct node *n, const struct digest *tree, const char *what,
-		  char *directory)
+/* It goes on as the command: the terminal, signals and the exit status are that one's. */
+static int become(const char *program, char *const argv[])
 {
-	enum { OPTIONS_MOST = 16 };
+	sigset_t none;
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	execv(program, argv);
+	return tool_fail(&mount_table, "%s: %s", program, strerror(errno));
+}
+
+static int attach(const struct mount_options *o, const struct node *n, const struct digest *tree, uint64_t draft,
+		  char *const *words)
+{
+	enum { WORDS_BEFORE = 6, WORDS_OWN = 5 };
+	char no_bind[] = "no-bind", no_warm[] = "no-warm", end[] = "--";
 	char id[DIGEST_TEXT_SIZE];
 	_free_ char *program = mount_program();
 	_free_ char *socket = xasprintf("%s/mount.sock", node_directory(n));
 	_free_ char *options = xstrdup(o->options);
-	_free_ char *name = xstrndup(what, 255);
-	char *argv[6 + OPTIONS_MOST + 1] = {
-		(char[]){"vine-mount"}, (char[]){"attach"}, socket, digest_text(tree, id), name, directory};
-	int at = 6;
-	assert(!argv[at]);
+	_free_ char *name = xstrndup(words[0], 255);
+	_free_ char *number = xasprintf("draft=%" PRIu64, draft);
+	size_t at = 0, n_words = 0;
+	while (words[n_words])
+		n_words++;
+	assert(n_words >= 2);
+	_free_ char **argv = xcalloc(WORDS_BEFORE + WORDS_OWN + strlen(options) + n_words, sizeof *argv);
+	char *const before[WORDS_BEFORE] = {
+		(char[]){"vine-mount"}, (char[]){"attach"}, socket, digest_text(tree, id), name, words[1]};
+	for (; at < WORDS_BEFORE; at++)
+		argv[at] = before[at];
 	if (!program)
 		return tool_fail(&mount_table, "vine-mount is not found: set VINE_MOUNT to its path");
-	for (char *save = NULL, *word = strtok_r(options, ",", &save); word; word = strtok_r(NULL, ",", &save)) {
-		if (is_ignored(word))
-			continue;
-		if (at == 6 + OPTIONS_MOST)
-			return tool_fail(&mount_table, "too many options");
-		argv[at++] = word;
-	}
-	return run(program, argv);
+	for (char *save = NULL, *word = strtok_r(options, ",", &save); word; word = strtok_r(NULL, ",", &save))
+		if (!is_ignored(word))
+			argv[at++] = word;
+	if (draft)
+		argv[at++] = number;
+	if (!o->bind)
+		argv[at++] = no_bind;
+	if (!o->warm)
+		argv[at++] = no_warm;
+	if (!words[2])
+		return run(program, argv);
+	argv[at++] = end;
+	memcpy(argv + at, words + 2, (n_words - 2) * sizeof *argv);
+	return become(program, argv);
 }
 
-/* The tree that a word means: a path is sealed, all else must be known. 0 or the exit status. */
-static int find(const struct mount_options *o, struct node *n, const char *what, struct digest *tree)
+/* A path is sealed, if need be while it is mounted already as a draft. 0 or the exit status. */
+static int find_path(const struct mount_options *o, struct node *n, const char *what, bool is_directory,
+		     struct digest *tree, uint64_t *draft)
+{
+	_free_ struct wire_sealed *sealed = NULL;
+	int status = is_directory && !o->sealed ? seal_draft(&mount_table, n, what, o->refresh, o->quiet, &sealed)
+						: seal_path(&mount_table, n, what, "", o->refresh, o->quiet, &sealed);
+	if (!status) {
+		*tree = sealed->tree;
+		*draft = sealed->draft;
+	}
+	return status;
+}
+
+/* The tree that a word means: what is no path must be known. 0 or the exit status. */
+static int find(const struct mount_options *o, struct node *n, const char *what, struct digest *tree, uint64_t *draft)
 {
 	struct stat st;
 	bool is_here = stat(what, &st) == 0;
 	if (is_here || strchr(what, '/') == what || has_prefix(what, "./") || has_prefix(what, "../")) {
-		_free_ struct wire_sealed *sealed = NULL;
 		if (is_here && !S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode))
 			return tool_fail(&mount_table, "%s is no directory or archive", what);
-		int status = seal_path(&mount_table, n, what, "", o->refresh, o->quiet, &sealed);
-		if (!status)
-			*tree = sealed->tree;
-		return status;
+		return find_path(o, n, what, is_here && S_ISDIR(st.st_mode), tree, draft);
 	}
 	const struct wire_cache_list m = {.tree = what};
 	_free_ void *reply = NULL;
@@ -170,10 +205,13 @@ static int find(const struct mount_options *o, struct node *n, const char *what,
 	return 0;
 }
 
-static int mount_it(const struct mount_options *o, const char *what, char *directory)
+/* words: what, where, and the command, if there is one. */
+static int mount_it(const struct mount_options *o, char *const *words)
 {
+	const char *what = words[0], *directory = words[1];
 	_cleanup_(node_freep) struct node *n = NULL;
 	struct digest tree;
+	uint64_t draft = 0;
 	struct stat st;
 	/* A dead mount of ours is taken away by the helper. */
 	if (stat(directory, &st) < 0 && errno != ENOTCONN)
@@ -181,20 +219,38 @@ static int mount_it(const struct mount_options *o, const char *what, char *direc
 				 directory);
 	if (node_open(&n, true) || node_catch_signals(n))
 		return tool_fail(&mount_table, "%s", node_error(n));
-	int status = find(o, n, what, &tree);
-	return status ? status : attach(o, n, &tree, what, directory);
+	int status = find(o, n, what, &tree, &draft);
+	return status ? status : attach(o, n, &tree, draft, words);
+}
+
+/* Where the command begins, after "--"; argc: there is none. */
+static int command_at(int argc, char **argv)
+{
+	int at = 1;
+	while (at < argc && !streq(argv[at], "--"))
+		at++;
+	return at < argc ? at + 1 : argc;
 }
 
 int cmd_mount(int argc, char **argv)
 {
 	struct mount_options o = {0};
-	int status, n = tool_words(&mount_table, &o, argc, argv, &status);
-	if (n == 0)
+	int command = command_at(argc, argv), n_command = argc - command;
+	bool is_private = command < argc || (argc > 1 && streq(argv[argc - 1], "--"));
+	int status, n = tool_words(&mount_table, &o, is_private ? command - 1 : argc, argv, &status);
+	if (n == 0 && !is_private)
 		status = list(&o);
 	else if (n >= 0 && n != 2)
-		status = tool_fail(&mount_table, "what, and on which directory? Try: vine mount /data/env /mnt/env");
-	else if (n == 2)
-		status = mount_it(&o, argv[1], argv[2]);
+		status = tool_fail(&mount_table,
+				   "what, and on which directory? Try: vine mount /data/env /mnt/env [-- COMMAND]");
+	else if (n == 2 && is_private && !n_command)
+		status = tool_fail(&mount_table, "which command, after --?");
+	else if (n == 2) {
+		/* In place: what, where and the command follow each other. */
+		if (is_private)
+			memmove(argv + 3, argv + command, (size_t)(n_command + 1) * sizeof *argv);
+		status = mount_it(&o, argv + 1);
+	}
 	conf_fini(&mount_table, &o);
 	return status;
 }

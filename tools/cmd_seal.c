@@ -69,8 +69,12 @@ static void print_summary(const char *path, const struct wire_sealed *m)
 	print_size(size, m->size);
 	print_size(read, m->bytes_read);
 	print_usec(took, m->took_usec);
-	fprintf(stderr, "sealed %s: %" PRIu64 " names, %s, of which %s were read, in %s\n", path, m->n_nodes, size,
-		read, took);
+	if (m->draft)
+		fprintf(stderr, "%s: %" PRIu64 " names, %s, in %s; it is sealed behind\n", path, m->n_nodes, size,
+			took);
+	else
+		fprintf(stderr, "sealed %s: %" PRIu64 " names, %s, of which %s were read, in %s\n", path, m->n_nodes,
+			size, read, took);
 }
 
 /* ---- sealing */
@@ -84,14 +88,14 @@ static int refuse(const struct conf_table *t, const char *path, const struct wir
 	return status;
 }
 
-int seal_path(const struct conf_table *t, struct node *n, const char *path, const char *name, bool is_refreshed,
-	      bool is_quiet, struct wire_sealed **out)
+static int ask_for_tree(const struct conf_table *t, struct node *n, const char *path, struct wire_seal m, bool is_quiet,
+			struct wire_sealed **out)
 {
 	struct progress p = {.began_usec = now_usec(), .is_terminal = !is_quiet && isatty(STDERR_FILENO)};
 	_free_ char *here = getcwd(NULL, 0);
 	_free_ char *absolute = path_join(here ?: "", path);
-	const struct wire_seal m = {.path = absolute, .name = name, .is_refreshed = is_refreshed};
-	assert(n && path && name && out);
+	assert(n && path && m.name && out);
+	m.path = absolute;
 	const struct node_ask ask = {
 		.type = WIRE_SEAL, .message = &m, .answer = WIRE_SEALED, .on_progress = on_progress, .arg = &p};
 	void *reply = NULL;
@@ -111,6 +115,20 @@ int seal_path(const struct conf_table *t, struct node *n, const char *path, cons
 		print_summary(path, sealed);
 	*out = sealed;
 	return 0;
+}
+
+int seal_path(const struct conf_table *t, struct node *n, const char *path, const char *name, bool is_refreshed,
+	      bool is_quiet, struct wire_sealed **out)
+{
+	const struct wire_seal m = {.name = name, .is_refreshed = is_refreshed};
+	return ask_for_tree(t, n, path, m, is_quiet, out);
+}
+
+int seal_draft(const struct conf_table *t, struct node *n, const char *path, bool is_refreshed, bool is_quiet,
+	       struct wire_sealed **out)
+{
+	const struct wire_seal m = {.name = "", .is_refreshed = is_refreshed, .is_draft = true};
+	return ask_for_tree(t, n, path, m, is_quiet, out);
 }
 
 static void print_json(const char *path, const struct seal_words *o, const struct wire_sealed *m)

@@ -67,7 +67,7 @@ const size_t n_commands = countof(commands);
 
 int tool_fail(const struct conf_table *t, const char *fmt, ...)
 {
-	char raw[1200], text[1200];
+	char raw[6000], text[6000]; /* the reason stands behind a path of up to 4,096 bytes */
 	va_list args;
 	va_start(args, fmt);
 	vsnprintf(raw, sizeof raw, fmt, args);

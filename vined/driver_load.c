@@ -24,7 +24,8 @@ static void load_run(void *arg, const struct store_run *s)
 
 static int add_to_core(struct driver *d, struct task *t, const struct store_task *s)
 {
-	const struct core_task_spec spec = {s->cores, s->memory, s->priority, s->losses};
+	const struct core_task_spec spec = {
+		.cores = s->cores, .memory = s->memory, .priority = s->priority, .losses = s->losses};
 	struct node *n = s->state == STORE_RUNNING ? map_get(&d->nodes, s->node) : NULL;
 	int r;
 	if (n) {

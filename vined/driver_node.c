@@ -221,7 +221,7 @@ static void describe(struct node *n, const struct wire_join *j)
 	free(n->kernel);
 	n->tier = xstrdup(j->tier);
 	n->kernel = xstrdup(j->kernel);
-	n->spec = (struct core_node_spec){j->cores, j->memory, j->task_limit};
+	n->spec = (struct core_node_spec){.cores = j->cores, .memory = j->memory, .task_limit = j->task_limit};
 }
 
 /* A node that was present all along may have come back with another offer. */

@@ -29,6 +29,8 @@ struct door {
 	struct wire_hello hello;
 	struct watch mounts; /* mount.sock */
 	struct list offers;
+	struct list bound; /* large files of private mounts */
+	struct timer bound_timer;
 	uint64_t since_usec; /* wall clock */
 };
 

@@ -1,51 +1,161 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Descriptors of new mounts come in over a socket of their own, one packet each (attach.h); and MOUNT_LIST. */
+ * Descriptors of new mounts come in over a socket of their own, one packet each (attach.h); what of private ones is bound; and MOUNT_LIST. */
 #include "vinefs/door_internal.h"
 
 #include "common/log.h"
 #include "common/path.h"
 #include "vinefs/attach.h"
+#include "vinefs/binds.h"
 
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #define OFFERS_MAX 64u
+#define BOUND_USEC 1000000u /* so much later than its mount's end the cache may have a file back */
 
 struct offer {
 	struct list link;
 	struct door *door;
 	struct watch watch;
 	struct mounts_add add;
-	bool is_taken;
+	struct binds *binds;
+	uint64_t number;
+	bool is_taken, is_bound;
+	char *directory;
 };
+
+/* What is bound in the namespace of a mount that is served. */
+struct bound {
+	struct list link;
+	struct binds *binds;
+	uint64_t number;
+};
+
+/* ---- what is bound */
+
+static void free_bound(struct bound *b)
+{
+	list_remove(&b->link);
+	binds_free(b->binds);
+	free(b);
+}
+
+static void on_bound_time(struct timer *t)
+{
+	struct door *d = container_of(t, struct door, bound_timer);
+	list_foreach (&d->bound, struct bound, link, b)
+		if (!mounts_tree(d->settings.mounts, b->number))
+			free_bound(b);
+	if (!list_is_empty(&d->bound))
+		timer_start(t, d->settings.loop, BOUND_USEC, on_bound_time);
+}
+
+static void keep_bound(struct door *d, struct binds *binds, uint64_t number)
+{
+	struct bound *b = NEW(struct bound);
+	assert(binds && number);
+	b->binds = binds;
+	b->number = number;
+	list_init(&b->link);
+	list_append(&d->bound, &b->link);
+	if (!d->bound_timer.loop)
+		timer_start(&d->bound_timer, d->settings.loop, BOUND_USEC, on_bound_time);
+}
+
+/* ---- offers */
 
 static void free_offer(struct offer *o)
 {
 	int fd = o->watch.fd;
 	mounts_add_stop(&o->add);
+	binds_free(o->binds);
 	watch_stop(&o->watch);
 	list_remove(&o->link);
 	close_fd(fd);
+	free(o->directory);
 	free(o);
 }
 
-static void answer(struct offer *o, int error, uint64_t number, const char *reason)
+static int send_answer(int to, const struct attach_answer *a, int fd)
 {
-	struct attach_answer a = {.error = -error, .number = number};
+	union {
+		struct cmsghdr head;
+		char room[CMSG_SPACE(sizeof(int))];
+	} control = {.head = {0}};
+	struct iovec v = {.iov_base = (void *)(uintptr_t)a, .iov_len = sizeof *a};
+	struct msghdr head = {.msg_iov = &v, .msg_iovlen = 1};
+	if (fd >= 0) {
+		head.msg_control = control.room;
+		head.msg_controllen = sizeof control.room;
+		struct cmsghdr *c = CMSG_FIRSTHDR(&head);
+		*c = (struct cmsghdr){
+			.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof fd)};
+		memcpy(CMSG_DATA(c), &fd, sizeof fd);
+	}
+	return sendmsg(to, &head, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
+}
+
+static void answer(struct offer *o, int error, const char *reason, int fd)
+{
+	struct attach_answer a = {.error = -error, .number = o->number};
 	assert(error <= 0);
 	snprintf(a.reason, sizeof a.reason, "%s", reason);
-	if (send(o->watch.fd, &a, sizeof a, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
-		log_errno(errno, "answer to vine-mount");
+	int r = send_answer(o->watch.fd, &a, fd);
+	if (r)
+		log_errno(-r, "answer to vine-mount");
 	free_offer(o);
+}
+
+static int put_texts(const struct offer *o)
+{
+	const struct door_settings *s = &o->door->settings;
+	char id[DIGEST_TEXT_SIZE];
+	digest_text(&o->add.id, id);
+	/* A draft has no index yet. */
+	_free_ char *index = o->add.draft ? xstrdup("") : xasprintf("%s/t/%s.vti", s->cache_path, id);
+	_free_ char *hot = xasprintf("%s/hot/%s", s->state, id);
+	_cleanup_(buf_fini) struct buf all = {0};
+	buf_put(&all, index, strlen(index) + 1);
+	buf_put(&all, hot, strlen(hot) + 1);
+	if (o->binds)
+		binds_put(o->binds, &all);
+	_close_ int fd = memfd_create("vine-binds", MFD_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	return pwrite(fd, all.at, all.n, 0) == (ssize_t)all.n ? steal_fd(&fd) : -ENOMEM;
+}
+
+static void on_ready(void *arg)
+{
+	struct offer *o = arg;
+	_close_ int fd = put_texts(o);
+	if (o->binds)
+		keep_bound(o->door, steal(o->binds), o->number);
+	answer(o, min(fd, 0), fd < 0 ? strerror(-fd) : "", fd);
 }
 
 static void on_served(struct mounts_add *a, int error, uint64_t number)
 {
 	struct offer *o = container_of(a, struct offer, add);
-	answer(o, error, number,
-	       error == -ENOTDIR ? "it is a single file; a mount needs a directory"
-	       : error           ? door_why_not_found(error)
-				 : "");
+	const struct binds_settings s = {.fetch = o->door->settings.fetch,
+					 .cache_path = o->door->settings.cache_path,
+					 .directory = o->directory,
+					 .id = a->id,
+					 .on_done = on_ready,
+					 .arg = o};
+	if (error) {
+		answer(o, error,
+		       error == -ENOTDIR ? "it is a single file; a mount needs a directory" : door_why_not_found(error),
+		       -1);
+		return;
+	}
+	o->number = number;
+	/* What is a draft now is served to its end. */
+	if (o->is_bound && !a->draft)
+		o->binds = binds_new(&s);
+	if (!o->binds)
+		on_ready(o);
 }
 
 static bool is_text(const char *text, size_t room)
@@ -59,7 +169,7 @@ static void take(struct offer *o, const struct attach_offer *m, int fd)
 	if (fd < 0 || m->magic != ATTACH_MAGIC || m->n_init > sizeof c->init || !is_text(m->name, sizeof m->name) ||
 	    !is_text(m->directory, sizeof m->directory) || *m->directory != '/') {
 		close_fd(fd);
-		answer(o, -EPROTO, 0, "vine-mount and vinefs are of different versions; restart the node");
+		answer(o, -EPROTO, "vine-mount and vinefs are of different versions; restart the node", -1);
 		return;
 	}
 	c->fd = fd;
@@ -67,13 +177,16 @@ static void take(struct offer *o, const struct attach_offer *m, int fd)
 	c->n_init = m->n_init;
 	memcpy(c->init, m->init, m->n_init);
 	o->add.id = m->tree;
+	o->add.draft = m->draft;
 	o->add.directory = m->directory;
 	o->add.name = m->name;
 	o->add.on_done = on_served;
+	o->directory = xstrdup(m->directory);
+	o->is_bound = m->is_bound;
 	o->is_taken = true;
 	int r = mounts_add(o->door->settings.mounts, &o->add);
 	if (r)
-		answer(o, r, 0, door_why_not_found(r));
+		answer(o, r, door_why_not_found(r), -1);
 }
 
 static void on_offer(struct watch *w, uint32_t events)
@@ -137,6 +250,7 @@ static void on_connect(struct watch *w, uint32_t events)
 int door_mounts_open(struct door *d)
 {
 	_free_ char *path = path_join(d->settings.state, ATTACH_SOCKET);
+	list_init(&d->bound);
 	struct net_address a;
 	/* The state directory is ours alone: what lies there was left by one of us that died. */
 	unlink(path);
@@ -158,6 +272,9 @@ void door_mounts_close(struct door *d)
 	int fd = d->mounts.loop ? d->mounts.fd : -1;
 	while (!list_is_empty(&d->offers))
 		free_offer(list_first(&d->offers, struct offer, link));
+	timer_stop(&d->bound_timer);
+	while (d->bound.next && !list_is_empty(&d->bound))
+		free_bound(list_first(&d->bound, struct bound, link));
 	watch_stop(&d->mounts);
 	close_fd(fd);
 }

@@ -105,12 +105,25 @@ static void on_done(struct fetch_seal *f, int error, const struct digest *id, co
 	answer(s);
 }
 
+static void on_draft(struct fetch_seal *f, uint64_t number, const struct tree *names, const struct seal_report *notes)
+{
+	struct sealing_job *s = container_of(f, struct sealing_job, seal);
+	assert(number && s->job.client);
+	s->answer.draft = number;
+	s->answer.tree = *tree_id(names);
+	s->answer.n_nodes = tree_n_nodes(names);
+	s->answer.size = tree_size(names);
+	s->answer.notes.n = keep_lines(s, notes);
+	answer(s);
+}
+
 void door_seal(struct client *c, uint64_t id, const struct wire_seal *m)
 {
 	struct sealing_job *s = NEW(struct sealing_job);
 	s->seal.is_refresh = m->is_refreshed;
 	s->seal.on_progress = on_progress;
 	s->seal.on_done = on_done;
+	s->seal.on_draft = m->is_draft ? on_draft : NULL;
 	s->began_usec = loop_now_usec(c->door->settings.loop);
 	job_start(&s->job, c, id, on_stop);
 	int r = fetch_seal_start(c->door->settings.fetch, &s->seal, m->path, *m->name ? m->name : NULL);

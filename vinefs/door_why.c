@@ -42,8 +42,31 @@ static void on_opened(struct fetch_open *o, int error, struct fetch_tree *t)
 	free_why(w);
 }
 
+/* A draft has no id to be opened by: its mount has it open. */
+static bool answer_of_draft(struct client *c, uint64_t id, const char *what)
+{
+	struct mounts *m = c->door->settings.mounts;
+	const char *rest = "";
+	uint64_t number = mounts_find_number(m, what, &rest);
+	struct fetch_tree *t = number ? mounts_tree(m, number) : NULL;
+	_cleanup_(buf_fini) struct buf text = {0};
+	if (!t || !fetch_is_draft(t))
+		return false;
+	int64_t node = tree_find(fetch_index(t), rest);
+	if (node < 0) {
+		buf_printf(&text, "%s: the draft has no such path\n", what);
+		node = 0;
+	}
+	fetch_why(t, (uint32_t)node, &text);
+	const struct wire_why answer = {.tree = *tree_id(fetch_index(t)), .text = buf_text(&text)};
+	conn_reply(c->conn, id, WIRE_WHY, &answer);
+	return true;
+}
+
 void door_ask_why(struct client *c, uint64_t id, const struct wire_ask_why *m)
 {
+	if (answer_of_draft(c, id, m->what))
+		return;
 	struct why_job *w = NEW(struct why_job);
 	const char *rest = "";
 	job_start(&w->job, c, id, on_stop);

@@ -1,63 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
- * opening: fetch opens the tree -> serving: the kernel has its answer -> ended: unmounted; freed when the last read is answered.
- *
- * What a new process must know of a mount lies in a memfd, made anew for each change and held by the keeper before the kernel hears of the change. */
-#include "vinefs/mounts.h"
+ * opening: fetch opens the tree -> serving: the kernel has its answer -> ended: unmounted; freed when the last read is answered. */
+#include "vinefs/mounts_internal.h"
 
-#include "common/list.h"
 #include "common/log.h"
-#include "common/path.h"
 #include "vinefs/keeper/keeper.h"
 
 #include <inttypes.h>
-#include <poll.h>
-#include <stdatomic.h>
-#include <stdio.h>
 #include <sys/epoll.h>
-#include <sys/mman.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
-
-#define STATE_MAGIC UINT64_C(0x31746e756f6d6e76) /* another layout, another number */
-#define STATE_MAX (16u << 20)
-#define HOT_MAX (16u << 20)
-#define KEEPER_WAIT_MSEC 2000
-
-struct mounts {
-	struct mounts_settings settings;
-	struct watch keeper;
-	struct list served;
-	uint64_t last_number;
-	bool is_leaving;
-};
-
-struct served {
-	struct list link;
-	struct mounts *owner;
-	uint64_t number, since_usec;
-	struct mount_connection connection;
-	struct mount *mount;     /* NULL: not yet */
-	struct fetch_tree *tree; /* the mount's: there until it is freed */
-	struct fetch_open open;
-	struct mounts_add *adder; /* waits for it to be served */
-	struct buf table;         /* as the mount gave it last */
-	struct digest id;
-	char *directory, *name;
-	_Atomic unsigned n_users; /* reads under way, and the mount while it serves */
-	struct post ended, unused;
-	bool is_restored;
-};
-
-/* A hot set on its way to or from its file, in the pool. */
-struct hot_work {
-	struct fetch_work work;
-	struct served *served; /* of one that is read: it waits */
-	char *path;
-	uint32_t *nodes;
-	size_t n;
-};
 
 struct read {
 	struct fetch_read fetch;
@@ -65,161 +16,20 @@ struct read {
 	struct mount_request *request;
 };
 
-/* The beginning of the memfd; then table, directory, name. */
-struct state {
-	uint64_t magic, since_usec;
-	struct digest id;
-	uint32_t n_table, n_directory, n_name, n_init;
-	uint32_t is_answered;
-	uint8_t init[512];
-};
-
-/* ---- the keeper */
-
-static int tell_keeper(struct mounts *m, enum keeper_mount_type type, uint64_t number, const int fds[2])
-{
-	struct keeper_mount message = {.type = type, .mount = number};
-	union {
-		struct cmsghdr head;
-		char room[CMSG_SPACE(2 * sizeof(int))];
-	} control = {.head = {0}};
-	struct iovec v = {.iov_base = &message, .iov_len = sizeof message};
-	struct msghdr head = {.msg_iov = &v, .msg_iovlen = 1};
-	if (m->settings.keeper < 0)
-		return 0;
-	if (fds) {
-		head.msg_control = control.room;
-		head.msg_controllen = sizeof control.room;
-		struct cmsghdr *c = CMSG_FIRSTHDR(&head);
-		*c = (struct cmsghdr){
-			.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(2 * sizeof(int))};
-		memcpy(CMSG_DATA(c), fds, 2 * sizeof(int));
-	}
-	for (int i = 0; i < 2; i++) {
-		if (sendmsg(m->settings.keeper, &head, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
-			return 0;
-		/* It does nothing that takes long; so this waits for what it has before us. */
-		struct pollfd p = {.fd = m->settings.keeper, .events = POLLOUT};
-		if (errno != EAGAIN || poll(&p, 1, KEEPER_WAIT_MSEC) <= 0)
-			break;
-	}
-	return -errno;
-}
-
-/* What the keeper is to hold from now on in place of what it has. */
-static int save(struct served *s, bool is_answered)
-{
-	const struct state head = {.magic = STATE_MAGIC,
-				   .since_usec = s->since_usec,
-				   .id = s->id,
-				   .n_table = (uint32_t)s->table.n,
-				   .n_directory = (uint32_t)strlen(s->directory),
-				   .n_name = (uint32_t)strlen(s->name),
-				   .n_init = (uint32_t)s->connection.n_init,
-				   .is_answered = is_answered};
-	_cleanup_(buf_fini) struct buf all = {0};
-	assert(s->connection.n_init <= sizeof head.init);
-	buf_put(&all, &head, sizeof head);
-	memcpy(all.at + offsetof(struct state, init), s->connection.init, s->connection.n_init);
-	buf_put(&all, s->table.at, s->table.n);
-	buf_puts(&all, s->directory);
-	buf_puts(&all, s->name);
-	_close_ int fd = memfd_create("vine-mount", MFD_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	if (pwrite(fd, all.at, all.n, 0) != (ssize_t)all.n)
-		return -ENOMEM;
-	return tell_keeper(s->owner, KEEPER_HOLD, s->number, (int[]){s->connection.fd, fd});
-}
-
-/* Takes the descriptors over. NULL: that is nothing we could go on with. */
-static struct served *load(struct mounts *m, uint64_t number, int connection, int memory)
-{
-	_close_ int state_fd = memory;
-	struct served *s = NEW(struct served);
-	struct stat st;
-	struct state head;
-	list_init(&s->link);
-	s->owner = m;
-	s->number = number;
-	s->connection.fd = connection;
-	s->is_restored = true;
-	if (fstat(state_fd, &st) < 0 || st.st_size < (off_t)sizeof head || st.st_size > (off_t)STATE_MAX)
-		return s;
-	size_t n = (size_t)st.st_size;
-	_free_ uint8_t *all = xmalloc(n);
-	if (pread(state_fd, all, n, 0) != (ssize_t)n)
-		return s;
-	memcpy(&head, all, sizeof head);
-	if (head.magic != STATE_MAGIC || head.n_init > sizeof s->connection.init ||
-	    (uint64_t)head.n_table + head.n_directory + head.n_name != n - sizeof head)
-		return s;
-	const uint8_t *at = all + sizeof head;
-	s->since_usec = head.since_usec;
-	s->id = head.id;
-	s->connection.n_init = head.n_init;
-	s->connection.is_answered = head.is_answered;
-	memcpy(s->connection.init, head.init, head.n_init);
-	buf_put(&s->table, at, head.n_table);
-	s->directory = xstrndup((const char *)at + head.n_table, head.n_directory);
-	s->name = xstrndup((const char *)at + head.n_table + head.n_directory, head.n_name);
-	return s;
-}
-
 /* ---- the end of a mount */
-
-static void run_hot_save(struct fetch_work *w)
-{
-	struct hot_work *h = container_of(w, struct hot_work, work);
-	struct stat st;
-	/* Who looked at less does not spoil what is known. */
-	if (stat(h->path, &st) == 0 && (size_t)st.st_size >= h->n * sizeof *h->nodes)
-		return;
-	int r = path_write(h->path, h->nodes, h->n * sizeof *h->nodes, 0600, false);
-	if (r)
-		log_errno(-r, "write %s", h->path);
-}
-
-static void on_hot_saved(struct fetch_work *w, bool is_run)
-{
-	struct hot_work *h = container_of(w, struct hot_work, work);
-	(void)is_run;
-	free(h->path);
-	free(h->nodes);
-	free(h);
-}
-
-static struct hot_work *hot_work_new(const struct served *s)
-{
-	struct hot_work *h = NEW(struct hot_work);
-	char id[DIGEST_TEXT_SIZE];
-	h->path = path_join(s->owner->settings.hot, digest_text(&s->id, id));
-	return h;
-}
-
-/* `is_last`: the loop does not turn any more, and nobody waits for it. */
-static void save_hot(struct served *s, bool is_last)
-{
-	struct hot_work *h = hot_work_new(s);
-	h->work = (struct fetch_work){.run = run_hot_save, .on_done = on_hot_saved};
-	int r = mount_hot(s->mount, "", &h->nodes, &h->n);
-	if (!r && h->n && !is_last)
-		return fetch_work(s->owner->settings.fetch, &h->work);
-	if (!r && h->n)
-		run_hot_save(&h->work);
-	on_hot_saved(&h->work, true);
-}
 
 static void served_free(struct served *s)
 {
 	assert(atomic_load(&s->n_users) == 0 && !s->adder);
 	list_remove(&s->link);
 	fetch_open_stop(&s->open);
+	mounts_draft_stop(s);
 	if (s->mount)
 		mount_free(s->mount);
 	close_fd(s->connection.fd);
 	buf_fini(&s->table);
 	free(s->directory);
+	free(s->source);
 	free(s->name);
 	free(s);
 }
@@ -229,7 +39,7 @@ static void on_unused(struct post *p)
 	served_free(container_of(p, struct served, unused));
 }
 
-static void done_with(struct served *s)
+void mounts_unuse(struct served *s)
 {
 	/* Read before it may be gone. */
 	struct loop *l = s->owner->settings.loop;
@@ -238,25 +48,27 @@ static void done_with(struct served *s)
 		loop_post(l, &s->unused);
 }
 
-static void end(struct served *s, int error)
+void mounts_end(struct served *s, int error)
 {
 	if (s->adder) {
 		struct mounts_add *a = steal(s->adder);
 		a->served = NULL;
 		a->on_done(a, error, s->number);
 	}
-	tell_keeper(s->owner, KEEPER_DROP, s->number, NULL);
+	mounts_state_drop(s);
 	if (!s->mount) {
 		atomic_store(&s->n_users, 0);
 		served_free(s);
 		return;
 	}
-	save_hot(s, false);
+	fetch_open_stop(&s->open);
+	mounts_draft_stop(s);
+	mounts_hot_save(s, false);
 	mount_stop(s->mount, false);
 	/* Without our descriptor the kernel ends what may be left of the connection. */
 	s->connection.fd = close_fd(s->connection.fd);
 	list_remove(&s->link);
-	done_with(s);
+	mounts_unuse(s);
 }
 
 static void on_ended(struct post *p)
@@ -265,7 +77,7 @@ static void on_ended(struct post *p)
 	if (list_is_empty(&s->link)) /* handed over: who takes it up will see */
 		return;
 	log_info("%s is unmounted", s->directory);
-	end(s, -ENOTCONN);
+	mounts_end(s, -ENOTCONN);
 }
 
 /* ---- what the mount asks for */
@@ -282,7 +94,7 @@ static void on_read(struct fetch_read *f, const void *p, ssize_t n)
 	struct served *s = r->served;
 	mount_answer(r->request, p, n);
 	free(r);
-	done_with(s);
+	mounts_unuse(s);
 }
 
 /* Who was interrupted or killed wants nothing begun any more. */
@@ -295,10 +107,12 @@ static void read_later(void *arg, void *tree, const struct mount_range *range, s
 {
 	struct served *s = arg;
 	struct read *r = NEW(struct read);
-	assert(range->n && range->blob != TREE_NO_BLOB);
+	bool is_draft = range->blob == TREE_NO_BLOB;
+	assert(range->n && is_draft == fetch_is_draft(tree));
 	atomic_fetch_add(&s->n_users, 1);
 	*r = (struct read){.served = s, .request = q};
-	r->fetch = (struct fetch_read){.tree = tree, .blob = range->blob, .n = range->n, .offset = range->offset};
+	r->fetch = (struct fetch_read){.tree = tree, .n = range->n, .offset = range->offset};
+	r->fetch.blob = is_draft ? range->node : range->blob;
 	r->fetch.on_done = on_read;
 	r->fetch.is_over = is_read_over;
 	fetch_read_start(&r->fetch);
@@ -315,7 +129,7 @@ static int keep(void *arg, const void *table, size_t n)
 	struct served *s = arg;
 	buf_consume(&s->table, s->table.n);
 	buf_put(&s->table, table, n);
-	return save(s, s->connection.is_answered);
+	return mounts_state_save(s, s->connection.is_answered);
 }
 
 static void on_end(void *arg)
@@ -338,11 +152,16 @@ static int serve(struct served *s, struct fetch_tree *t)
 						.gid = getgid(),
 						.is_single = true,
 						.deadline_usec = s->owner->settings.deadline_usec};
-	const struct mount_tree tree = {.index = fetch_index(t), .arg = t};
+	const struct mount_tree tree = {.index = fetch_index(t), .arg = t, .is_draft = fetch_is_draft(t)};
+	int r = tree.is_draft ? mounts_draft_take(s, t) : 0;
 	assert(!s->mount);
+	if (r) {
+		fetch_close(t);
+		return r;
+	}
 	s->mount = mount_new(&settings);
 	atomic_store(&s->n_users, 1);
-	int r = s->is_restored ? mount_restore(s->mount, s->table.at, s->table.n) : 0;
+	r = s->is_restored ? mount_restore(s->mount, s->table.at, s->table.n) : 0;
 	if (!r)
 		r = mount_add(s->mount, "", &tree);
 	if (r) {
@@ -351,43 +170,7 @@ static int serve(struct served *s, struct fetch_tree *t)
 	}
 	s->tree = t;
 	r = mount_start(s->mount, &s->connection);
-	return r ? r : save(s, true);
-}
-
-static void run_hot_load(struct fetch_work *w)
-{
-	struct hot_work *h = container_of(w, struct hot_work, work);
-	size_t n = 0;
-	h->nodes = (uint32_t *)(void *)path_read(h->path, HOT_MAX, &n);
-	h->n = h->nodes ? n / sizeof *h->nodes : 0;
-}
-
-static void on_hot_loaded(struct fetch_work *w, bool is_run)
-{
-	struct hot_work *h = container_of(w, struct hot_work, work);
-	struct served *s = h->served;
-	uint32_t n_nodes = tree_n_nodes(fetch_index(s->tree));
-	size_t n = 0;
-	/* The file is no authority: what is no node of the tree is left out. */
-	for (size_t i = 0; i < h->n; i++)
-		if (h->nodes[i] && h->nodes[i] < n_nodes &&
-		    tree_node(fetch_index(s->tree), h->nodes[i])->type == TREE_FILE)
-			h->nodes[n++] = h->nodes[i];
-	if (is_run && n)
-		fetch_ahead(s->tree, h->nodes, n);
-	on_hot_saved(w, is_run);
-	done_with(s);
-}
-
-/* What was read first the last time is fetched before it is asked for. */
-static void load_hot(struct served *s)
-{
-	struct hot_work *h = hot_work_new(s);
-	h->work = (struct fetch_work){.run = run_hot_load, .on_done = on_hot_loaded};
-	assert(s->tree);
-	h->served = s;
-	atomic_fetch_add(&s->n_users, 1);
-	fetch_work(s->owner->settings.fetch, &h->work);
+	return r ? r : mounts_state_save(s, true);
 }
 
 static void on_opened(struct fetch_open *o, int error, struct fetch_tree *t)
@@ -396,10 +179,13 @@ static void on_opened(struct fetch_open *o, int error, struct fetch_tree *t)
 	int r = error ? error : serve(s, t);
 	if (r) {
 		log_errno(-r, "mount %s on %s", s->name, s->directory);
-		end(s, r);
+		mounts_end(s, r);
 		return;
 	}
-	load_hot(s);
+	if (s->source)
+		mounts_draft_watch(s, t);
+	else
+		mounts_hot_load(s);
 	log_info("%s %s on %s", s->is_restored ? "serving again" : "mounted", s->name, s->directory);
 	if (s->adder) {
 		struct mounts_add *a = steal(s->adder);
@@ -415,6 +201,10 @@ static int open_tree(struct served *s)
 	s->unused.on_post = on_unused;
 	s->open.on_done = on_opened;
 	list_append(&s->owner->served, &s->link);
+	if (s->draft)
+		return fetch_open_draft(s->owner->settings.fetch, &s->open, s->draft);
+	if (s->source)
+		return mounts_draft_restore(s);
 	return fetch_open(s->owner->settings.fetch, &s->open, &s->id, "vine mount", why);
 }
 
@@ -438,6 +228,7 @@ int mounts_add(struct mounts *m, struct mounts_add *a)
 	s->connection = a->connection;
 	a->connection.fd = -1;
 	s->id = a->id;
+	s->draft = a->draft;
 	s->directory = xstrdup(a->directory);
 	s->name = xstrndup(a->name, MOUNTS_NAME_MAX);
 	/* One more than the keeper takes would cost us our life. */
@@ -460,49 +251,14 @@ void mounts_add_stop(struct mounts_add *a)
 	a->served = NULL;
 }
 
-static void take_up(struct mounts *m, uint64_t number, const int fds[2])
+void mounts_take_up(struct mounts *m, uint64_t number, const int fds[2])
 {
-	struct served *s = load(m, number, fds[0], fds[1]);
+	struct served *s = mounts_state_load(m, number, fds[0], fds[1]);
 	m->last_number = max(m->last_number, number);
 	int r = !s->directory ? -EBADMSG : open_tree(s);
 	if (r) {
 		log_errno(-r, "mount %" PRIu64 " (%s) cannot be served again", number, s->directory ?: "?");
-		end(s, r);
-	}
-}
-
-/* ---- hearing the keeper */
-
-static void on_keeper(struct watch *w, uint32_t events)
-{
-	struct mounts *m = container_of(w, struct mounts, keeper);
-	struct keeper_mount message = {0};
-	union {
-		struct cmsghdr head;
-		char room[CMSG_SPACE(2 * sizeof(int))];
-	} control;
-	struct iovec v = {.iov_base = &message, .iov_len = sizeof message};
-	for (;;) {
-		struct msghdr head = {.msg_iov = &v,
-				      .msg_iovlen = 1,
-				      .msg_control = control.room,
-				      .msg_controllen = sizeof control.room};
-		ssize_t n = recvmsg(w->fd, &head, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-		/* Its end is the link's to deal with; here it is only quiet from now on. */
-		if (n <= 0) {
-			if (n == 0 || events & (EPOLLHUP | EPOLLERR))
-				watch_stop(w);
-			return;
-		}
-		assert(n == sizeof message);
-		const struct cmsghdr *c = CMSG_FIRSTHDR(&head);
-		if (message.type == KEEPER_HELD && c && c->cmsg_len == CMSG_LEN(2 * sizeof(int))) {
-			int fds[2];
-			memcpy(fds, CMSG_DATA(c), sizeof fds);
-			take_up(m, message.mount, fds);
-		} else if (message.type == KEEPER_PING) {
-			tell_keeper(m, KEEPER_ALIVE, 0, NULL);
-		}
+		mounts_end(s, r);
 	}
 }
 
@@ -513,7 +269,7 @@ struct mounts *mounts_new(const struct mounts_settings *s)
 	struct mounts *m = NEW(struct mounts);
 	m->settings = *s;
 	list_init(&m->served);
-	int r = s->keeper < 0 ? 0 : watch_start(&m->keeper, s->loop, s->keeper, EPOLLIN, on_keeper);
+	int r = s->keeper < 0 ? 0 : watch_start(&m->keeper, s->loop, s->keeper, EPOLLIN, mounts_state_on_keeper);
 	if (r) {
 		free(m);
 		errno = -r;
@@ -544,13 +300,14 @@ void mounts_hand_over(struct mounts *m)
 	list_foreach (&m->served, struct served, link, s) {
 		/* One that is not yet open must not be told that it failed: its end would be the keeper's too. */
 		fetch_open_stop(&s->open);
+		mounts_draft_stop(s);
 		if (!s->tree)
 			continue;
-		save_hot(s, true);
+		mounts_hot_save(s, true);
 		mount_stop(s->mount, true);
 		/* Its tree is closed when fetch has answered the last read, in vain. */
 		list_remove(&s->link);
-		done_with(s);
+		mounts_unuse(s);
 	}
 }
 
@@ -560,7 +317,7 @@ void mounts_leave(struct mounts *m)
 	list_foreach (&m->served, struct served, link, s) {
 		_cleanup_(buf_fini) struct buf holders = {0};
 		if (s->tree)
-			save_hot(s, true);
+			mounts_hot_save(s, true);
 		int r = mount_disconnect(s->directory, true, &holders);
 		/* Where it is in somebody else's namespace, the end of the connection must do. */
 		if (r)
@@ -576,24 +333,54 @@ unsigned mounts_each(struct mounts *m, void (*each)(void *arg, const struct moun
 					.since_usec = s->since_usec,
 					.directory = s->directory,
 					.name = s->name,
-					.id = s->id};
+					.id = s->id,
+					.is_draft = s->source || s->draft,
+					.reason = ""};
 		if (s->mount)
 			mount_get_numbers(s->mount, &i.numbers);
+		if (s->tree && s->source) {
+			struct fetch_draft_info d;
+			fetch_draft_get(s->tree, &d);
+			i.reason = d.reason;
+			i.progress = d.progress;
+		}
 		each(arg, &i);
 		n++;
 	}
 	return n;
 }
 
-bool mounts_find(struct mounts *m, const char *path, struct digest *id, const char **rest)
+struct fetch_tree *mounts_tree(struct mounts *m, uint64_t number)
+{
+	list_foreach (&m->served, struct served, link, s) {
+		if (s->number == number)
+			return s->tree;
+	}
+	return NULL;
+}
+
+static struct served *find(struct mounts *m, const char *path, const char **rest)
 {
 	list_foreach (&m->served, struct served, link, s) {
 		size_t n = strlen(s->directory);
 		if (strncmp(path, s->directory, n) != 0 || (path[n] && path[n] != '/'))
 			continue;
-		*id = s->id;
 		*rest = path + n + (path[n] == '/');
-		return true;
+		return s;
 	}
-	return false;
+	return NULL;
+}
+
+uint64_t mounts_find_number(struct mounts *m, const char *path, const char **rest)
+{
+	const struct served *s = find(m, path, rest);
+	return s ? s->number : 0;
+}
+
+bool mounts_find(struct mounts *m, const char *path, struct digest *id, const char **rest)
+{
+	const struct served *s = find(m, path, rest);
+	if (s)
+		*id = s->id;
+	return s;
 }

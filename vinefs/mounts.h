@@ -36,6 +36,8 @@ struct mounts_add {
 	struct mount_connection connection; /* the descriptor is taken over in every case */
 	const char *directory, *name;       /* borrowed for the call; name: as a person asked for it */
 	struct digest id;
+	uint64_t
+		draft; /* not 0: a draft's number, and `id` says nothing; it becomes an ordinary tree under the same numbers when it is sealed */
 	/* 0: it is served, under this number; or -errno. */
 	void (*on_done)(struct mounts_add *a, int error, uint64_t number);
 	void *served; /* private */
@@ -49,12 +51,19 @@ void mounts_add_stop(struct mounts_add *a);
 struct mounts_info {
 	uint64_t number, since_usec;
 	const char *directory, *name; /* borrowed until the loop's next turn */
-	struct digest id;
+	struct digest id;             /* of a draft: of its names */
 	struct mount_numbers numbers;
+	bool is_draft;
+	const char *reason; /* why a draft stays one; "": it is being sealed. Borrowed as the others */
+	struct seal_progress progress;
 };
 
 /* Oldest first. Returns how many. */
 unsigned mounts_each(struct mounts *m, void (*each)(void *arg, const struct mounts_info *i), void *arg);
+/* What the mount of this number serves, borrowed until the loop's next turn: a draft may give way to its tree. NULL: no such mount, or not yet. */
+struct fetch_tree *mounts_tree(struct mounts *m, uint64_t number);
+/* The mount below whose directory an absolute path lies; *rest is what follows the directory. 0: none. */
+uint64_t mounts_find_number(struct mounts *m, const char *path, const char **rest);
 /* The tree in which an absolute path lies below the directory of a mount; *rest is what follows the directory. False: in none. */
 bool mounts_find(struct mounts *m, const char *path, struct digest *id, const char **rest);
 

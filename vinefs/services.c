@@ -32,8 +32,9 @@ static void run_upkeep(struct fetch_work *w)
 {
 	struct services *s = container_of(w, struct services, work);
 	int r = cache_maintain(s->cache);
+	char text[CACHE_TEXT_SIZE];
 	if (r && !s->is_short)
-		log_errno(-r, "%s: no room can be made in the cache", s->settings->cache);
+		log_error("%s", cache_explain(s->cache, r, text) ? text : strerror(-r));
 	s->is_short = r != 0;
 	if (s->settings->scrub_rate)
 		cache_scrub(s->cache, s->settings->scrub_rate * (UPKEEP_USEC / 1000000));

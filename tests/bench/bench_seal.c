@@ -4,26 +4,25 @@
  * copy of the same files costs on this disk (cp -r), and sealing whose bytes go nowhere. The last line is MB/s the first time. */
 #include "common/path.h"
 #include "tests/bench/bench.h"
+#include "tests/bench/fs_trees.h"
 #include "vinefs/cache/cache.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <sched.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/statvfs.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
-#define N_FILES 50000u
-#define N_LARGE 1500u
-#define SMALL_MEAN 9000u
-#define LARGE_MEAN 1050000u
 #define ROUNDS 5
+#define ROOM_MIB 24000u /* the tree, and a cache and a copy of it in each round */
+#define LIMIT_SEC 600
 
-static uint64_t state = 88172645463325252u;
-
-static uint64_t next_random(void)
+static unsigned small_files(void)
 {
-	state ^= state << 13;
-	state ^= state >> 7;
-	state ^= state << 17;
-	return state;
+	return bench_is_quick() ? 3000 : 50000;
 }
 
 static void must(int r, const char *what)
@@ -32,37 +31,6 @@ static void must(int r, const char *what)
 		fprintf(stderr, "bench_seal: %s: %s\n", what, strerror(-r));
 		exit(1);
 	}
-}
-
-/* Sizes are spread around their mean; bytes are random and differ, so nothing is stored once only. */
-static uint64_t make_file(int directory, const char *name, size_t mean, uint8_t *bytes, size_t room)
-{
-	size_t n = min((size_t)(mean / 4 + next_random() % (mean * 3 / 2)), room);
-	size_t from = next_random() % 4096;
-	for (size_t i = 0; i < min(n, (size_t)64); i += 8)
-		put_le64(bytes + from + i, next_random());
-	_close_ int fd = openat(directory, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-	must(fd < 0 || write(fd, bytes + from, n) != (ssize_t)n ? -errno : 0, name);
-	return n;
-}
-
-static uint64_t make_tree(const char *root)
-{
-	size_t room = 4u << 20;
-	_free_ uint8_t *bytes = xmalloc(room + 8192);
-	uint64_t size = 0;
-	for (size_t i = 0; i < room + 8192; i += 8)
-		put_le64(bytes + i, next_random());
-	for (unsigned i = 0; i < N_FILES; i++) {
-		char name[64];
-		snprintf(name, sizeof name, "%s/d%03u", root, i / 100);
-		if (i % 100 == 0)
-			must(path_make_dirs(name, 0755), name);
-		_close_ int fd = open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		snprintf(name, sizeof name, "file-%u", i);
-		size += make_file(fd, name, i % (N_FILES / N_LARGE) ? SMALL_MEAN : LARGE_MEAN, bytes, room);
-	}
-	return size;
 }
 
 static double seal(struct cache *c, const char *root, unsigned n_threads)
@@ -131,16 +99,15 @@ static double seal_to_nowhere(const char *root)
 	return bench_now_sec() - begin;
 }
 
+/* Stays until the end: an ext4 from which many files were just removed creates others many times slower. */
 static double copy(const char *base, const char *root, unsigned round)
 {
 	_free_ char *to = xasprintf("%s/copy%u", base, round);
 	_free_ char *command = xasprintf("cp -r '%s' '%s'", root, to);
+	sync();
 	double begin = bench_now_sec();
 	must(system(command) ? -EIO : 0, "cp");
-	double took = bench_now_sec() - begin;
-	_free_ char *away = xasprintf("rm -rf '%s'", to);
-	must(system(away) ? -EIO : 0, "rm");
-	return took;
+	return bench_now_sec() - begin;
 }
 
 /* What one core can do with these bytes at best: read them from the page cache and hash them. */
@@ -187,7 +154,8 @@ static void grow_old(void)
 
 static void change_one(const char *root, unsigned round)
 {
-	_free_ char *path = xasprintf("%s/d250/file-25001", root);
+	char path[PATH_MAX];
+	fs_small_path(path, sizeof path, root, small_files() / 2);
 	char text[64];
 	int n = snprintf(text, sizeof text, "changed in round %u", round);
 	must(path_write(path, text, (size_t)n, 0644, false), path);
@@ -202,34 +170,37 @@ static void stay_on_one_core(void)
 		bench_cannot("seal", "this process may not choose its core");
 }
 
-int main(void)
-{
-	char base[] = "/tmp/vine-bench-seal.XXXXXX";
+struct figures {
 	double first[ROUNDS], again[ROUNDS], changed[ROUNDS], hash[ROUNDS], bare[ROUNDS], nowhere[ROUNDS];
-	if (!mkdtemp(base))
-		bench_cannot("seal", "no temporary directory");
-	_free_ char *root = path_join(base, "tree");
-	stay_on_one_core();
-	uint64_t size = make_tree(root);
+};
+
+/* Nothing of an earlier step is being written back while the next one is timed, and the tree has just been read. */
+static void measure_round(struct figures *f, const char *base, const char *root, uint64_t size, unsigned i)
+{
+	_free_ char *at = xasprintf("%s/cache%u", base, i);
+	struct cache *c = open_cache(at);
+	f->hash[i] = hash_rate();
+	f->bare[i] = (double)size / copy(base, root, i) / 1e6;
+	sync();
+	f->nowhere[i] = (double)size / seal_to_nowhere(root) / 1e6;
+	f->first[i] = (double)size / seal(c, root, 1) / 1e6;
+	f->again[i] = seal(c, root, 1);
+	change_one(root, i);
+	f->changed[i] = seal(c, root, 1);
+	cache_free(c);
+	printf("round %u of %d: %.0f MB/s, again %.2f s, one changed %.2f s\n", i + 1, ROUNDS, f->first[i], f->again[i],
+	       f->changed[i]);
+	fflush(stdout);
 	grow_old();
-	for (unsigned i = 0; i < ROUNDS; i++) {
-		_free_ char *at = xasprintf("%s/cache%u", base, i);
-		struct cache *c = open_cache(at);
-		hash[i] = hash_rate();
-		bare[i] = (double)size / copy(base, root, i) / 1e6;
-		nowhere[i] = (double)size / seal_to_nowhere(root) / 1e6;
-		first[i] = (double)size / seal(c, root, 1) / 1e6;
-		again[i] = seal(c, root, 1);
-		change_one(root, i);
-		changed[i] = seal(c, root, 1);
-		cache_free(c);
-		remove_all(at);
-		grow_old();
-	}
-	remove_all(base);
-	struct spread f = spread_of(first, ROUNDS), a = spread_of(again, ROUNDS), x = spread_of(changed, ROUNDS),
-		      h = spread_of(hash, ROUNDS), b = spread_of(bare, ROUNDS), w = spread_of(nowhere, ROUNDS);
-	printf("%u files, %.0f MB, one core, %d rounds: median (least to most)\n", N_FILES, (double)size / 1e6, ROUNDS);
+}
+
+static void report(struct figures *all, uint64_t size)
+{
+	struct spread f = spread_of(all->first, ROUNDS), a = spread_of(all->again, ROUNDS),
+		      x = spread_of(all->changed, ROUNDS), h = spread_of(all->hash, ROUNDS),
+		      b = spread_of(all->bare, ROUNDS), w = spread_of(all->nowhere, ROUNDS);
+	printf("%u files, %.0f MB, one core, %d rounds: median (least to most)\n", fs_all_files(small_files()),
+	       (double)size / 1e6, ROUNDS);
 	printf("hash alone          %7.0f MB/s (%.0f to %.0f)\n", h.median, h.low, h.high);
 	printf("cp -r               %7.0f MB/s (%.0f to %.0f)\n", b.median, b.low, b.high);
 	printf("sealed to nowhere   %7.0f MB/s (%.0f to %.0f)\n", w.median, w.low, w.high);
@@ -240,5 +211,52 @@ int main(void)
 		  "\"low\":%.1f,\"high\":%.1f,\"hash_mbs\":%.1f,\"cp_mbs\":%.1f,\"nowhere_mbs\":%.1f,\"again_s\":%.3f,"
 		  "\"changed_s\":%.3f,\"bytes\":%llu",
 		  f.low, f.high, h.median, b.median, w.median, a.median, x.median, (unsigned long long)size);
-	return 0;
+}
+
+static void measure(const char *base)
+{
+	struct figures all;
+	_free_ char *root = path_join(base, "tree");
+	stay_on_one_core();
+	printf("making %u files in %s\n", fs_all_files(small_files()), root);
+	fflush(stdout);
+	uint64_t size = fs_make_real(root, small_files());
+	grow_old();
+	for (unsigned i = 0; i < ROUNDS; i++)
+		measure_round(&all, base, root, size, i);
+	report(&all, size);
+}
+
+/* The work is a child's, so that nothing is left whatever ends it. */
+int main(void)
+{
+	char base[] = "/var/tmp/vine-bench-seal.XXXXXX";
+	struct statvfs st;
+	sigset_t set, before;
+	int status = 0;
+	if (statvfs("/var/tmp", &st) < 0 || (!bench_is_quick() && (uint64_t)st.f_bavail * st.f_frsize / MIB < ROOM_MIB))
+		bench_cannot("seal", "/var/tmp has less than 24 GB free");
+	if (!mkdtemp(base))
+		bench_cannot("seal", "no directory in /var/tmp");
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigprocmask(SIG_BLOCK, &set, &before);
+	fflush(NULL);
+	pid_t pid = fork();
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		sigprocmask(SIG_SETMASK, &before, NULL);
+		measure(base);
+		exit(0);
+	}
+	if (sigtimedwait(&set, NULL, &(struct timespec){.tv_sec = LIMIT_SEC}) != SIGCHLD) {
+		fprintf(stderr, "seal: interrupted, or more than %d s\n", LIMIT_SEC);
+		kill(pid, SIGKILL);
+	}
+	if (pid < 0 || waitpid(pid, &status, 0) < 0)
+		status = 1;
+	remove_all(base);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
 }

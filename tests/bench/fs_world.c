@@ -6,52 +6,137 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <grp.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-_Noreturn void fs_fail(const char *fmt, ...)
+enum { ORDINARY_ID = 65534 };
+
+unsigned fs_scaled(const struct fs_world *w, unsigned n)
 {
-	va_list args;
-	fflush(stdout);
-	va_start(args, fmt);
-	vfprintf(stderr, fmt, args);
-	va_end(args);
-	fputc('\n', stderr);
-	exit(1);
+	return w->is_quick ? max(n / 16, 1u) : n;
 }
 
-/* ---- commands and the node */
+/* ---- users */
 
-void fs_run(const char *const argv[])
+static const char *const user_names[FS_USERS] = {"root", "user"};
+
+/* In a child: becomes that user, with his home and his node. */
+static void become(const struct fs_world *w, enum fs_user user)
 {
-	int status = -1;
+	char home[128];
+	snprintf(home, sizeof home, "%s/%s", w->directory, user_names[user]);
+	setenv("HOME", home, 1);
+	setenv("VINE_NODE", w->nodes[user].state, 1);
+	setenv("PYTHONDONTWRITEBYTECODE", "1", 1);
+	unsetenv("XDG_STATE_HOME");
+	unsetenv("XDG_RUNTIME_DIR");
+	if (user == FS_USER && (setgroups(0, NULL) < 0 || setresgid(ORDINARY_ID, ORDINARY_ID, ORDINARY_ID) < 0 ||
+				setresuid(ORDINARY_ID, ORDINARY_ID, ORDINARY_ID) < 0)) {
+		perror("become an ordinary user");
+		_exit(127);
+	}
+	/* Whoever changes his ids loses it; and /proc/self is root's without it. */
+	prctl(PR_SET_DUMPABLE, 1);
+	if (chdir("/") < 0)
+		_exit(127);
+}
+
+static pid_t start_as(const struct fs_world *w, enum fs_user user, const char *const argv[], int in, int out)
+{
 	assert(argv[0]);
 	fflush(NULL);
 	pid_t pid = fork();
-	if (pid == 0) {
-		execvp(argv[0], (char **)(uintptr_t)argv);
-		fprintf(stderr, "%s: %s\n", argv[0], strerror(errno));
-		_exit(127);
+	if (pid != 0)
+		return pid;
+	become(w, user);
+	if (in >= 0)
+		dup2(in, STDIN_FILENO);
+	if (out >= 0)
+		dup2(out, STDOUT_FILENO);
+	execvp(argv[0], (char **)(uintptr_t)argv);
+	fprintf(stderr, "%s: %s\n", argv[0], strerror(errno));
+	_exit(127);
+}
+
+int fs_try(const struct fs_world *w, enum fs_user user, const char *const argv[])
+{
+	int status = -1;
+	_close_ int nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	pid_t pid = start_as(w, user, argv, -1, nowhere);
+	if (pid < 0 || waitpid(pid, &status, 0) < 0)
+		fs_fail("%s: %s", argv[0], strerror(errno));
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+void fs_run(const struct fs_world *w, enum fs_user user, const char *const argv[])
+{
+	int status = fs_try(w, user, argv);
+	if (status)
+		fs_fail("%s %s %s (%s): status %d", argv[0], argv[1], argv[2] ? argv[2] : "", user_names[user], status);
+}
+
+void fs_seal(const struct fs_world *w, enum fs_user user, const char *path, char id[80])
+{
+	int out[2], status = -1;
+	if (pipe2(out, O_CLOEXEC) < 0)
+		fs_fail("pipe: %s", strerror(errno));
+	pid_t pid = start_as(w, user, (const char *const[]){"vine", "seal", "-q", path, NULL}, -1, out[1]);
+	close(out[1]);
+	FILE *f = fdopen(out[0], "r");
+	bool is_said = f && fgets(id, 80, f);
+	if (pid < 0 || waitpid(pid, &status, 0) < 0 || status != 0 || !is_said)
+		fs_fail("vine seal %s: status %x", path, (unsigned)status);
+	id[strcspn(id, " \n")] = 0;
+	fclose(f);
+}
+
+/* The first directory on the way to `path` that only its owner may pass. */
+static bool is_shut(const char *path, char at[PATH_MAX])
+{
+	struct stat st;
+	snprintf(at, PATH_MAX, "%s", path);
+	for (char *p = at + 1; *p; p++) {
+		if (*p != '/')
+			continue;
+		*p = 0;
+		if (stat(at, &st) == 0 && !(st.st_mode & S_IXOTH))
+			return true;
+		*p = '/';
 	}
-	if (pid < 0 || waitpid(pid, &status, 0) < 0 || status != 0)
-		fs_fail("%s %s: status %x", argv[0], argv[1] ? argv[1] : "", (unsigned)status);
+	return false;
 }
 
-void fs_mount(const char *path, const char *directory)
+void fs_open_way(const struct fs_world *w, const char *const paths[], unsigned n)
 {
-	path_make_dirs(directory, 0755);
-	fs_run((const char *const[]){"vine", "mount", "-q", path, directory, NULL});
+	char shut[PATH_MAX], held[8][PATH_MAX];
+	assert(n <= countof(held));
+	for (unsigned i = 0; i < n; i++) {
+		snprintf(held[i], PATH_MAX, "%s/held%u", w->directory, i);
+		if (!paths[i] || !is_shut(paths[i], shut))
+			held[i][0] = 0;
+		else if (mkdir(held[i], 0755) < 0 || mount(paths[i], held[i], NULL, MS_BIND | MS_REC, NULL) < 0)
+			fs_fail("%s: %s", paths[i], strerror(errno));
+	}
+	/* All are held before the first is covered: one may lie beside another. */
+	for (unsigned i = 0; i < n; i++) {
+		if (!held[i][0])
+			continue;
+		if (is_shut(paths[i], shut) && mount("vine-bench", shut, "tmpfs", MS_NODEV, "mode=755,size=1m") < 0)
+			fs_fail("%s: %s", shut, strerror(errno));
+		if (path_make_dirs(paths[i], 0755) < 0 || mount(held[i], paths[i], NULL, MS_MOVE, NULL) < 0)
+			fs_fail("%s: %s", paths[i], strerror(errno));
+	}
 }
 
-void fs_umount(const char *directory)
-{
-	fs_run((const char *const[]){"vine", "umount", directory, NULL});
-}
+/* ---- nodes */
 
 static pid_t parent_of(const char *pid, char name[32])
 {
@@ -65,15 +150,15 @@ static pid_t parent_of(const char *pid, char name[32])
 	return parent;
 }
 
-pid_t fs_worker(const struct fs_world *w)
+pid_t fs_worker(const struct fs_world *w, enum fs_user user)
 {
 	pid_t found = 0;
 	const struct dirent *e;
 	char name[32];
-	assert(w->keeper > 1);
+	assert(w->nodes[user].keeper > 1);
 	DIR *d = opendir("/proc");
 	while (d && !found && (e = readdir(d)))
-		if (e->d_name[0] >= '1' && e->d_name[0] <= '9' && parent_of(e->d_name, name) == w->keeper &&
+		if (e->d_name[0] >= '1' && e->d_name[0] <= '9' && parent_of(e->d_name, name) == w->nodes[user].keeper &&
 		    streq(name, "vinefs"))
 			found = (pid_t)atoi(e->d_name);
 	if (d)
@@ -81,27 +166,129 @@ pid_t fs_worker(const struct fs_world *w)
 	return found;
 }
 
-static void start_node(struct fs_world *w)
+void fs_node_start(struct fs_world *w, enum fs_user user)
 {
+	static unsigned n_started;
+	struct fs_node *node = &w->nodes[user];
 	int out[2];
 	char line[256];
-	_free_ char *state = path_join(w->directory, "node");
-	_free_ char *state_word = xasprintf("--state=%s", state);
-	_free_ char *log = xasprintf("--log=%s/log", w->directory);
+	assert(!node->keeper);
+	snprintf(node->state, sizeof node->state, "%s/%s/node%u", w->directory, user_names[user], n_started++);
+	_free_ char *state = xasprintf("--state=%s", node->state);
+	_free_ char *log = xasprintf("--log=%s.log", node->state);
 	if (pipe2(out, O_CLOEXEC) < 0)
 		fs_fail("pipe: %s", strerror(errno));
-	w->keeper = fork();
-	if (w->keeper == 0) {
-		dup2(out[1], STDOUT_FILENO);
-		execlp("vinefs", "vinefs", "--vined=none", state_word, log, (char *)NULL);
-		_exit(127);
-	}
+	const char *const argv[] = {"vinefs", "--vined=none", state, log, NULL};
+	node->keeper = start_as(w, user, argv, -1, out[1]);
 	close(out[1]);
 	FILE *f = fdopen(out[0], "r");
 	if (!f || !fgets(line, sizeof line, f) || !has_prefix(line, "vinefs ready"))
-		fs_fail("vinefs does not start: is it in PATH, as make bench has it?");
+		fs_fail("vinefs does not start as %s: is it in PATH, as make bench has it?", user_names[user]);
 	/* Its reading end stays open: the node may say more. */
-	setenv("VINE_NODE", state, 1);
+}
+
+void fs_node_stop(struct fs_world *w, enum fs_user user)
+{
+	struct fs_node *node = &w->nodes[user];
+	int status;
+	assert(node->keeper > 1);
+	kill(node->keeper, SIGTERM);
+	if (waitpid(node->keeper, &status, 0) != node->keeper)
+		fs_fail("the keeper: %s", strerror(errno));
+	node->keeper = 0;
+	_free_ char *cache = path_join(node->state, "cache");
+	fs_run(w, user, (const char *const[]){"rm", "-rf", cache, NULL});
+}
+
+void fs_drop_caches(void)
+{
+	sync();
+	_close_ int fd = open("/proc/sys/vm/drop_caches", O_WRONLY | O_CLOEXEC);
+	if (fd < 0 || write(fd, "3", 1) != 1)
+		fs_fail("/proc/sys/vm/drop_caches: %s", strerror(errno));
+}
+
+/* ---- agents */
+
+const char *fs_place_name(enum fs_user user, enum fs_way way)
+{
+	static const char *const names[FS_WAYS][FS_USERS] = {{"private, root", "private, user"},
+							     {"plain, root", "plain, user"}};
+	return names[way][user];
+}
+
+static void make_directory(const char *path, enum fs_user user)
+{
+	int r = path_make_dirs(path, 0755);
+	if (r < 0 || (user == FS_USER && chown(path, ORDINARY_ID, ORDINARY_ID) < 0))
+		fs_fail("%s: %s", path, strerror(r < 0 ? -r : errno));
+}
+
+struct fs_agent *fs_agent_new(const struct fs_world *w, enum fs_user user, enum fs_way way, const char *what,
+			      bool is_raw)
+{
+	struct fs_agent *a = xcalloc(1, sizeof *a);
+	int in[2], out[2];
+	char line[16], id[80], self[PATH_MAX] = "";
+	*a = (struct fs_agent){.w = w, .user = user, .way = way};
+	snprintf(a->directory, sizeof a->directory, "%s/%s/m", w->directory, user_names[user]);
+	make_directory(a->directory, user);
+	if (readlink("/proc/self/exe", self, sizeof self - 1) < 0 || pipe2(in, O_CLOEXEC) < 0 ||
+	    pipe2(out, O_CLOEXEC) < 0)
+		fs_fail("pipe: %s", strerror(errno));
+	/* By its id: a path whose files are younger than two seconds is a draft, whatever was sealed. */
+	if (what && !is_raw) {
+		fs_seal(w, user, what, id);
+		what = id;
+	}
+	if (what && way == FS_PLAIN)
+		fs_run(w, user, (const char *const[]){"vine", "mount", "-q", what, a->directory, NULL});
+	a->is_mounted = what && way == FS_PLAIN;
+	const char *const inside[] = {"vine", "mount", "-q", what, a->directory, "--", self, FS_AGENT, NULL};
+	const char *const bare[] = {self, FS_AGENT, NULL};
+	a->pid = start_as(w, user, what && way == FS_PRIVATE ? inside : bare, in[0], out[1]);
+	close(in[0]);
+	close(out[1]);
+	a->to = fdopen(in[1], "w");
+	a->from = fdopen(out[0], "r");
+	if (!a->to || !a->from || !fgets(line, sizeof line, a->from) || !streq(line, "agent\n"))
+		fs_fail("no agent in a mount (%s)", fs_place_name(user, way));
+	return a;
+}
+
+void fs_agent_free(struct fs_agent *a)
+{
+	int status = -1;
+	if (!a)
+		return;
+	fclose(a->to);
+	fclose(a->from);
+	if (waitpid(a->pid, &status, 0) < 0 || status != 0)
+		fs_fail("the agent (%s) ended with status %x", fs_place_name(a->user, a->way), (unsigned)status);
+	if (a->is_mounted)
+		fs_run(a->w, a->user, (const char *const[]){"vine", "umount", a->directory, NULL});
+	free(a);
+}
+
+void fs_say(struct fs_agent *a, const char *work, unsigned n, unsigned m, const char *path)
+{
+	fprintf(a->to, "%s %u %u %s\n", work, n, m, path);
+	fflush(a->to);
+}
+
+double fs_hear(struct fs_agent *a)
+{
+	char line[64];
+	double usec;
+	if (!fgets(line, sizeof line, a->from) || sscanf(line, "%lf", &usec) != 1)
+		fs_fail("the agent (%s) is gone", fs_place_name(a->user, a->way));
+	return usec;
+}
+
+double fs_ask(struct fs_agent *a, const char *work, unsigned n, unsigned m, const char *path)
+{
+	fs_say(a, work, n, m, path);
+	return fs_hear(a);
 }
 
 /* ---- the world */
@@ -114,17 +301,45 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
 	return remove(path) < 0 && errno != ENOENT ? -1 : 0;
 }
 
-static _Noreturn void be_first(struct fs_world *w, void (*body)(struct fs_world *), const sigset_t *before)
+/* Where /dev/fuse is root's alone, one that all may open lies over it in this namespace. */
+static bool bind_fuse(const struct fs_world *w)
+{
+	struct stat st;
+	_free_ char *dev = path_join(w->directory, "dev"), *node = path_join(dev, "fuse");
+	if (stat("/dev/fuse", &st) < 0 || (st.st_mode & 0006) == 0006)
+		return errno != ENOENT;
+	return mkdir(dev, 0755) == 0 && mount("vine-bench", dev, "tmpfs", MS_NOSUID, "mode=755,size=1m") == 0 &&
+	       mknod(node, S_IFCHR | 0666, st.st_rdev) == 0 && chmod(node, 0666) == 0 &&
+	       mount(node, "/dev/fuse", NULL, MS_BIND, NULL) == 0;
+}
+
+static _Noreturn void be_first(struct fs_world *w, const struct fs_bench *b, const sigset_t *before)
 {
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	sigprocmask(SIG_SETMASK, before, NULL);
+	umask(022);
 	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
 	    mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
 		bench_cannot(w->name, "no mounts of its own");
+	if (chmod(w->directory, 0755) < 0 || !bind_fuse(w))
+		bench_cannot(w->name, "no /dev/fuse for an ordinary user");
 	w->details = open_memstream(&w->details_text, &w->n_details);
 	assert(w->details);
-	start_node(w);
-	body(w);
+	char self[PATH_MAX] = "", stage[PATH_MAX] = "";
+	_free_ char *home = xasprintf("%s/user", w->directory);
+	make_directory(home, FS_USER);
+	free(home);
+	home = xasprintf("%s/root", w->directory);
+	make_directory(home, FS_ROOT);
+	if (!getenv("BUILD") || !realpath(getenv("BUILD"), stage) || readlink("/proc/self/exe", self, PATH_MAX - 1) < 0)
+		stage[0] = 0;
+	fs_open_way(w, (const char *const[]){stage[0] ? stage : NULL}, 1);
+	for (enum fs_user user = FS_ROOT; user < FS_USERS; user++) {
+		if (fs_try(w, user, (const char *const[]){"vine", "version", NULL}))
+			bench_cannot(w->name, "an ordinary user cannot run the programs of this build");
+		fs_node_start(w, user);
+	}
+	b->body(w);
 	exit(0);
 }
 
@@ -147,16 +362,31 @@ static int await(pid_t pid, const char *name, unsigned limit_sec, const sigset_t
 	}
 }
 
-int fs_world_run(const char *name, unsigned limit_sec, void (*body)(struct fs_world *))
+static void check_room(const struct fs_bench *b, bool is_quick)
 {
-	struct fs_world w = {.name = name, .directory = "/var/tmp/vine-bench-XXXXXX"};
+	struct statvfs st;
+	if (statvfs("/var/tmp", &st) < 0)
+		bench_cannot(b->name, "no /var/tmp");
+	uint64_t free_mib = (uint64_t)st.f_bavail * st.f_frsize / MIB;
+	_free_ char *why =
+		xasprintf("/var/tmp has %llu MiB free, %u are needed", (unsigned long long)free_mib, b->room_mib);
+	if (!is_quick && free_mib < b->room_mib)
+		bench_cannot(b->name, why);
+}
+
+int fs_world_run(const struct fs_bench *b)
+{
+	struct fs_world w = {.name = b->name, .directory = "/var/tmp/vine-bench-XXXXXX"};
 	sigset_t set, before;
+	w.is_quick = bench_is_quick();
+	w.n_pairs = w.is_quick ? 2 : 5;
 	if (geteuid() != 0 || access("/dev/fuse", W_OK) < 0)
-		bench_cannot(name, "needs root and /dev/fuse");
+		bench_cannot(b->name, "needs root (to be two users, and to drop caches) and /dev/fuse");
+	check_room(b, w.is_quick);
 	if (unshare(CLONE_NEWPID) < 0)
-		bench_cannot(name, "no PID namespaces");
+		bench_cannot(b->name, "no PID namespaces");
 	if (!mkdtemp(w.directory))
-		bench_cannot(name, w.directory);
+		bench_cannot(b->name, w.directory);
 	sigemptyset(&set);
 	sigaddset(&set, SIGCHLD);
 	sigaddset(&set, SIGINT);
@@ -165,106 +395,11 @@ int fs_world_run(const char *name, unsigned limit_sec, void (*body)(struct fs_wo
 	fflush(NULL);
 	pid_t pid = fork();
 	if (pid == 0)
-		be_first(&w, body, &before);
-	int status = pid < 0 ? 1 : await(pid, name, limit_sec, &set);
+		be_first(&w, b, &before);
+	int status = pid < 0 ? 1 : await(pid, b->name, b->limit_sec, &set);
+	if (status == 1)
+		fprintf(stderr, "%s: no result\n", b->name);
 	if (nftw(w.directory, remove_one, 32, FTW_DEPTH | FTW_PHYS | FTW_MOUNT) < 0)
 		fprintf(stderr, "%s is left: %s\n", w.directory, strerror(errno));
 	return status;
-}
-
-/* ---- trees */
-
-/* splitmix64: each offset its own, so that neither a blob nor a page is there twice. */
-uint64_t fs_word(uint64_t offset)
-{
-	uint64_t z = offset + 0x9e3779b97f4a7c15u;
-	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-	z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-	return z ^ z >> 31;
-}
-
-void fs_path_of(char *to, size_t n, const char *root, unsigned i)
-{
-	int len = snprintf(to, n, "%s/d%02u/f%05u", root, i % FS_DIRECTORIES, i);
-	assert(len > 0 && (size_t)len < n);
-}
-
-void fs_make_files(const char *root, unsigned seed)
-{
-	char path[192];
-	uint64_t bytes[1024];
-	for (unsigned i = 0; i < FS_DIRECTORIES; i++) {
-		snprintf(path, sizeof path, "%s/d%02u", root, i);
-		if (path_make_dirs(path, 0755) < 0)
-			fs_fail("%s: %s", path, strerror(errno));
-	}
-	for (unsigned i = 0; i < FS_FILES; i++) {
-		uint64_t first = ((uint64_t)seed << 32 | i) << 16;
-		for (size_t j = 0; j < countof(bytes); j++)
-			bytes[j] = fs_word(first + j);
-		fs_path_of(path, sizeof path, root, i);
-		if (path_write(path, bytes, 500 + i * 31 % 7000, 0644, false) < 0)
-			fs_fail("%s: %s", path, strerror(errno));
-	}
-}
-
-void fs_make_big(const char *path, uint64_t size)
-{
-	enum { STEP_SIZE = 1 << 20 };
-	_free_ uint64_t *block = xmalloc(STEP_SIZE);
-	_close_ int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-	assert(size % STEP_SIZE == 0);
-	for (uint64_t at = 0; at < size; at += STEP_SIZE) {
-		for (size_t i = 0; i < STEP_SIZE / sizeof *block; i++)
-			block[i] = fs_word(at + i * sizeof *block);
-		if (write(fd, block, STEP_SIZE) != STEP_SIZE)
-			fs_fail("%s: %s", path, strerror(errno));
-	}
-	/* Not written back in the middle of what is measured. */
-	fdatasync(fd);
-}
-
-/* ---- comparing */
-
-static double timed(const struct fs_compare *c, const char *root)
-{
-	double start_sec = bench_now_sec();
-	c->work(c, root);
-	return (bench_now_sec() - start_sec) / c->n_steps * 1e6;
-}
-
-double fs_compare(struct fs_world *w, struct fs_compare *c)
-{
-	double native[FS_PAIRS], served[FS_PAIRS], ratio[FS_PAIRS];
-	assert(c->work && c->n_steps > 0);
-	if (!c->prepare)
-		timed(c, c->native);
-	if (!c->is_first)
-		timed(c, c->served);
-	for (unsigned i = 0; i < FS_PAIRS; i++) {
-		if (c->prepare) {
-			c->prepare(c, i);
-			timed(c, c->native);
-		}
-		native[i] = timed(c, c->native);
-		served[i] = timed(c, c->served);
-		ratio[i] = served[i] / native[i];
-	}
-	struct spread a = spread_of(native, FS_PAIRS), b = spread_of(served, FS_PAIRS), r = spread_of(ratio, FS_PAIRS);
-	printf("%-36s native %10.2f us (%.2f .. %.2f), mount %10.2f us (%.2f .. %.2f), ratio %.3f (%.3f .. %.3f)\n",
-	       c->what, a.median, a.low, a.high, b.median, b.low, b.high, r.median, r.low, r.high);
-	fflush(stdout);
-	fprintf(w->details,
-		"%s\"%s\":{\"native_usec\":[%.6g,%.6g,%.6g],\"mount_usec\":[%.6g,%.6g,%.6g],\"ratio\":[%.4g,%.4g,%.4g]"
-		"}",
-		ftell(w->details) ? "," : "", c->what, a.median, a.low, a.high, b.median, b.low, b.high, r.median,
-		r.low, r.high);
-	return r.median;
-}
-
-void fs_end(struct fs_world *w, double value, const char *unit, const char *target)
-{
-	fflush(w->details);
-	assert(w->n_details > 0);
-	bench_end(w->name, value, unit, target, "%s", w->details_text);
 }

@@ -1,62 +1,115 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What the fs-* benchmarks stand on: namespaces, a directory and a node of their own, synthetic trees, and a comparison with the native filesystem. */
+ * What the fs-* benchmarks stand on: namespaces, a directory and nodes of their own, agents in private and in plain mounts as root and as an ordinary user, and
+ * comparisons with the native filesystem. */
 #ifndef BENCH_FS_WORLD_H
 #define BENCH_FS_WORLD_H
 
-#include "common/base.h"
+#include "tests/bench/fs_work.h"
 
 #include <stdio.h>
 #include <sys/types.h>
 
-enum { FS_PAIRS = 5, FS_DIRECTORIES = 100, FS_FILES = 10000 };
+enum fs_user { FS_ROOT, FS_USER, FS_USERS };
+enum fs_way { FS_PRIVATE, FS_PLAIN, FS_WAYS }; /* vine mount WHAT DIR -- COMMAND; vine mount WHAT DIR */
+enum { FS_PAIRS_MOST = 15, FS_SIDES_MOST = 3 };
+
+/* A standalone vinefs of one user. */
+struct fs_node {
+	pid_t keeper; /* 0: none runs */
+	char state[128];
+};
 
 struct fs_world {
 	const char *name;
 	char directory[64]; /* on the local disk; removed at the end */
-	pid_t keeper;       /* of the standalone vinefs */
-	FILE *details;      /* of the line of JSON */
+	bool is_quick;      /* a small form that shows that all works; no result */
+	unsigned n_pairs;
+	struct fs_node nodes[FS_USERS];
+	FILE *details; /* of the line of JSON */
 	char *details_text;
 	size_t n_details;
 };
 
-/* Runs `body` as process 1 of a PID and mount namespace with a node (vinefs --vined=none) of its own, and removes all that is left of it.
- * The exit status: 77 if it cannot run here, 1 if it failed or took longer than `limit_sec`. */
-int fs_world_run(const char *name, unsigned limit_sec, void (*body)(struct fs_world *));
-
-/* Prints why and ends the benchmark as failed: something is wrong, not merely missing. */
-_Noreturn void fs_fail(const char *fmt, ...) _printf_(1, 2);
-
-/* Runs a command to its end; fails unless it succeeds. argv ends with NULL. */
-void fs_run(const char *const argv[]);
-
-/* vine mount and vine umount, of a tree at `path` on `directory`, which is made. */
-void fs_mount(const char *path, const char *directory);
-void fs_umount(const char *directory);
-
-/* The serving process below the keeper, 0 while there is none. */
-pid_t fs_worker(const struct fs_world *w);
-
-/* Makes FS_FILES small files below `root`, all different, also from those of another seed; and their paths. */
-void fs_make_files(const char *root, unsigned seed);
-void fs_path_of(char *to, size_t n, const char *root, unsigned i);
-
-/* Makes a file in which the 8 bytes at each offset are fs_word(offset). */
-void fs_make_big(const char *path, uint64_t size);
-uint64_t fs_word(uint64_t offset);
-
-/* One line of the table: the same work on the native and the mounted side, alternately, FS_PAIRS times. */
-struct fs_compare {
-	const char *what;
-	void (*work)(const struct fs_compare *c, const char *root);
-	void (*prepare)(struct fs_compare *c, unsigned round); /* not timed, before each pair; may change the roots */
-	char native[256], served[256];
-	unsigned n;       /* files, reads or processes of one round, for `work` */
-	unsigned n_steps; /* what the printed times are divided by */
-	bool is_first;    /* no round of the served side that does not count */
+struct fs_bench {
+	const char *name;
+	unsigned limit_sec, room_mib; /* it ends as failed, as impossible */
+	void (*body)(struct fs_world *);
+	void (*prepare)(void); /* as root, outside of the world and its limit; may be NULL */
 };
 
-/* Prints it, adds it to the details, and returns the median of the ratios. */
-double fs_compare(struct fs_world *w, struct fs_compare *c);
+/* Runs `body` as process 1 of a PID and mount namespace with a node of each user, and removes all that is left of it. The exit status: 77 if it cannot run
+ * here, 1 if it failed or took too long. */
+int fs_world_run(const struct fs_bench *b);
+
+/* `n` in the quick form a sixteenth. */
+unsigned fs_scaled(const struct fs_world *w, unsigned n);
+
+/* "private, root" and so on; where a user's mounts of one kind lie. */
+const char *fs_place_name(enum fs_user user, enum fs_way way);
+
+/* Runs a command of this user to its end, its output dropped; fails unless it succeeds, or returns its status. */
+void fs_run(const struct fs_world *w, enum fs_user user, const char *const argv[]);
+int fs_try(const struct fs_world *w, enum fs_user user, const char *const argv[]);
+
+/* Seals it; the tree's id. */
+void fs_seal(const struct fs_world *w, enum fs_user user, const char *path, char id[80]);
+
+/* Lets the ordinary user reach what lies below a directory of root's alone, in this world only. */
+void fs_open_way(const struct fs_world *w, const char *const paths[], unsigned n);
+
+/* A node with an empty state. Stopping it is not part of what is measured. */
+void fs_node_start(struct fs_world *w, enum fs_user user);
+void fs_node_stop(struct fs_world *w, enum fs_user user);
+/* The serving process below its keeper, 0 while there is none. */
+pid_t fs_worker(const struct fs_world *w, enum fs_user user);
+
+/* All dirty pages to the disk, then every cache dropped. */
+void fs_drop_caches(void);
+
+struct fs_agent {
+	const struct fs_world *w;
+	enum fs_user user;
+	enum fs_way way;
+	bool is_mounted;
+	pid_t pid;
+	FILE *to, *from;
+	char directory[128]; /* what is mounted there */
+};
+
+/* An agent that sees `what` on agent->directory (what NULL: in no mount), sealed first unless `is_raw`. */
+struct fs_agent *fs_agent_new(const struct fs_world *w, enum fs_user user, enum fs_way way, const char *what,
+			      bool is_raw);
+/* Ends it, its mount and, for NULL, nothing. */
+void fs_agent_free(struct fs_agent *a);
+/* Has it work; returns the time in microseconds. say and hear are its halves. */
+double fs_ask(struct fs_agent *a, const char *work, unsigned n, unsigned m, const char *path);
+void fs_say(struct fs_agent *a, const char *work, unsigned n, unsigned m, const char *path);
+double fs_hear(struct fs_agent *a);
+
+/* What is done before each timed round. */
+enum fs_when {
+	FS_AGAIN,    /* nothing: all is warm */
+	FS_ATTACHED, /* the same tree is mounted anew, its hot set known */
+	FS_UNSEEN,   /* a tree that nobody has read from is mounted: `tree`/0, 1, ... */
+	FS_COLD,     /* all caches are dropped, before each of the two */
+};
+
+struct fs_compare {
+	const char *what, *work;
+	unsigned n, m;    /* what the work is told */
+	unsigned n_steps; /* what the printed times are divided by */
+	const char *tree; /* the native side, and what is mounted */
+	enum fs_when when;
+	bool has_bound; /* the tree has one large file: bound in a private mount, served in a plain one */
+};
+
+/* Lines of the table: the same work on the native and the mounted side, alternately, in each place. Returns the median of the ratios in a private
+ * mount, of root and the ordinary user the worse. */
+double fs_compare(struct fs_world *w, const struct fs_compare *c);
+
+/* One line, and into the details: microseconds of `n` rounds of the native and another side; sorts them. Returns the median of the ratios. */
+double fs_report(struct fs_world *w, const char *what, const char *where, double *native, double *other, unsigned n,
+		 unsigned n_steps);
 
 /* The last line. */
 void fs_end(struct fs_world *w, double value, const char *unit, const char *target);

@@ -16,6 +16,7 @@
 set -eEu # no pipefail: it would make `cmd | grep -q` fail now and then, by SIGPIPE
 declare -A pid_of=()
 started=()
+broken=0 # the status with which it ends early; an EXIT trap of the test's own may have commands before on_exit
 
 fail() {
 	local i
@@ -29,6 +30,7 @@ fail() {
 
 skip() {
 	echo "$*"
+	broken=77
 	exit 77
 }
 
@@ -130,6 +132,7 @@ crash() { # NAME
 on_exit() {
 	local status=$? i
 	trap - ERR EXIT
+	[ $broken = 0 ] || status=$broken
 	if [ $status = 0 ] && [ ! -e "$DIR/.failed" ]; then
 		for ((i = ${#started[@]} - 1; i >= 0; i--)); do
 			[ -z "${pid_of[${started[i]}]-}" ] || stop "${started[i]}"
@@ -144,5 +147,5 @@ on_exit() {
 	exit $status
 }
 
-trap 'echo "FAIL: status $? at ${BASH_SOURCE[0]##*/}:$LINENO: $BASH_COMMAND" >&2' ERR
+trap 'broken=$?; echo "FAIL: status $broken at ${BASH_SOURCE[0]##*/}:$LINENO: $BASH_COMMAND" >&2' ERR
 trap on_exit EXIT

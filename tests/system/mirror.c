@@ -2,7 +2,10 @@
  * Shows a directory through FUSE: to the daemons a filesystem of which nobody can tell where it lies, as a shared
  * filesystem is.
  *
- *   mirror MOUNTPOINT -f -o source=DIR      until it is unmounted; DIR is absolute */
+ *   mirror MOUNTPOINT -f -o source=DIR[,faults=FILE][,intr]      until it is unmounted; DIR is absolute
+ *
+ * What FILE says is what befalls whoever looks, opens, lists or reads: "stall": no answer until it says something else; "EIO", "ESTALE": that error;
+ * nothing: no fault. */
 #define FUSE_USE_VERSION 35
 #include "common/base.h"
 
@@ -15,10 +18,12 @@
 #include <unistd.h>
 
 struct mirror {
-	char *dir;
+	char *dir, *faults;
+	int is_interruptible;
 };
 
 #define PLACE_MAX PATH_MAX
+#define STALL_LOOK_USEC 5000
 
 /* Where `path` really lies. */
 static char *place(const char *path, char at[PLACE_MAX])
@@ -34,19 +39,38 @@ static int result(long r)
 	return r < 0 ? -errno : (int)r;
 }
 
+/* 0, or what befalls this request; waits as long as it stalls. With intr its caller may be killed meanwhile, as with most filesystems. */
+static int fault(void)
+{
+	const struct mirror *m = fuse_get_context()->private_data;
+	for (;;) {
+		char word[16] = "";
+		_close_ int fd = m->faults ? open(m->faults, O_RDONLY | O_CLOEXEC) : -1;
+		if (fd >= 0 && read(fd, word, sizeof word - 1) < 0)
+			return -errno;
+		if (!has_prefix(word, "stall"))
+			return has_prefix(word, "EIO") ? -EIO : has_prefix(word, "ESTALE") ? -ESTALE : 0;
+		if (fuse_interrupted())
+			return -EINTR;
+		usleep(STALL_LOOK_USEC);
+	}
+}
+
 static int mirror_getattr(const char *path, struct stat *st, struct fuse_file_info *f)
 {
 	char at[PLACE_MAX];
-	return result(f ? fstat((int)f->fh, st) : lstat(place(path, at), st));
+	int r = fault();
+	return r ? r : result(f ? fstat((int)f->fh, st) : lstat(place(path, at), st));
 }
 
 static int mirror_readdir(const char *path, void *to, fuse_fill_dir_t fill, off_t offset _unused_,
 			  struct fuse_file_info *f _unused_, enum fuse_readdir_flags flags _unused_)
 {
 	char at[PLACE_MAX];
-	DIR *d = opendir(place(path, at));
+	int r = fault();
+	DIR *d = r ? NULL : opendir(place(path, at));
 	if (!d)
-		return -errno;
+		return r ? r : -errno;
 	for (const struct dirent *each; (each = readdir(d));)
 		if (fill(to, each->d_name, NULL, 0, 0))
 			break;
@@ -113,10 +137,19 @@ static int mirror_create(const char *path, mode_t mode, struct fuse_file_info *f
 static int mirror_open(const char *path, struct fuse_file_info *f)
 {
 	char at[PLACE_MAX];
+	int r = fault();
 	/* The kernel places appended bytes itself. */
-	int fd = open(place(path, at), (f->flags & ~O_APPEND) | O_CLOEXEC);
+	int fd = r ? r : open(place(path, at), (f->flags & ~O_APPEND) | O_CLOEXEC);
 	f->fh = (uint64_t)fd;
-	return fd < 0 ? -errno : 0;
+	return r ? r : fd < 0 ? -errno : 0;
+}
+
+static int mirror_readlink(const char *path, char *to, size_t room)
+{
+	char at[PLACE_MAX];
+	ssize_t n = readlink(place(path, at), to, room - 1);
+	to[max(n, 0)] = 0;
+	return n < 0 ? -errno : 0;
 }
 
 static int mirror_release(const char *path _unused_, struct fuse_file_info *f)
@@ -126,7 +159,8 @@ static int mirror_release(const char *path _unused_, struct fuse_file_info *f)
 
 static int mirror_read(const char *path _unused_, char *to, size_t n, off_t offset, struct fuse_file_info *f)
 {
-	return result(pread((int)f->fh, to, n, offset));
+	int r = fault();
+	return r ? r : result(pread((int)f->fh, to, n, offset));
 }
 
 static int mirror_write(const char *path _unused_, const char *p, size_t n, off_t offset, struct fuse_file_info *f)
@@ -139,9 +173,18 @@ static int mirror_fsync(const char *path _unused_, int is_data, struct fuse_file
 	return result(is_data ? fdatasync((int)f->fh) : fsync((int)f->fh));
 }
 
+static void *mirror_init(struct fuse_conn_info *c _unused_, struct fuse_config *config)
+{
+	struct mirror *m = fuse_get_context()->private_data;
+	config->intr = m->is_interruptible;
+	return m;
+}
+
 static const struct fuse_operations operations = {
+	.init = mirror_init,
 	.getattr = mirror_getattr,
 	.readdir = mirror_readdir,
+	.readlink = mirror_readlink,
 	.mkdir = mirror_mkdir,
 	.unlink = mirror_unlink,
 	.rmdir = mirror_rmdir,
@@ -160,16 +203,20 @@ static const struct fuse_operations operations = {
 
 int main(int argc, char **argv)
 {
-	static const struct fuse_opt options[] = {{"source=%s", offsetof(struct mirror, dir), 0}, FUSE_OPT_END};
+	static const struct fuse_opt options[] = {{"source=%s", offsetof(struct mirror, dir), 0},
+						  {"faults=%s", offsetof(struct mirror, faults), 0},
+						  {"intr", offsetof(struct mirror, is_interruptible), 1},
+						  FUSE_OPT_END};
 	struct fuse_args args = FUSE_ARGS_INIT(argc, argv);
-	struct mirror m = {NULL};
+	struct mirror m = {NULL, NULL, 0};
 	if (fuse_opt_parse(&args, &m, options, NULL) < 0 || !m.dir || m.dir[0] != '/') {
-		fprintf(stderr, "usage: mirror MOUNTPOINT -f -o source=DIR\n");
+		fprintf(stderr, "usage: mirror MOUNTPOINT -f -o source=DIR[,faults=FILE][,intr]\n");
 		return 125;
 	}
 	umask(0);
 	int r = fuse_main(args.argc, args.argv, &operations, &m);
 	fuse_opt_free_args(&args);
 	free(m.dir);
+	free(m.faults);
 	return r;
 }

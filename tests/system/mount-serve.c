@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Seals directories into memory and mounts them, with bytes that can be made slow, late, wrong or absent:
+ * Seals directories and files into memory and mounts them, with bytes that can be made slow, late, wrong or absent:
  *
  *   mount-serve [OPTION...] DIR [NAME=]SOURCE...
  *   --single --threads=N --deadline-msec=N --device=PATH --helper --others --control=FIFO
@@ -23,6 +23,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -144,8 +145,11 @@ static struct served *seal(const char *spec)
 	size_t n;
 	if (n_trees == TREES_MAX)
 		return NULL;
-	_close_ int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	int r = fd < 0 ? -errno : seal_directory(fd, path, &o, &vti, &n, &errors, &notes);
+	struct stat st;
+	_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int r = fd < 0 || fstat(fd, &st) < 0 ? -errno
+		: S_ISDIR(st.st_mode)        ? seal_directory(fd, path, &o, &vti, &n, &errors, &notes)
+					     : seal_file(fd, path, &o, &vti, &n, &errors);
 	for (unsigned i = 0; i < errors.n; i++)
 		fprintf(stderr, "%s\n", errors.lines[i]);
 	seal_report_fini(&errors);
@@ -224,7 +228,7 @@ static int warm(const char *id, const char *name)
 		uint32_t *nodes = xcalloc(n, sizeof *nodes);
 		for (uint32_t i = 0; i < n; i++)
 			nodes[i] = i;
-		_free_ char *root = xasprintf("%s/%s", directory, name);
+		_free_ char *root = *name ? xasprintf("%s/%s", directory, name) : xstrdup(directory);
 		int r = mount_warm(root, s->index, nodes, n, &w);
 		printf("%s: directories=%llu files=%llu bytes=%llu\n", id, (unsigned long long)w.n_directories,
 		       (unsigned long long)w.n_files, (unsigned long long)w.size);
@@ -448,6 +452,8 @@ int main(int argc, char **argv)
 		if (!seal(argv[i]))
 			return 125;
 	}
+	/* The place is not asked: a dead mount may lie there. */
+	s.is_file = s.is_single && n_trees && tree_node(trees[0].index, 0)->type == TREE_FILE;
 	sigset_t set;
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);

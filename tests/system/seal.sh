@@ -67,6 +67,13 @@ tar -C "$DIR/a" -czf "$DIR/a.tar.gz" .
 expect 0 vine seal -q "$DIR/a.tar.gz" --name archive
 expect 0 vine tree cat archive/deep/big
 cmp "$DIR/out" "$DIR/a/deep/big"
+python3 -c 'import shutil,sys; shutil.make_archive(sys.argv[1], "zip", sys.argv[2])' "$DIR/z" "$DIR/a/deep"
+expect 0 vine seal -q "$DIR/z.zip" --name zip
+expect 0 vine tree cat zip/big
+cmp "$DIR/out" "$DIR/a/deep/big"
+truncate -s -300 "$DIR/z.zip"
+expect 125 vine seal -q "$DIR/z.zip"
+contains "$DIR/err" "z.zip: "
 expect 0 vine seal -q "$DIR/a/deep/big" --name file
 expect 0 vine tree cat file
 cmp "$DIR/out" "$DIR/a/deep/big"

@@ -8,11 +8,23 @@
 
 #include "tests/unit/unit.h"
 
-enum said_kind { SAID_START = 1, SAID_STOP, SAID_FENCE, SAID_CANCELLED, SAID_HELD };
+enum said_kind {
+	SAID_START = 1,
+	SAID_STOP,
+	SAID_FENCE,
+	SAID_CANCELLED,
+	SAID_HELD,
+	SAID_FAILED,
+	SAID_FETCH,
+	SAID_FETCH_STOP
+};
 
 struct said {
 	enum said_kind kind;
 	uint64_t task, node, attempt;
+	struct core_why why;
+	struct core_fetch fetch; /* peers: the first alone, in peer */
+	uint64_t peer;
 };
 
 struct world {
@@ -26,7 +38,7 @@ struct world {
 static inline void say(struct world *w, enum said_kind kind, uint64_t task, uint64_t node, uint64_t attempt)
 {
 	ASSERT(w->n < countof(w->said));
-	w->said[w->n++] = (struct said){kind, task, node, attempt};
+	w->said[w->n++] = (struct said){.kind = kind, .task = task, .node = node, .attempt = attempt};
 }
 
 static inline void on_start(void *arg, uint64_t task, uint64_t node, uint64_t attempt)
@@ -57,12 +69,57 @@ static inline uint64_t next_attempt(void *arg)
 	return ++((struct world *)arg)->attempt;
 }
 
-static const struct core_actions actions = {on_start, on_stop, on_cancelled, on_held, next_attempt};
+static inline void on_failed(void *arg, uint64_t task, const struct core_why *why)
+{
+	struct world *w = arg;
+	say(w, SAID_FAILED, task, 0, 0);
+	w->said[w->n - 1].why = *why;
+}
+
+/* task: the item */
+static inline void on_fetch(void *arg, const struct core_fetch *f)
+{
+	struct world *w = arg;
+	say(w, SAID_FETCH, f->item, f->node, 0);
+	w->said[w->n - 1].fetch = *f;
+	w->said[w->n - 1].peer = f->n_peers ? f->peers[0] : 0;
+}
+
+static inline void on_fetch_stop(void *arg, uint64_t node, uint64_t item)
+{
+	say(arg, SAID_FETCH_STOP, item, node, 0);
+}
+
+/* With data, and the same as a caller has it who knows of none. */
+static const struct core_actions actions = {
+	.start = on_start,
+	.stop = on_stop,
+	.cancelled = on_cancelled,
+	.held = on_held,
+	.next_attempt = next_attempt,
+	.failed = on_failed,
+	.fetch = on_fetch,
+	.fetch_stop = on_fetch_stop,
+};
+static _unused_ const struct core_actions plain_actions = {
+	.start = on_start,
+	.stop = on_stop,
+	.cancelled = on_cancelled,
+	.held = on_held,
+	.next_attempt = next_attempt,
+};
 
 static inline void world_init(struct world *w)
 {
 	memset(w, 0, sizeof *w);
 	w->core = core_new(&actions, w, NULL);
+}
+
+/* Another core with these options. */
+static inline void world_options(struct world *w, const struct core_actions *a, const struct core_options *o)
+{
+	core_free(w->core);
+	w->core = core_new(a, w, o);
 }
 
 static inline void world_fini(struct world *w)
@@ -107,7 +164,7 @@ static inline void add_task(struct core *c, uint64_t task, uint32_t cores, uint6
 
 static inline void add_node(struct core *c, uint64_t node, uint32_t cores, uint64_t memory)
 {
-	ASSERT_EQ(core_node_add(c, node, &(struct core_node_spec){cores, memory, 0}), 0);
+	ASSERT_EQ(core_node_add(c, node, &(struct core_node_spec){.cores = cores, .memory = memory}), 0);
 }
 
 static inline void add_running(struct core *c, uint64_t task, uint64_t node, uint64_t attempt)

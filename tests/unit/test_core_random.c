@@ -114,7 +114,13 @@ static uint64_t model_next(void *arg)
 	return ++((struct model *)arg)->last_attempt;
 }
 
-static const struct core_actions model_actions = {model_start, model_stop, model_cancelled, model_held, model_next};
+static const struct core_actions model_actions = {
+	.start = model_start,
+	.stop = model_stop,
+	.cancelled = model_cancelled,
+	.held = model_held,
+	.next_attempt = model_next,
+};
 
 static struct task *pick_task(struct model *m)
 {
@@ -184,7 +190,10 @@ static void list_attempts(struct model *m, uint64_t node)
 static void change_random_node(struct model *m)
 {
 	uint64_t i = 1 + roll(m, N_NODES);
-	struct core_node_spec spec = {(uint32_t)roll(m, 9), 8 * roll(m, 9), (uint32_t)roll(m, 4) * 3};
+	struct core_node_spec spec = {0};
+	spec.cores = (uint32_t)roll(m, 9);
+	spec.memory = 8 * roll(m, 9);
+	spec.task_limit = (uint32_t)roll(m, 4) * 3;
 	if (!m->nodes[i].is_known) {
 		ASSERT_EQ(core_node_add(m->core, i, &spec), 0);
 		m->nodes[i].is_known = m->nodes[i].is_open = true;
@@ -228,7 +237,7 @@ static void run_dry(struct model *m)
 	for (uint64_t i = 1; i <= N_NODES; i++) {
 		core_node_lost(m->core, i);
 		m->nodes[i].is_known = m->nodes[i].is_open = true;
-		m->nodes[i].spec = (struct core_node_spec){64, 1000, 0};
+		m->nodes[i].spec = (struct core_node_spec){.cores = 64, .memory = 1000};
 		ASSERT_EQ(core_node_add(m->core, i, &m->nodes[i].spec), 0);
 	}
 	list_foreach (&m->alive, struct task, link, t) {

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -238,8 +239,81 @@ TEST(nonsense_is_refused_and_its_descriptors_are_closed)
 	end();
 }
 
+/* As many as are held at most need more than a test may have by default; false: it cannot. */
+static bool raise_limit(rlim_t n)
+{
+	struct rlimit files;
+	ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &files), 0);
+	files.rlim_cur = min(n, files.rlim_max);
+	ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &files), 0);
+	return files.rlim_cur == n;
+}
+
+TEST(as_many_mounts_as_there_may_be_are_held_and_told_again)
+{
+	uint64_t mount, expected = 1;
+	char state[64];
+	uint32_t type;
+	if (!raise_limit(2 * KEEPER_MOUNTS_MAX + 64))
+		return;
+	begin();
+	for (unsigned i = 1; i <= KEEPER_MOUNTS_MAX; i++) {
+		say(KEEPER_HOLD, i, "a");
+		ASSERT(holds_receive(&holds));
+	}
+	ASSERT_EQ(holds.n, KEEPER_MOUNTS_MAX);
+	/* More than a socket takes at once. */
+	meet();
+	ASSERT(holds_has_more(&holds));
+	while ((type = hear(&mount, state)) == KEEPER_HELD) {
+		ASSERT_EQ(mount, expected++);
+		ASSERT_STR(state, "a");
+		holds_send(&holds);
+	}
+	ASSERT_EQ(type, KEEPER_ALL_HELD);
+	ASSERT_EQ(expected, KEEPER_MOUNTS_MAX + 1);
+	ASSERT(!holds_has_more(&holds));
+	end();
+	ASSERT_EQ(holds.n, 0);
+}
+
+TEST(without_a_descriptor_a_mount_is_not_held_and_vinefs_lives_on)
+{
+	struct rlimit files, few;
+	begin();
+	say(KEEPER_HOLD, 1, "a");
+	say(KEEPER_HOLD, 2, "b");
+	ASSERT(holds_receive(&holds));
+	unsigned n = count_open();
+	say(KEEPER_HOLD, 1, "newer");
+	say(KEEPER_HOLD, 3, "c");
+	ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &files), 0);
+	few = files;
+	few.rlim_cur = 4;
+	ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &few), 0);
+	ASSERT(holds_receive(&holds));
+	ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &files), 0);
+	/* The newer state of 1 is unknown: it would be wrong to serve the old one. */
+	ASSERT_EQ(holds.n_lost, 2);
+	ASSERT_EQ(holds.n, 1);
+	ASSERT_EQ(holds.at[0].mount, 2);
+	ASSERT_EQ(count_open(), n - 2);
+	end();
+}
+
+TEST(the_limit_of_open_files_bounds_how_many_mounts_are_asked_for)
+{
+	ASSERT_EQ(KEEPER_MOUNTS_OF(0ull), 0);
+	ASSERT_EQ(KEEPER_MOUNTS_OF(255ull), 0);
+	ASSERT_EQ(KEEPER_MOUNTS_OF(1024ull), 192);
+	ASSERT_EQ(KEEPER_MOUNTS_OF(524288ull), KEEPER_MOUNTS_MAX);
+	ASSERT_EQ(KEEPER_MOUNTS_OF(UINT64_MAX), KEEPER_MOUNTS_MAX);
+}
+
 TEST(there_is_a_limit_to_what_is_held)
 {
+	if (!raise_limit(2 * KEEPER_MOUNTS_MAX + 64))
+		return;
 	begin();
 	for (unsigned i = 1; i <= KEEPER_MOUNTS_MAX; i++) {
 		say(KEEPER_HOLD, i, "a");

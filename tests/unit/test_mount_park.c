@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The mount's requests over a socket pair, the test being the kernel: INIT, resuming, reads that wait, interrupts, deadlines, and all of them at once. */
+ * The mount's requests over a socket pair, the test being the kernel: INIT, resuming, reads that wait, drafts, interrupts, deadlines, and all of them at once. */
 #include "common/path.h"
 #include "tests/unit/memory_store.h"
 #include "tests/unit/unit.h"
@@ -11,6 +11,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define N_QUEUED 4096
@@ -23,7 +24,9 @@ struct world {
 	int kernel;
 	pthread_mutex_t lock;
 	struct mount_request *queued[N_QUEUED];
-	unsigned n_queued, n_dropped, n_released;
+	struct mount_range range; /* of the last one queued */
+	unsigned n_queued, n_dropped;
+	_Atomic unsigned n_released;
 	uint64_t file; /* its number */
 };
 
@@ -40,8 +43,8 @@ static void read_later(void *arg, void *tree, const struct mount_range *r, struc
 {
 	struct world *w = arg;
 	(void)tree;
-	(void)r;
 	pthread_mutex_lock(&w->lock);
+	w->range = *r;
 	w->queued[w->n_queued++] = q;
 	pthread_mutex_unlock(&w->lock);
 }
@@ -125,18 +128,25 @@ static void expect(struct world *w, uint64_t unique, int error)
 	ASSERT_EQ(r.head.error, -error);
 }
 
-static struct mount *new_mount(struct world *w, uint64_t deadline_usec, unsigned n_threads)
+static struct mount *new_mount(struct world *w, uint64_t deadline_usec, unsigned n_threads, bool is_draft)
 {
 	struct mount_settings s = {.is_single = true, .deadline_usec = deadline_usec, .n_threads = n_threads};
 	s.source = (struct mount_source){
 		.arg = w, .read_now = read_now, .read_later = read_later, .drop = drop, .release = release};
+	const struct mount_tree t = {.index = w->tree, .is_draft = is_draft};
+	bool is_file = tree_node(w->tree, 0)->type == TREE_FILE;
+	s.is_file = !is_file;
 	struct mount *m = mount_new(&s);
-	const struct mount_tree t = {.index = w->tree};
+	ASSERT_EQ(mount_add(m, "", &t), is_file ? -ENOTDIR : -EISDIR);
+	mount_free(m);
+	s.is_file = is_file;
+	m = mount_new(&s);
 	ASSERT_EQ(mount_add(m, "", &t), 0);
 	return m;
 }
 
-static void begin(struct world *w, uint64_t deadline_usec, unsigned n_threads, bool is_resumed)
+static void begin_with(struct world *w, uint64_t deadline_usec, unsigned n_threads, bool is_resumed, bool is_file,
+		       bool is_draft)
 {
 	struct seal_options o = {.store = &w->store.store};
 	struct seal_report errors = {0}, notes = {0};
@@ -149,12 +159,14 @@ static void begin(struct world *w, uint64_t deadline_usec, unsigned n_threads, b
 	o.store = &w->store.store;
 	_free_ char *f = path_join(unit_tmpdir(), "f");
 	ASSERT_EQ(path_write(f, "hello", 5, 0640, false), 0);
-	_close_ int fd = open(unit_tmpdir(), O_RDONLY | O_DIRECTORY);
-	ASSERT_EQ(seal_directory(fd, "tree", &o, &vti, &size, &errors, &notes), 0);
+	_close_ int fd = open(is_file ? f : unit_tmpdir(), O_RDONLY);
+	ASSERT_EQ(is_file ? seal_file(fd, f, &o, &vti, &size, &errors)
+			  : seal_directory(fd, "tree", &o, &vti, &size, &errors, &notes),
+		  0);
 	ASSERT_EQ(tree_take(vti, size, NULL, &w->tree), 0);
 	seal_report_fini(&errors);
 	seal_report_fini(&notes);
-	w->mount = new_mount(w, deadline_usec, n_threads);
+	w->mount = new_mount(w, deadline_usec, n_threads, is_draft);
 	ASSERT_EQ(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair), 0);
 	w->kernel = pair[0];
 	struct {
@@ -167,6 +179,11 @@ static void begin(struct world *w, uint64_t deadline_usec, unsigned n_threads, b
 	ASSERT_EQ(mount_start(w->mount, &w->connection), 0);
 	ASSERT(w->connection.is_answered);
 	w->file = (1u << 12) + 1;
+}
+
+static void begin(struct world *w, uint64_t deadline_usec, unsigned n_threads, bool is_resumed)
+{
+	begin_with(w, deadline_usec, n_threads, is_resumed, false, false);
 }
 
 static void end(struct world *w)
@@ -314,6 +331,142 @@ TEST(a_stopped_mount_ends_what_waits)
 	mount_stop(w.mount, false);
 	expect(&w, 10, EIO);
 	mount_answer(q, "hello", 5);
+	end(&w);
+}
+
+/* Another tree of the test's directory, as it is now; yours to free. */
+static struct tree *seal_again(struct world *w)
+{
+	struct seal_options o = {.store = &w->store.store};
+	struct seal_report errors = {0}, notes = {0};
+	struct tree *t = NULL;
+	void *vti;
+	size_t size;
+	_close_ int fd = open(unit_tmpdir(), O_RDONLY | O_DIRECTORY);
+	ASSERT_EQ(seal_directory(fd, "tree", &o, &vti, &size, &errors, &notes), 0);
+	ASSERT_EQ(tree_take(vti, size, NULL, &t), 0);
+	seal_report_fini(&errors);
+	seal_report_fini(&notes);
+	return t;
+}
+
+TEST(a_draft_is_swapped_under_a_read_that_waits)
+{
+	struct world w;
+	struct reply r;
+	size_t n_hot;
+	uint32_t *hot;
+	begin(&w, 0, 1, false);
+	expect(&w, 2, 0);
+	_cleanup_(tree_freep) struct tree *sealed = seal_again(&w);
+	const struct mount_tree draft = {.index = w.tree, .is_draft = true}, whole = {.index = sealed};
+	ASSERT_EQ(mount_swap(w.mount, "", &draft), 0);
+	ASSERT_EQ(w.n_released, 1);
+	ask_read(&w, 10);
+	struct mount_request *first = wait_queued(&w);
+	ASSERT_EQ(w.range.blob, TREE_NO_BLOB);
+	ASSERT_EQ(w.range.offset, 0);
+	ASSERT_EQ(mount_swap(w.mount, "", &whole), 0);
+	/* Who waits for the draft holds it, and gets what the draft has. */
+	ASSERT_EQ(w.n_released, 1);
+	ask_read(&w, 12);
+	struct mount_request *second = wait_queued(&w);
+	ASSERT(w.range.blob != TREE_NO_BLOB);
+	mount_answer(second, "hello", 5);
+	expect(&w, 12, 0);
+	ASSERT_EQ(w.n_released, 1);
+	mount_answer(first, "hello", 5);
+	ASSERT(hear(&w, &r, 5000));
+	ASSERT_EQ(r.head.unique, 10);
+	ASSERT_EQ(memcmp(r.body, "hello", 5), 0);
+	for (unsigned i = 0; i < 5000 && w.n_released < 2; i++)
+		poll(NULL, 0, 1);
+	ASSERT_EQ(w.n_released, 2);
+	/* What was read first of the draft was read first of the tree. */
+	ASSERT_EQ(mount_hot(w.mount, "", &hot, &n_hot), 0);
+	ASSERT_EQ(n_hot, 1);
+	ASSERT_EQ(hot[0], tree_find(sealed, "f"));
+	free(hot);
+	w.n_released -= 2;
+	end(&w);
+}
+
+TEST(a_drafts_read_that_is_late_or_interrupted_keeps_it_until_its_source_answers)
+{
+	struct world w;
+	struct reply r;
+	begin(&w, 50000, 1, false);
+	expect(&w, 2, 0);
+	_cleanup_(tree_freep) struct tree *sealed = seal_again(&w);
+	const struct mount_tree draft = {.index = w.tree, .is_draft = true}, whole = {.index = sealed};
+	ASSERT_EQ(mount_swap(w.mount, "", &draft), 0);
+	ask_read(&w, 10);
+	struct mount_request *late = wait_queued(&w);
+	expect(&w, 10, EIO);
+	ask_read(&w, 12);
+	struct mount_request *interrupted = wait_queued(&w);
+	interrupt(&w, 12);
+	ASSERT(hear(&w, &r, 5000));
+	ASSERT(r.head.error == -EINTR || r.head.error == -EIO); /* on a slow machine it is late, too */
+	ASSERT_EQ(mount_swap(w.mount, "", &whole), 0);
+	ASSERT_EQ(w.n_released, 1);
+	mount_answer(late, "hello", 5);
+	ASSERT_EQ(w.n_released, 1);
+	mount_answer(interrupted, "hello", 5);
+	/* The thread that gave the error may hold it a moment longer. */
+	for (unsigned i = 0; i < 5000 && w.n_released < 2; i++)
+		poll(NULL, 0, 1);
+	ASSERT_EQ(w.n_released, 2);
+	w.n_released -= 2;
+	end(&w);
+}
+
+TEST(a_swap_to_what_the_kernel_was_told_otherwise_is_refused)
+{
+	struct world w;
+	begin_with(&w, 0, 1, false, false, true);
+	expect(&w, 2, 0);
+	_free_ char *f = path_join(unit_tmpdir(), "f");
+	_free_ char *g = path_join(unit_tmpdir(), "g");
+	ASSERT_EQ(path_write(f, "hello and more", 14, 0640, false), 0);
+	_cleanup_(tree_freep) struct tree *longer = seal_again(&w);
+	ASSERT_EQ(rename(f, g), 0);
+	_cleanup_(tree_freep) struct tree *renamed = seal_again(&w);
+	ASSERT_EQ(unlink(g), 0);
+	const struct mount_tree a = {.index = longer}, b = {.index = renamed};
+	ASSERT_EQ(mount_swap(w.mount, "", &a), -ESTALE);
+	ASSERT_EQ(mount_swap(w.mount, "", &b), -ESTALE);
+	ASSERT_EQ(mount_swap(w.mount, "x", &a), -ENOENT);
+	ASSERT_EQ(w.n_released, 0);
+	ask_read(&w, 10);
+	mount_answer(wait_queued(&w), "hello", 5);
+	expect(&w, 10, 0);
+	end(&w);
+}
+
+TEST(a_single_file_is_the_root_of_its_mount)
+{
+	struct world w;
+	struct reply r;
+	struct fuse_attr_out attributes;
+	const struct fuse_getattr_in in = {0};
+	begin_with(&w, 0, 1, false, true, false);
+	expect(&w, 2, 0);
+	ask(&w, FUSE_GETATTR, 10, FUSE_ROOT_ID, &in, sizeof in);
+	ASSERT(hear(&w, &r, 5000));
+	ASSERT_EQ(r.head.error, 0);
+	memcpy(&attributes, r.body, sizeof attributes);
+	ASSERT_EQ(attributes.attr.mode, S_IFREG | 0640);
+	ASSERT_EQ(attributes.attr.size, 5);
+	w.file = FUSE_ROOT_ID;
+	ask_read(&w, 12);
+	mount_answer(wait_queued(&w), "hello", 5);
+	ASSERT(hear(&w, &r, 5000));
+	ASSERT_EQ(memcmp(r.body, "hello", 5), 0);
+	ask(&w, FUSE_LOOKUP, 14, FUSE_ROOT_ID, "f", 2);
+	expect(&w, 14, ENOTDIR);
+	ask(&w, FUSE_READDIRPLUS, 16, FUSE_ROOT_ID, &(struct fuse_read_in){.size = 4096}, sizeof(struct fuse_read_in));
+	expect(&w, 16, ENOTDIR);
 	end(&w);
 }
 

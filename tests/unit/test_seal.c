@@ -140,6 +140,79 @@ TEST(a_sealed_tree_written_out_and_sealed_again_is_the_same)
 	}
 }
 
+static void note_read(void *arg, const struct seal_progress *p)
+{
+	*(uint64_t *)arg = __atomic_load_n(&p->bytes_read, __ATOMIC_RELAXED); /* threads go on reading */
+}
+
+/* The bytes that were read. */
+static uint64_t seal_counted(struct memory_store *m, const char *path, unsigned n_threads, struct tree **t)
+{
+	struct seal_report errors = {0}, notes = {0};
+	uint64_t n_read = 0;
+	const struct seal_options o = {
+		.store = &m->store, .n_threads = n_threads, .on_progress = note_read, .arg = &n_read};
+	void *vti;
+	size_t n;
+	_close_ int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	ASSERT_EQ(seal_directory(fd, path, &o, &vti, &n, &errors, &notes), 0);
+	ASSERT_EQ(tree_take(vti, n, NULL, t), 0);
+	seal_report_fini(&errors);
+	seal_report_fini(&notes);
+	return n_read;
+}
+
+/* Files of every kind of size, each under `n_names` names that lie far apart in the order of reading, and beside each other. */
+static uint64_t make_linked_tree(const char *root, unsigned n_files, unsigned n_names)
+{
+	static const size_t sizes[] = {1, 5000, 131072, 131073, 1500000};
+	uint64_t size = 0;
+	char name[64];
+	for (unsigned i = 0; i < n_names; i++) {
+		snprintf(name, sizeof name, "d%u", i / 2);
+		_free_ char *directory = path_join(root, name);
+		ASSERT_EQ(path_make_dirs(directory, 0755), 0);
+	}
+	for (unsigned i = 0; i < n_files; i++) {
+		snprintf(name, sizeof name, "d0/%u-0", i);
+		_free_ char *first = path_join(root, name);
+		put_file(first, sizes[i % countof(sizes)], i + 1);
+		size += sizes[i % countof(sizes)];
+		for (unsigned k = 1; k < n_names; k++) {
+			snprintf(name, sizeof name, "d%u/%u-%u", k / 2, i, k);
+			_free_ char *other = path_join(root, name);
+			ASSERT_EQ(link(first, other), 0);
+		}
+	}
+	return size;
+}
+
+TEST(a_file_of_many_names_is_read_once_whoever_meets_it_first)
+{
+	_free_ char *in = in_tmp("in");
+	uint64_t size = make_linked_tree(in, 40, 6);
+	static const unsigned n_threads[] = {1, 2, 4, 16};
+	struct tree *before = NULL;
+	for (unsigned round = 0; round < 12; round++) {
+		struct memory_store m;
+		struct tree *t = NULL;
+		memory_store_init(&m);
+		ASSERT_EQ(seal_counted(&m, in, n_threads[round % countof(n_threads)], &t), size);
+		ASSERT_EQ(tree_n_nodes(t), 1 + 3 + 40 * 6);
+		ASSERT_EQ(tree_n_contents(t), 40);
+		for (uint32_t i = 0; i < tree_n_nodes(t); i++)
+			ASSERT(tree_node(t, i)->type == TREE_DIRECTORY || tree_node(t, i)->first < 40);
+		if (before) {
+			assert_equal(before, t);
+			ASSERT(digest_is_equal(tree_layout_id(before), tree_layout_id(t)));
+		}
+		tree_free(before);
+		before = t;
+		memory_store_fini(&m);
+	}
+	tree_free(before);
+}
+
 static void run(const char *command)
 {
 	ASSERT_EQ(system(command), 0);
@@ -166,6 +239,51 @@ TEST(a_directory_and_its_archives_have_one_id)
 		_cleanup_(tree_freep) struct tree *b = seal_well(&m, archive, 1);
 		assert_equal(a, b);
 	}
+	memory_store_fini(&m);
+}
+
+/* Sealing it fails; returns its first error, to be freed. */
+static char *seal_badly(struct memory_store *m, const char *path)
+{
+	struct seal_report errors = {0}, notes = {0};
+	struct tree *t = NULL;
+	ASSERT(seal(m, path, 1, &t, &errors, &notes) < 0);
+	ASSERT(t == NULL);
+	ASSERT(errors.n > 0);
+	char *line = xstrdup(errors.lines[0]);
+	seal_report_fini(&errors);
+	seal_report_fini(&notes);
+	return line;
+}
+
+TEST(a_damaged_archive_is_refused_and_says_where)
+{
+	struct memory_store m;
+	char command[1024];
+	struct stat st;
+	_free_ char *in = in_tmp("in"), *large = in_tmp("in/large"), *small = in_tmp("in/small");
+	_free_ char *cut = in_tmp("cut.tar"), *bad = in_tmp("bad.tar.xz");
+	path_make_dirs(in, 0755);
+	put_file(large, 900000, 1);
+	put_file(small, 5000, 2);
+	memory_store_init(&m);
+	snprintf(command, sizeof command,
+		 "cd %s && tar -cf ../cut.tar small large && tar -cJf ../bad.tar.xz small large", in);
+	run(command);
+	/* In the middle of the second one's bytes. */
+	ASSERT_EQ(truncate(cut, 400000), 0);
+	_free_ char *first = seal_badly(&m, cut);
+	ASSERT(strstr(first, "cut.tar: large: ") && strstr(first, " at byte "));
+	ASSERT_EQ(stat(bad, &st), 0);
+	_close_ int fd = open(bad, O_RDWR | O_CLOEXEC);
+	static const char zeros[5000];
+	ASSERT_EQ(pwrite(fd, zeros, sizeof zeros, st.st_size / 2), sizeof zeros);
+	_free_ char *second = seal_badly(&m, bad);
+	ASSERT(strstr(second, "bad.tar.xz: large: ") && strstr(second, " at byte "));
+	/* At the head of an entry it is said what came before. */
+	ASSERT_EQ(truncate(cut, 512 + 5120 + 100), 0);
+	_free_ char *third = seal_badly(&m, cut);
+	ASSERT(strstr(third, " at byte ") && strstr(third, "after small"));
 	memory_store_fini(&m);
 }
 

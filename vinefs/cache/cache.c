@@ -15,8 +15,13 @@
 #define LOW_PERCENT 85
 #define N_OPEN 4096
 #define RETRY_USEC 60000000u
+#define RETRY_FIRST_USEC 2000000u
+#define REFUSED_USEC 1000000u
 #define FULL_USEC 1000000u
 #define MAINTAIN_TRIES 1000
+#define SPARE_PART 50 /* of a disk, at most SPARE_SIZE: for what is not ours, and for the catalog */
+#define SPARE_SIZE ((uint64_t)32 << 20)
+#define N_SPARE ((uint64_t)64)
 #define N_UNLIMITED (UINT64_MAX / 4) /* filesystems without a fixed number of inodes */
 
 uint64_t cache_now_usec(void)
@@ -54,6 +59,8 @@ static int try_room(struct cache *c, uint64_t size, uint64_t n_inodes, bool is_t
 {
 	if (c->is_sick)
 		return -EROFS;
+	if (cache_is_refused(c, size))
+		return -ENOSPC;
 	*more = c->size + size > c->quota ? c->size + size - c->quota : 0;
 	*n_more = c->n_inodes + n_inodes > c->inode_quota ? c->n_inodes + n_inodes - c->inode_quota : 0;
 	if (!*more && !*n_more) {
@@ -97,9 +104,25 @@ void cache_measure(struct cache *c)
 		return;
 	uint64_t free_size = (uint64_t)fs.f_bavail * fs.f_frsize, n_free = fs.f_files ? fs.f_favail : N_UNLIMITED;
 	cache_lock(c);
-	c->quota = c->settings.quota ? c->settings.quota : (c->size + free_size) / 10 * 9;
-	c->inode_quota = c->settings.n_inodes ? c->settings.n_inodes : (c->n_inodes + n_free) / 10 * 9;
+	uint64_t all = c->size + free_size, n_all = c->n_inodes + n_free;
+	/* Whatever is allowed: where others fill the disk, we give way while something can go. */
+	uint64_t most = all - min(all / SPARE_PART, SPARE_SIZE), n_most = n_all - min(n_all / SPARE_PART, N_SPARE);
+	c->quota = c->settings.quota ? min(c->settings.quota, most) : all / 10 * 9;
+	c->inode_quota = c->settings.n_inodes ? min(c->settings.n_inodes, n_most) : n_all / 10 * 9;
 	cache_unlock(c);
+}
+
+void cache_refuse(struct cache *c, uint64_t size)
+{
+	cache_lock(c);
+	c->refused_size = size;
+	c->refused_usec = cache_tick(c);
+	cache_unlock(c);
+}
+
+bool cache_is_refused(struct cache *c, uint64_t size)
+{
+	return size && c->refused_usec && size >= c->refused_size && cache_tick(c) - c->refused_usec < REFUSED_USEC;
 }
 
 void cache_limit(struct cache *c, uint64_t quota, uint64_t n_inodes)
@@ -125,6 +148,9 @@ static void fall_sick(struct cache *c, int error, const char *what)
 	c->is_sick = true;
 	c->tried_usec = cache_tick(c);
 	if (is_new) {
+		/* Often it was a passing fault; what falls sick again and again is asked less and less often. */
+		bool is_again = c->healed_usec && c->tried_usec - c->healed_usec < c->settings.retry_usec;
+		c->pause_usec = min(is_again ? c->pause_usec * 2 : RETRY_FIRST_USEC, c->settings.retry_usec);
 		c->sick_usec = c->tried_usec;
 		snprintf(c->reason, sizeof c->reason, "%s: %s", what, strerror(error));
 	}
@@ -182,14 +208,17 @@ static int try_disk(struct cache *c)
 static void heal(struct cache *c)
 {
 	cache_lock(c);
-	bool is_due = c->is_sick && cache_tick(c) - c->tried_usec >= c->settings.retry_usec;
-	if (is_due)
+	bool is_due = c->is_sick && cache_tick(c) - c->tried_usec >= c->pause_usec;
+	if (is_due) {
 		c->tried_usec = c->clock_usec;
+		c->pause_usec = min(c->pause_usec * 2, c->settings.retry_usec);
+	}
 	cache_unlock(c);
 	if (!is_due || try_disk(c) < 0)
 		return;
 	cache_lock(c);
 	c->is_sick = false;
+	c->healed_usec = cache_tick(c);
 	c->n_full = 0;
 	c->reason[0] = 0;
 	cache_unlock(c);
@@ -310,6 +339,8 @@ void cache_free(struct cache *c)
 	struct known *k;
 	struct blob *b;
 	struct cache_name_entry *n;
+	if (!c)
+		return;
 	for (size_t i = 0; (k = map_next(&c->trees, &i));)
 		known_free(c, k);
 	for (size_t i = 0; (b = map_next(&c->blobs, &i));) {

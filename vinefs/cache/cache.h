@@ -35,7 +35,8 @@ struct cache_settings {
 	uint64_t quota, n_inodes;
 	unsigned high_percent, low_percent; /* of these: above high evict until low; 0: 95 and 85 */
 	unsigned n_open;                    /* descriptors of blobs at most; 0: 4096 */
-	uint64_t retry_usec;                /* a sick disk is tried again after it; 0: a minute */
+	uint64_t
+		retry_usec; /* a sick disk is tried again after seconds, then less and less often, down to this; 0: a minute */
 	void *arg;
 	enum cache_verdict (*may_evict)(void *arg, const struct digest *tree, uint64_t size); /* NULL: CACHE_GO */
 	void (*on_damage)(void *arg, const struct cache_damage *d); /* pool; NULL: it is logged only */
@@ -52,6 +53,8 @@ struct cache_state {
 	uint64_t since_usec; /* wall clock */
 };
 
+enum { CACHE_TEXT_SIZE = 400 };
+
 /* Makes or recovers the directory. Before threads exist; takes long after a loss of the catalog only. -EPROTONOSUPPORT: a newer VERSION, nothing was touched;
  * -EBUSY: another process has it. */
 int cache_open(const struct cache_settings *s, struct cache **out, struct conf_error *e);
@@ -61,6 +64,8 @@ DEFINE_FREEP(struct cache, cache_free)
 const char *cache_node_id(const struct cache *c);             /* any; borrowed */
 int cache_directory(const struct cache *c);                   /* any; borrowed descriptor */
 void cache_get_state(struct cache *c, struct cache_state *s); /* loop */
+/* Any. What -ENOSPC or -EROFS from here means just now: how much there is, what holds it, what to do. False: it is no such error, or not this cache's doing. */
+bool cache_explain(struct cache *c, int error, char text[CACHE_TEXT_SIZE]);
 void cache_limit(struct cache *c, uint64_t quota,
 		 uint64_t n_inodes); /* loop: new limits, as in the settings; they bite at the next cache_maintain() */
 /* Pool, every few seconds: evicts down to the low watermark if the high one is passed, tries a sick disk again. 0, or why room could not be made. */
@@ -118,8 +123,11 @@ enum cache_residency cache_tree_residency(const struct cache_tree *t, uint64_t c
 int cache_tree_read(struct cache_tree *t, uint32_t blob, uint64_t offset, void *p, size_t n, bool is_waiting);
 /* Pool: verifies chunks [first, first + n) of the tree that are there and doubtful. 0, -EBADMSG: some were damaged and are absent now. */
 int cache_tree_verify(struct cache_tree *t, uint64_t first, uint64_t n);
-/* Pool: a whole, verified blob to be bound over its path: a descriptor of the caller's own. It stays in the cache until cache_tree_unbind(). -ENODATA, -EUCLEAN. */
-int cache_tree_bind(struct cache_tree *t, uint32_t blob);
+#define CACHE_BLOB_PATH (DIGEST_TEXT_SIZE + 10)
+/* Pool: a whole, verified blob to be bound over the path of the node `as`, whose mode and time its file gets; `path` is the file's, below the cache's directory. It stays in the cache, and so,
+ * until cache_tree_unbind(). -ENODATA, -EUCLEAN, -EBUSY: it is bound already, with another mode or time. Those who bound it for a process that died are not known any more: should the
+ * blob go, they keep its inode and its room on the disk, which is counted no longer. */
+int cache_tree_bind(struct cache_tree *t, uint32_t blob, const struct tree_node *as, char path[CACHE_BLOB_PATH]);
 void cache_tree_unbind(struct cache_tree *t, uint32_t blob); /* loop */
 /* For tree_export and the like: reads with waiting, verifies what is doubtful. Pool; *r is good as long as the tree is open. */
 void cache_tree_reader(struct cache_tree *t, struct blob_reader *r);

@@ -4,6 +4,7 @@
 #include "vinefs/cache/catalog_internal.h"
 
 #include "common/log.h"
+#include "common/map.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -13,9 +14,12 @@
 
 #define SCHEMA_VERSION 1
 #define GATHER_MSEC 200
+#define TRY_SIZE 131072
+#define IN_MEMORY ":memory:"
 #define GATHER_N 8192u        /* do not wait for more than these */
 #define BACKLOG_MOST 1000000u /* what is merely remembered is dropped beyond */
-#define KEEP_DAYS 180         /* a file not sealed anew for so long is read again */
+#define RETRY_MSEC 1000
+#define KEEP_DAYS 180 /* a file not sealed anew for so long is read again */
 
 enum op_kind { OP_TREE, OP_DROP, OP_NAME, OP_UNNAME, OP_TRUST, OP_FILE, OP_KEY, OP_N };
 
@@ -48,6 +52,7 @@ struct op {
 	int64_t number[5];
 	const void *blob[3];
 	size_t size[3];
+	char *key; /* once it is kept for another try */
 };
 
 /* ---- the writer */
@@ -111,42 +116,98 @@ static int write_ops(struct catalog *c, struct list *ops)
 	return r;
 }
 
-/* Moves what there is into `ops`; false: the end. */
-static bool gather(struct catalog *c, struct list *ops)
+static void op_free(struct op *o)
+{
+	list_remove(&o->link);
+	free(o->key);
+	free(o);
+}
+
+/* Trees and names, each by its own; the others only save time. */
+static char *key_of(const struct op *o)
+{
+	char text[DIGEST_TEXT_SIZE];
+	struct digest id = {.algorithm = DIGEST_SHA256};
+	if (o->kind == OP_NAME || o->kind == OP_UNNAME)
+		return xstrndup(o->blob[0], o->size[0]); /* no name looks like an id */
+	if (o->kind != OP_TREE && o->kind != OP_DROP)
+		return NULL;
+	assert(o->size[0] == DIGEST_SIZE);
+	memcpy(id.byte, o->blob[0], DIGEST_SIZE);
+	return xstrdup(digest_text(&id, text));
+}
+
+/* What could not be written is kept for another try: the last word on each tree and name, so that a long sickness fills no memory. */
+static void keep_last(struct list *ops)
+{
+	struct map last = {.n = 0};
+	list_foreach (ops, struct op, link, o) {
+		if (!o->key)
+			o->key = key_of(o);
+		struct op *older = o->key ? map_put_text(&last, o->key, o) : NULL;
+		if (older)
+			op_free(older);
+		if (!o->key)
+			op_free(o);
+	}
+	map_fini(&last);
+}
+
+/* Moves what there is behind what was kept in `ops`, and counts it; false: the end. */
+static bool gather(struct catalog *c, struct list *ops, uint64_t *n)
 {
 	struct timespec until;
+	bool is_again = !list_is_empty(ops);
 	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_nsec += (long)GATHER_MSEC * 1000000;
+	until.tv_nsec += (long)(is_again ? RETRY_MSEC : GATHER_MSEC) * 1000000;
 	until.tv_sec += until.tv_nsec / 1000000000;
 	until.tv_nsec %= 1000000000;
 	pthread_mutex_lock(&c->lock);
-	while (!c->n_ops && !c->is_stopping)
+	while (!is_again && !c->n_ops && !c->is_stopping)
 		pthread_cond_wait(&c->given, &c->lock);
 	int r = 0;
 	while (r == 0 && c->n_ops < GATHER_N && !c->is_flushing && !c->is_stopping)
 		r = pthread_cond_timedwait(&c->given, &c->lock, &until);
 	list_splice(ops, &c->ops);
+	*n = c->n_ops;
 	c->n_ops = 0;
 	bool is_more = !list_is_empty(ops);
 	pthread_mutex_unlock(&c->lock);
 	return is_more;
 }
 
+/* What SQLite calls an I/O error may be a full disk or a quota: 0, or why nothing can be written beside `path`. */
+static int try_beside(const char *path)
+{
+	_free_ char *name = xasprintf("%s.try", path);
+	_free_ uint8_t *bytes = xmalloc(TRY_SIZE);
+	memset(bytes, 'v', TRY_SIZE);
+	_close_ int fd = open(name, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+	ssize_t n = fd < 0 ? -1 : pwrite(fd, bytes, TRY_SIZE, 0);
+	int r = n == TRY_SIZE ? 0 : n < 0 ? -errno : -ENOSPC;
+	unlink(name);
+	return r == -EDQUOT ? -ENOSPC : r;
+}
+
 static void *write_batches(void *arg)
 {
 	struct catalog *c = arg;
 	struct list ops = LIST_INIT(ops);
-	while (gather(c, &ops)) {
-		uint64_t n = 0;
-		int r = write_ops(c, &ops);
-		list_foreach (&ops, struct op, link, o) {
-			list_remove(&o->link);
-			free(o);
-			n++;
-		}
+	uint64_t n;
+	while (gather(c, &ops, &n)) {
+		int r = write_ops(c, &ops), why = r == -EIO ? try_beside(c->path) : 0;
+		r = why ? why : r;
+		if (r < 0)
+			keep_last(&ops);
 		pthread_mutex_lock(&c->lock);
-		if (r < 0 && !c->error)
-			log_errno(-r, "%s: what was to be remembered is lost", c->path);
+		/* Tried is written, for who waits; at the end there is no other try. */
+		if (r == 0 || c->is_stopping)
+			list_foreach (&ops, struct op, link, o)
+				op_free(o);
+		if (r < 0 && c->is_stopping)
+			log_errno(-r, "%s: the last uses, names and pins are lost", c->path);
+		else if (r < 0 && !c->error)
+			log_errno(-r, "%s: cannot be written; uses, names and pins wait in memory", c->path);
 		c->error = r;
 		c->n_written += n;
 		c->is_flushing = c->is_flushing && c->n_written < c->n_given;
@@ -179,7 +240,10 @@ static void give(struct catalog *c, const struct op *from, bool is_droppable)
 	}
 	list_append(&c->ops, &o->link);
 	c->n_given++;
-	if (++c->n_ops == 1 || c->n_ops == GATHER_N)
+	/* What a person said is not left waiting for more to come. */
+	if (o->kind == OP_NAME || o->kind == OP_UNNAME)
+		c->is_flushing = true;
+	if (++c->n_ops == 1 || c->n_ops == GATHER_N || c->is_flushing)
 		pthread_cond_signal(&c->given);
 	pthread_mutex_unlock(&c->lock);
 }
@@ -361,19 +425,38 @@ static void remove_database(const char *path)
 	}
 }
 
+/* A disk that is full or sick takes nobody's names away, nor the node: what is there waits for a better day, and all else is as with a lost catalog. */
+static int open_anyhow(struct catalog *c, const char *boot_id, bool *is_new, bool *is_new_boot)
+{
+	int r = open_database(c, boot_id, is_new, is_new_boot);
+	if (r == 0)
+		return 0;
+	close_database(c);
+	int why = try_beside(c->path);
+	if (why == 0) {
+		log_warn("%s: damaged: made anew from the names on disk; trees' names and pins are lost", c->path);
+		remove_database(c->path);
+		r = open_database(c, boot_id, is_new, is_new_boot);
+		if (r == 0)
+			return 0;
+		close_database(c);
+	}
+	log_error(
+		"%s: cannot be opened: %s; trees' names and pins are not known, and new ones not kept, until vinefs is "
+		"started again with the disk in order",
+		c->path, strerror(why ? -why : -r));
+	free(c->path);
+	c->path = xstrdup(IN_MEMORY);
+	return open_database(c, boot_id, is_new, is_new_boot);
+}
+
 int catalog_open(const char *path, const char *boot_id, struct catalog **out, bool *is_new, bool *is_new_boot)
 {
 	struct catalog *c = NEW(struct catalog);
 	pthread_condattr_t attributes;
 	c->path = xstrdup(path);
 	list_init(&c->ops);
-	int r = open_database(c, boot_id, is_new, is_new_boot);
-	if (r == -EUCLEAN || r == -EIO) {
-		log_warn("%s: damaged: made anew from the names on disk; trees' names and pins are lost", path);
-		close_database(c);
-		remove_database(path);
-		r = open_database(c, boot_id, is_new, is_new_boot);
-	}
+	int r = open_anyhow(c, boot_id, is_new, is_new_boot);
 	pthread_mutex_init(&c->lock, NULL);
 	pthread_condattr_init(&attributes);
 	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);

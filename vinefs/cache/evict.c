@@ -53,6 +53,7 @@ void evict_remove(struct cache *c, struct blob *b, enum blob_state state)
 	b->allocated = 0;
 	assert(c->n_going);
 	c->n_going--;
+	c->refused_usec = 0;
 	blob_moved(c, b);
 	blob_drop(c, b);
 	cache_unlock(c);

@@ -233,36 +233,76 @@ void cache_tree_reader(struct cache_tree *t, struct blob_reader *r)
 	*r = (struct blob_reader){.arg = t, .read = read_blob};
 }
 
-int cache_tree_bind(struct cache_tree *t, uint32_t blob)
+/* ---- bound over its path */
+
+static bool is_bound_so(const struct blob *b, const struct tree_node *as)
 {
+	return b->bound_mode == as->mode && b->bound_sec == as->mtime_sec && b->bound_nsec == as->mtime_nsec;
+}
+
+/* Locked. */
+static int claim(struct blob *b, const struct tree_node *as)
+{
+	int state = atomic_load(&b->state);
+	if (state != BLOB_WHOLE)
+		return state == BLOB_DOUBTFUL ? -EUCLEAN : -ENODATA;
+	if (b->n_bound && !is_bound_so(b, as))
+		return -EBUSY;
+	b->n_held++;
+	b->n_bound++;
+	b->bound_mode = as->mode;
+	b->bound_sec = as->mtime_sec;
+	b->bound_nsec = as->mtime_nsec;
+	return 0;
+}
+
+/* Whoever looks at the bound file sees the inode of the cache. */
+static int dress(const struct cache *c, const char *path, const struct tree_node *as)
+{
+	struct stat st;
+	const struct timespec times[2] = {{.tv_nsec = UTIME_OMIT},
+					  {.tv_sec = as->mtime_sec, .tv_nsec = (long)as->mtime_nsec}};
+	_close_ int fd = openat(c->blobs_fd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return errno == ENOENT ? -ENODATA : -errno;
+	if ((st.st_mode & 07777) != as->mode && fchmod(fd, as->mode) < 0)
+		return -errno;
+	if (st.st_mtim.tv_sec == times[1].tv_sec && st.st_mtim.tv_nsec == times[1].tv_nsec)
+		return 0;
+	return futimens(fd, times) < 0 ? -errno : 0;
+}
+
+int cache_tree_bind(struct cache_tree *t, uint32_t blob, const struct tree_node *as, char path[CACHE_BLOB_PATH])
+{
+	static const char below[] = "b/";
 	struct cache *c = t->cache;
 	struct blob *b = held_blob(t, blob);
-	char path[DIGEST_TEXT_SIZE + 8];
+	/* Its owner could not open it any more, neither there nor here. */
+	if (!(as->mode & S_IRUSR))
+		return -ENODATA;
 	/* All of it may be there and not in b/, if there was no room for a directory. */
 	if (atomic_load(&b->state) == BLOB_PART)
 		part_settle(c, b);
 	cache_lock(c);
-	int state = atomic_load(&b->state);
-	bool is_whole = state == BLOB_WHOLE;
-	b->n_held += is_whole;
+	int r = claim(b, as);
 	cache_unlock(c);
-	if (!is_whole)
-		return state == BLOB_DOUBTFUL ? -EUCLEAN : -ENODATA;
-	blob_path(b, path);
-	int fd = openat(c->blobs_fd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	if (fd >= 0)
-		return fd;
-	fd = -errno;
-	cache_tree_unbind(t, blob);
-	return fd == -ENOENT ? -ENODATA : fd;
+	if (r)
+		return r;
+	memcpy(path, below, sizeof below);
+	blob_path(b, path + sizeof below - 1);
+	r = dress(c, path + sizeof below - 1, as);
+	if (r)
+		cache_tree_unbind(t, blob);
+	return r;
 }
 
 void cache_tree_unbind(struct cache_tree *t, uint32_t blob)
 {
 	struct blob *b = held_blob(t, blob);
 	cache_lock(t->cache);
-	assert(b->n_held);
+	assert(b->n_held && b->n_bound);
 	b->n_held--;
+	b->n_bound--;
 	cache_unlock(t->cache);
 }
 

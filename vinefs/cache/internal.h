@@ -19,6 +19,7 @@
 
 #define CACHE_VERSION 1
 #define CACHE_BLOCK 4096u  /* what a filesystem gives at least */
+#define CACHE_N_NEAR 8u    /* inodes: so few left are none */
 #define CACHE_SICK_AFTER 3 /* times without room in a filesystem that has some */
 
 enum blob_state {
@@ -48,6 +49,10 @@ struct blob {
 	unsigned n_known;    /* trees that consist of it */
 	unsigned n_wanted;   /* of them, not evicted */
 	unsigned n_held;     /* sealings and binds */
+	unsigned n_bound;    /* of them, binds: its file looks so until the last of them is over */
+	uint16_t bound_mode;
+	uint32_t bound_nsec;
+	int64_t bound_sec;
 	unsigned n_writers;
 	unsigned n_seen; /* by the scrub's present round */
 	uint64_t hand;   /* where chilling goes on */
@@ -104,7 +109,9 @@ struct cache {
 	char leaving[DIGEST_TEXT_SIZE]; /* an index whose file is being removed */
 	bool is_sick;
 	char reason[160];
-	uint64_t sick_usec, tried_usec;
+	uint64_t sick_usec, tried_usec, healed_usec, pause_usec;
+	uint64_t refused_size,
+		refused_usec; /* so much found no room then, whatever could go; 0: things have changed since */
 	/* ---- the scrub's thread */
 	struct cache_scrub_place {
 		char tree[DIGEST_TEXT_SIZE];
@@ -139,6 +146,9 @@ void cache_give_room(struct cache *c, uint64_t size, uint64_t n_inodes); /* unlo
 void cache_count(struct cache *c, int64_t size, int64_t n_inodes);       /* locked */
 /* Looks at an error of the disk, counts it towards sickness and returns what the caller gets (EDQUOT becomes ENOSPC). Unlocked. */
 int cache_fault(struct cache *c, int error, const char *what);
+/* `size` found no room on the disk: for a moment that is remembered, for asking a full disk takes milliseconds, and each reader of each chunk would. Unlocked. */
+void cache_refuse(struct cache *c, uint64_t size);
+bool cache_is_refused(struct cache *c, uint64_t size); /* locked */
 void cache_measure(struct cache *c); /* sets quotas from the filesystem where the settings leave them open. Unlocked */
 
 /* ---- blob.c */

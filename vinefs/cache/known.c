@@ -155,6 +155,13 @@ static int store_index(struct cache *c, const struct tree *t, const void *vti, s
 	return cache_fault(c, r, "store an index");
 }
 
+/* A known tree whose index is damaged or lost on disk is published anew. */
+static bool has_index(struct cache *c, const struct digest *id)
+{
+	_cleanup_(tree_freep) struct tree *t = NULL;
+	return known_read(c, id, &t) == 0;
+}
+
 int cache_publish(struct cache *c, const void *vti, size_t n, struct digest *id)
 {
 	_cleanup_(tree_freep) struct tree *t = NULL;
@@ -176,8 +183,9 @@ int cache_publish(struct cache *c, const void *vti, size_t n, struct digest *id)
 		k->used_usec = cache_tick(c);
 		known_want(c, k); /* it may have been evicted, and sealed anew */
 	}
+	bool is_open = k && k->open;
 	cache_unlock(c);
-	if (k)
+	if (k && (is_open || has_index(c, id)))
 		return 0;
 	/* Counted here, so that room is made, and again by known_add. */
 	r = cache_take_room(c, cache_round(n), 1);

@@ -97,6 +97,7 @@ int cache_pin(struct cache *c, const struct digest *id, bool is_pinned)
 	struct known *k = known_get(c, id);
 	if (k && k->is_pinned != is_pinned) {
 		k->is_pinned = is_pinned;
+		c->refused_usec = 0;
 		if (is_pinned)
 			known_want(c, k);
 		known_save(c, k);
@@ -133,6 +134,7 @@ void cache_lease_free(struct cache_lease *l)
 	cache_lock(c);
 	assert(k->n_leases);
 	k->n_leases--;
+	c->refused_usec = 0;
 	list_remove(&l->link);
 	k->used_usec = cache_tick(c);
 	known_save(c, k);

@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "vinefs/cache/internal.h"
 
+#include <stdio.h>
+#include <sys/statvfs.h>
+
+#define MIB(n) ((double)(n) / (1u << 20))
+
 static uint64_t resident_size(const struct blob *b)
 {
 	switch (atomic_load(&b->state)) {
@@ -105,4 +110,46 @@ void cache_list_fini(struct cache_list *l)
 	}
 	free(l->at);
 	*l = (struct cache_list){0};
+}
+
+/* ---- why not */
+
+static void explain_room(struct cache *c, char text[CACHE_TEXT_SIZE])
+{
+	struct statvfs fs = {.f_bsize = 0};
+	uint64_t firm, n_firm;
+	fstatvfs(c->root, &fs);
+	cache_lock(c);
+	evict_firm(c, &firm, &n_firm);
+	bool is_inodes = c->size < c->quota / 100 * 90 && c->n_inodes + CACHE_N_NEAR > c->inode_quota;
+	if (is_inodes)
+		snprintf(text, CACHE_TEXT_SIZE,
+			 "the cache %s may have %llu files and has %llu, %llu of them in use; its disk has room for "
+			 "%llu "
+			 "more: unmount or unpin something, delete other files there, or give it more by --cache-files",
+			 c->path, (unsigned long long)c->inode_quota, (unsigned long long)c->n_inodes,
+			 (unsigned long long)n_firm, (unsigned long long)fs.f_favail);
+	else
+		snprintf(
+			text, CACHE_TEXT_SIZE,
+			"the cache %s may have %.1f MiB and has %.1f MiB, %.1f MiB of it in use; its disk has %.1f MiB "
+			"free: unmount or unpin something, delete other files there, or give it more by --cache-size",
+			c->path, MIB(c->quota), MIB(c->size), MIB(firm), MIB((uint64_t)fs.f_bavail * fs.f_frsize));
+	cache_unlock(c);
+}
+
+bool cache_explain(struct cache *c, int error, char text[CACHE_TEXT_SIZE])
+{
+	cache_lock(c);
+	bool is_sick = c->is_sick;
+	if (is_sick)
+		snprintf(text, CACHE_TEXT_SIZE,
+			 "the cache %s is out of service: %s; nothing new is kept, what is in it can be read; look "
+			 "after "
+			 "its disk, which is tried again by itself",
+			 c->path, c->reason);
+	cache_unlock(c);
+	if (!is_sick && error == -ENOSPC)
+		explain_room(c, text);
+	return error == -ENOSPC || (is_sick && (error == -EROFS || error == -EIO));
 }

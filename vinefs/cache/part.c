@@ -99,6 +99,8 @@ int part_create(struct cache *c, struct blob *b, bool is_sparse)
 	} while (r == -ENOSPC && evict_again(c, size, 2, &n_tries));
 	if (r < 0) {
 		cache_give_room(c, size, 2);
+		if (r == -ENOSPC)
+			cache_refuse(c, size);
 		return r;
 	}
 	cache_lock(c);
@@ -293,7 +295,7 @@ static int write_once(struct cache_tree *t, struct blob *b, uint64_t chunk, cons
 	/* As a writer one must not make room: that may wait for the writers. is_sparse does not change while there are some. */
 	uint64_t room = b->is_sparse ? cache_round(n) : 0;
 	cache_lock(c);
-	r = c->is_sick ? -EROFS : room && c->size + room > c->quota ? -ENOSPC : 0;
+	r = c->is_sick ? -EROFS : room && (c->size + room > c->quota || cache_is_refused(c, room)) ? -ENOSPC : 0;
 	if (r < 0)
 		room = 0;
 	cache_count(c, (int64_t)room, 0);

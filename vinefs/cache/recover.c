@@ -8,10 +8,15 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <fnmatch.h>
 #include <stdio.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
+
+#define LOCK_TRIES 60
+#define LOCK_PAUSE_NSEC 50000000
 
 /* ---- the directory itself */
 
@@ -86,6 +91,18 @@ static int open_directories(struct cache *c, struct conf_error *e)
 	return 0;
 }
 
+/* One that was killed holds it until its last thread has come back from the disk. */
+static int lock_root(struct cache *c)
+{
+	const struct timespec pause = {.tv_nsec = LOCK_PAUSE_NSEC};
+	for (int i = 0; flock(c->root, LOCK_EX | LOCK_NB) < 0; i++) {
+		if (errno != EWOULDBLOCK || i == LOCK_TRIES)
+			return errno == EWOULDBLOCK ? -EBUSY : -errno;
+		nanosleep(&pause, NULL);
+	}
+	return 0;
+}
+
 static int open_root(struct cache *c, struct conf_error *e)
 {
 	int r = path_make_dirs(c->path, 0700);
@@ -94,8 +111,9 @@ static int open_root(struct cache *c, struct conf_error *e)
 	c->root = open(c->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (c->root < 0)
 		return say(c, e, -errno, "open the directory");
-	if (flock(c->root, LOCK_EX | LOCK_NB) < 0)
-		return say(c, e, errno == EWOULDBLOCK ? -EBUSY : -errno, "in use by another process");
+	r = lock_root(c);
+	if (r < 0)
+		return say(c, e, r, "in use by another process");
 	r = check_version(c, e);
 	if (r < 0)
 		return r;
@@ -133,6 +151,15 @@ static void remove_leftover(struct cache *c, int dir, const char *name)
 	(void)c;
 	if (unlinkat(dir, name, 0) < 0 && errno == EISDIR)
 		unlinkat(dir, name, AT_REMOVEDIR);
+}
+
+/* What was to be renamed beside VERSION, the catalog and `sources`, which fetch keeps here. */
+static void remove_unfinished(struct cache *c, int dir, const char *name)
+{
+	static const char *const patterns[] = {"VERSION.new", "node-id.new", "catalog.db.try", "sources.??????"};
+	for (unsigned i = 0; i < countof(patterns); i++)
+		if (fnmatch(patterns[i], name, 0) == 0)
+			remove_leftover(c, dir, name);
 }
 
 /* True if the name is 64 hex digits and then `end`. */
@@ -307,6 +334,8 @@ static int recover_all(struct cache *c)
 	bool is_new, is_new_boot;
 	_free_ char *path = path_join(c->path, "catalog.db");
 	int r = each_name(c->tmp_fd, remove_leftover, c);
+	if (r == 0)
+		r = each_name(c->root, remove_unfinished, c);
 	if (r == 0)
 		r = catalog_open(path, c->settings.boot_id, &c->catalog, &is_new, &is_new_boot);
 	if (r < 0)

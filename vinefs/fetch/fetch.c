@@ -7,6 +7,7 @@
 #define N_MOST 64u
 #define N_PER_SOURCE 4u
 #define N_SEALINGS 2u
+#define N_DRAFTS 4u /* somebody waits for their names only */
 #define N_WORKS 3u
 #define DEADLINE_USEC 25000000u
 #define AHEAD_SIZE (16u << 20)
@@ -26,10 +27,14 @@ struct fetch *fetch_new(struct loop *l, const struct fetch_settings *s)
 	f->settings.directory = f->directory;
 	list_init(&f->sources);
 	list_init(&f->sealings);
+	list_init(&f->drafts);
 	list_init(&f->waiting);
 	pool_lane_init(&f->seal_lane, N_SEALINGS, false);
+	pool_lane_init(&f->draft_lane, N_DRAFTS, false);
 	pool_lane_init(&f->save_lane, 1, true);
 	pool_lane_init(&f->work_lane, N_WORKS, true);
+	/* No number of a process before means another draft now. */
+	f->last_draft = loop_now_usec(l) + pool_now_usec();
 	sources_load(f);
 	f->pool = pool_new(l, f->settings.n_threads, N_QUICK);
 	return f->pool ? steal(f) : NULL;
@@ -41,6 +46,7 @@ int fetch_stop(struct fetch *f, int msec)
 	__atomic_store_n(&f->is_cancelled, true, __ATOMIC_RELAXED);
 	sealing_cancel_all(f);
 	read_fail_all(f);
+	drafts_stop(f);
 	int r = pool_stop(f->pool, msec);
 	/* Trees that were closed go by posts. */
 	for (int i = 0; r == 0 && f->n_trees && i < TURNS; i++)
@@ -55,6 +61,7 @@ void fetch_free(struct fetch *f)
 	assert(!f->n_trees && !f->n_openings && !f->stocks.n);
 	assert(list_is_empty(&f->sealings) && list_is_empty(&f->waiting));
 	timer_stop(&f->timer);
+	drafts_free(f);
 	pool_free(f->pool);
 	sources_free(f);
 	map_fini(&f->stocks);

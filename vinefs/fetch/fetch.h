@@ -2,8 +2,8 @@
  * Whence bytes come: the node's cache first, then the source they were sealed from. Seals paths into trees, remembers which path is which tree, and fills
  * what is missing, once for all who wait. Knows no mount and no task. decisions/0005 says how.
  *
- * Files, top to bottom: why.c (what a person is told), fetch.c (life, numbers), sealing.c (a path becomes a tree), read.c (reads that wait), ahead.c
- * (what will be wanted next), fill.c (one missing chunk), stock.c (a tree in use), origin.c (a chunk from its source), sources.c (which path is
+ * Files, top to bottom: why.c (what a person is told), fetch.c (life, numbers), sealing.c (a path becomes a tree), draft.c (and is read meanwhile),
+ * span.c (how a draft is read), read.c (reads that wait), ahead.c (what will be wanted next), fill.c (one missing chunk), stock.c (a tree in use), origin.c (a chunk from its source), sources.c (which path is
  * which tree), pool.c (threads). internal.h is theirs alone.
  *
  * Threads: "loop" is the thread of the loop given at the start, "any" is any and never waits. Structs that a caller embeds are zeroed before, and are his again
@@ -73,6 +73,11 @@ struct fetch_seal {
 	/* 0 and the tree, or -errno (-ECANCELED, -ENOENT ...) and NULL. The reports are borrowed for the call. */
 	void (*on_done)(struct fetch_seal *s, int error, const struct digest *id, const struct seal_report *errors,
 			const struct seal_report *notes);
+	/* Not NULL: a draft will do, and this comes in place of on_done as soon as the names are known and a content must be read (with is_any_draft: even if none must). The sealing
+	 * then goes on to its end, whoever leaves: what it has digested is remembered, so nothing of it is in vain. Only of a directory and without a name. */
+	void (*on_draft)(struct fetch_seal *s, uint64_t number, const struct tree *names,
+			 const struct seal_report *notes);
+	bool is_any_draft;
 	void *arg; /* the caller's */
 	/* private */
 	struct list link;
@@ -85,6 +90,36 @@ struct fetch_seal {
 int fetch_seal_start(struct fetch *f, struct fetch_seal *s, const char *path, const char *name);
 /* The caller hears nothing more; the sealing is cancelled with its last caller. Safe on one that is over. */
 void fetch_seal_stop(struct fetch_seal *s);
+
+/* ---- drafts: loop. A draft is a tree of which the names are known; what is read of it comes from the directory, and is what the tree will have or -ESTALE */
+
+/* Told once that the sealing of a draft is over. */
+struct fetch_watch {
+	/* 0: the tree `id` has the draft's nodes, and all that was ever read of it: take the tree in its place. Else the draft stays, and `reason` says why: -ESTALE: it is sealed as `id`, but some
+	 * files had changed before; those give -ESTALE, the others what the tree has. All other errors: it could not be sealed; what can be read is read. */
+	void (*on_over)(struct fetch_watch *w, int error, const struct digest *id, const char *reason);
+	void *arg; /* the caller's */
+	struct list link;
+};
+
+struct fetch_tree;
+
+/* Of a draft's handle, which stays open until then: `w` is called at a later turn, soon if it is over already. */
+void fetch_watch_start(struct fetch_tree *t, struct fetch_watch *w);
+/* The caller hears nothing more. */
+void fetch_watch_stop(struct fetch_watch *w);
+
+struct fetch_draft_info {
+	const char *path;   /* borrowed */
+	const char *reason; /* why it was not sealed, or what had changed; "" */
+	/* Of its names, attributes and what the walk saw of each file: equal only if all is as it was. */
+	struct digest face;
+	struct seal_progress progress;
+	bool is_over;
+};
+
+bool fetch_is_draft(const struct fetch_tree *t); /* any */
+void fetch_draft_get(const struct fetch_tree *t, struct fetch_draft_info *out);
 
 /* ---- sources: loop */
 
@@ -107,8 +142,6 @@ int fetch_find(struct fetch *f, const char *text, struct digest *id, const char 
 
 /* ---- a tree in use */
 
-struct fetch_tree;
-
 struct fetch_open {
 	void (*on_done)(struct fetch_open *o, int error, struct fetch_tree *t);
 	void *arg;               /* the caller's */
@@ -117,12 +150,15 @@ struct fetch_open {
 
 /* Loop. Opens a tree of the cache under a lease (who, why: as cache_lease_new). on_done comes later, unless this is not 0. -ENOENT. */
 int fetch_open(struct fetch *f, struct fetch_open *o, const struct digest *id, const char *who, const char *why);
+/* Loop. The same for a draft: a handle that only reads by node. -ENOENT: it is not known any more. */
+int fetch_open_draft(struct fetch *f, struct fetch_open *o, uint64_t number);
 /* Loop. The caller hears nothing more. */
 void fetch_open_stop(struct fetch_open *o);
 /* Any. Reads that are under way are answered all the same. */
 void fetch_close(struct fetch_tree *t);
-const struct tree *fetch_index(const struct fetch_tree *t);      /* any */
-struct cache_tree *fetch_cache_tree(const struct fetch_tree *t); /* any; for cache_tree_bind and the like */
+const struct tree *fetch_index(const struct fetch_tree *t); /* any */
+struct cache_tree *
+fetch_cache_tree(const struct fetch_tree *t); /* any; for cache_tree_bind and the like; NULL: a draft */
 
 /* Any (FUSE threads): n bytes of a blob, if they are here and cost no wait. n or -EAGAIN (fetch_read_start is next). */
 ssize_t fetch_read_now(struct fetch_tree *t, uint32_t blob, uint64_t offset, void *p, uint32_t n);
@@ -131,8 +167,8 @@ ssize_t fetch_read_now(struct fetch_tree *t, uint32_t blob, uint64_t offset, voi
 
 struct fetch_read {
 	struct fetch_tree *tree;
-	uint32_t blob;
-	uint32_t n; /* 1 .. FETCH_READ_MAX, within the blob */
+	uint32_t blob; /* of a draft: the node */
+	uint32_t n;    /* 1 .. FETCH_READ_MAX, within the blob, the file */
 	uint64_t offset;
 	/* Any thread, once: all n bytes, borrowed for the call; or NULL and -errno: -ESTALE (the source has changed or is gone), -EIO (all else; fetch_why tells), -ECANCELED (is_over). */
 	void (*on_done)(struct fetch_read *r, const void *p, ssize_t n);

@@ -38,7 +38,8 @@ static int refill(struct fill *x)
 static int read_source(struct fill *x)
 {
 	const struct stock *s = x->stock;
-	if (x->origin.kind == FETCH_ARCHIVE && !s->reserve_error && !cache_tree_is_chunkwise(s->cache_tree)) {
+	if (x->origin.kind == FETCH_ARCHIVE && !x->origin.is_repacked && !s->reserve_error &&
+	    !cache_tree_is_chunkwise(s->cache_tree)) {
 		int r = refill(x);
 		/* No room for all, or packed in another order: the chunk alone then. */
 		if (r != -ENODATA && r != -ENOSPC)
@@ -124,13 +125,17 @@ static void fill_done(struct pool_job *j)
 	list_remove(&x->link);
 	if (x->sealing)
 		cache_sealing_free(steal(x->sealing));
+	if (x->origin.is_repacked)
+		source_repacked(x->source, &x->stock->id);
+	if (x->error == 0 && !x->is_here)
+		source_answered(x->source);
 	if (x->error == 0 || x->stock->fetch->is_stopping) {
 		fill_end(x);
 		return;
 	}
 	const char *text = x->origin.text ? x->origin.text : strerror(-x->error);
 	source_failed(x->source, text, x->origin.about);
-	stock_failed(x->stock, text);
+	stock_failed(x->stock, x->source->error);
 	fill_start(x); /* elsewhere */
 }
 
@@ -162,6 +167,7 @@ static void fill_start(struct fill *x)
 				    .path = x->source->path,
 				    .kind = source_record(x->source, &s->id)->kind,
 				    .index = s->index,
+				    .is_repacked = source_record(x->source, &s->id)->is_repacked,
 				    .is_cancelled = &f->is_cancelled};
 	list_append(&x->source->fills, &x->link);
 	pool_put(f->pool, &x->job, x->rank, &x->source->lane);

@@ -26,6 +26,7 @@ struct record {
 	enum fetch_kind kind;
 	uint64_t sealed_usec;
 	struct signature signature; /* of an archive or a file; size, inode and times 0: not to be trusted */
+	bool is_repacked;           /* an archive with this tree's files in another order: none of its packs can be had from it */
 };
 
 struct source {
@@ -53,7 +54,9 @@ int sources_write(const struct fetch *f, const char *text, size_t n); /* pool */
 struct source *source_choose(struct fetch *f, const struct digest *id, struct source *const *tried, unsigned n);
 uint64_t source_stalled_usec(const struct fetch *f, const struct source *s);
 void source_failed(struct source *s, const char *text,
-		   const char *about); /* about: what is logged once; NULL: text is not logged */
+		   const char *about);  /* about: what is logged once; NULL: text is not logged */
+void source_repacked(struct source *s, const struct digest *id); /* see struct record */
+void source_answered(struct source *s); /* if it was told to fail as a whole (about: its path), that is over */
 
 /* ---- stock.c: a tree in use, however many have it open */
 
@@ -100,7 +103,9 @@ struct stock {
 };
 
 struct fetch_tree {
-	struct stock *stock;
+	struct fetch *fetch;
+	struct stock *stock; /* NULL: of a draft */
+	struct draft *draft; /* NULL: of a sealed tree */
 	struct cache_lease *lease;
 	_Atomic unsigned n_refs; /* the opener, reads, the advance */
 	struct post gone, advance;
@@ -123,6 +128,7 @@ struct origin {
 	const struct tree *index;
 	const struct members *members;
 	const bool *is_cancelled;
+	bool is_repacked; /* in and out; as in struct record */
 	char *text;  /* out: what went wrong, to be freed */
 	char *about; /* out: the file it is about */
 };
@@ -178,6 +184,29 @@ void ahead_go_on(struct stock *s); /* with the plan; fill_go() is due */
 /* Any: these chunks are being read. */
 void ahead_touch(struct fetch_tree *t, uint64_t first, uint64_t last);
 
+/* ---- draft.c: loop, unless said otherwise */
+
+struct draft;
+
+/* Takes over names and signatures. The caller is its first user. */
+struct draft *draft_new(struct fetch *f, const char *path, struct tree *names, struct signature *signatures);
+struct draft *draft_get(const struct fetch *f, uint64_t number); /* NULL; a user more */
+void draft_ref(struct draft *d);
+void draft_unref(struct draft *d);
+void draft_drop(struct draft *d); /* its only user, and nobody knows its number */
+uint64_t draft_number(const struct draft *d);
+const struct tree *draft_index(const struct draft *d); /* any */
+void draft_progress(struct draft *d, const struct seal_progress *p);
+/* Its sealing is over. What it sealed is leased within the call. */
+void draft_over(struct draft *d, int error, const struct digest *id, const struct seal_report *errors);
+/* A thread of its sealing: lets those who read go first, for a moment. */
+void draft_give_way(const struct draft *d);
+void draft_read_start(struct fetch_read *r); /* any */
+void draft_why(struct fetch_tree *t, uint32_t node, struct buf *out);
+/* All that waits ends in EIO; for fetch_stop(). */
+void drafts_stop(struct fetch *f);
+void drafts_free(struct fetch *f);
+
 /* ---- sealing.c */
 void sealing_cancel_all(struct fetch *f);
 
@@ -194,10 +223,12 @@ struct fetch {
 	char *directory;
 	struct pool *pool;
 	struct list sources, sealings;
-	struct map stocks;   /* by text */
+	struct map stocks;  /* by text */
+	struct list drafts; /* the newest last */
+	uint64_t last_draft;
 	struct list waiting; /* reads, oldest first */
 	struct timer timer;  /* their deadline */
-	struct pool_lane seal_lane, save_lane, work_lane;
+	struct pool_lane seal_lane, draft_lane, save_lane, work_lane;
 	unsigned n_trees, n_openings;
 	bool is_stopping;
 	bool is_cancelled; /* for threads, atomically */

@@ -12,10 +12,18 @@
 
 /* ---- the filesystem */
 
+/* What a filesystem itself calls stale is its own trouble (a handle that its server has forgotten), no news of a file. */
+#define HANDLE_STALE EREMOTEIO
+
+static int own_trouble(int error)
+{
+	return error == -ESTALE ? -HANDLE_STALE : error;
+}
+
 static int system_open(void *arg _unused_, const char *path)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	return fd < 0 ? -errno : fd;
+	return fd < 0 ? own_trouble(-errno) : fd;
 }
 
 static int read_fully(int fd, uint64_t offset, uint8_t *p, size_t n)
@@ -25,7 +33,7 @@ static int read_fully(int fd, uint64_t offset, uint8_t *p, size_t n)
 		if (got < 0 && errno == EINTR)
 			continue;
 		if (got <= 0)
-			return got < 0 ? -errno : -ESTALE;
+			return got < 0 ? own_trouble(-errno) : -ESTALE;
 		have += (size_t)got;
 	}
 	return 0;
@@ -37,10 +45,10 @@ static int system_read(void *arg _unused_, int root, const char *path, uint64_t 
 	*st = (struct stat){0};
 	_close_ int own = *path ? path_open_beneath(root, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0) : -1;
 	if (*path && own < 0)
-		return own;
+		return own_trouble(own);
 	int fd = *path ? own : root;
 	if (fstat(fd, st) < 0)
-		return -errno;
+		return own_trouble(-errno);
 	if (!S_ISREG(st->st_mode))
 		return -ESTALE;
 	return read_fully(fd, offset, p, n);
@@ -49,6 +57,11 @@ static int system_read(void *arg _unused_, int root, const char *path, uint64_t 
 const struct fetch_files origin_filesystem = {.open = system_open, .read = system_read};
 
 /* ---- telling */
+
+static const char *say_error(int error, char *room, size_t n)
+{
+	return strerror_r(error == -HANDLE_STALE ? ESTALE : -error, room, n);
+}
 
 static void put_time(char *to, size_t room, int64_t sec, uint32_t nsec)
 {
@@ -84,8 +97,8 @@ static int tell(struct origin *o, uint32_t node, int error, const struct stat *s
 	put_time(was, sizeof was, n->mtime_sec, n->mtime_nsec);
 	put_time(is, sizeof is, st->st_mtim.tv_sec, (uint32_t)st->st_mtim.tv_nsec);
 	if (!is_gone(error)) {
-		o->text = xasprintf("%s: %s", o->about, strerror_r(-error, text, sizeof text));
-		return -EIO;
+		o->text = xasprintf("%s: %s", o->about, say_error(error, text, sizeof text));
+		return error == -HANDLE_STALE ? error : -EIO;
 	}
 	if (!st->st_mode)
 		o->text = xasprintf("%s is gone: it was %llu bytes of %s when it was sealed", o->about, size, was);
@@ -285,6 +298,26 @@ static int tell_archive(struct origin *o, int error, const struct seal_report *e
 	return is_gone(error) ? -ESTALE : error == -ENOSPC || error == -ECANCELED ? error : -EIO;
 }
 
+/* Large files have a blob of their own in any order; a pack is what lay side by side. */
+static int tell_repacked(struct origin *o)
+{
+	o->is_repacked = true;
+	free(o->text);
+	free(o->about);
+	o->about = xstrdup(o->path);
+	o->text = xasprintf("%s holds this tree, but not in the order in which this node has packed its small files: "
+			    "they come from "
+			    "the directory only, or from the cache",
+			    o->path);
+	return -EIO;
+}
+
+static bool is_same_tree(const struct origin *o, void *vti, size_t n)
+{
+	_cleanup_(tree_freep) struct tree *t = NULL;
+	return tree_take(vti, n, tree_id(o->index), &t) == 0;
+}
+
 static int read_archive(struct origin *o, int fd, const struct want *w)
 {
 	struct catch c = {.want = w, .size = tree_blob(o->index, w->blob)->size};
@@ -292,11 +325,18 @@ static int read_archive(struct origin *o, int fd, const struct want *w)
 		.arg = &c, .begin = catch_begin, .write = catch_write, .commit = catch_commit, .abort = catch_abort};
 	const struct seal_options options = {.store = &store, .is_cancelled = o->is_cancelled};
 	_cleanup_(seal_report_fini) struct seal_report errors = {.n = 0}, notes = {.n = 0};
-	_free_ void *vti = NULL;
-	size_t n;
+	void *vti = NULL;
+	size_t n = 0;
+	bool is_pack = tree_blob(o->index, w->blob)->kind == TREE_BLOB_PACK;
+	if (is_pack && o->is_repacked)
+		return tell_repacked(o);
 	int r = seal_archive(fd, o->path, &options, &vti, &n, &errors, &notes);
-	if (c.is_found)
+	if (c.is_found) {
+		free(vti);
 		return 0;
+	}
+	if (r == 0 && is_same_tree(o, vti, n) && is_pack)
+		return tell_repacked(o);
 	return tell_archive(o, r == 0 ? -ESTALE : r, &errors);
 }
 
@@ -313,7 +353,8 @@ int origin_refill(struct origin *o, const struct seal_store *store)
 		r = tree_take(vti, n, tree_id(o->index), &t);
 	if (r < 0)
 		return tell_archive(o, r, &errors);
-	return digest_is_equal(tree_layout_id(t), tree_layout_id(o->index)) ? 0 : -ENODATA;
+	o->is_repacked = !digest_is_equal(tree_layout_id(t), tree_layout_id(o->index));
+	return o->is_repacked ? -ENODATA : 0;
 }
 
 /* ---- a chunk */
@@ -325,9 +366,20 @@ static int open_root(struct origin *o)
 	if (root >= 0)
 		return root;
 	o->about = xstrdup(o->path);
-	o->text = xasprintf("%s: %s", o->path,
-			    is_gone(root) ? "the source is gone" : strerror_r(-root, text, sizeof text));
-	return is_gone(root) ? -ESTALE : -EIO;
+	o->text =
+		xasprintf("%s: %s", o->path, is_gone(root) ? "the source is gone" : say_error(root, text, sizeof text));
+	return is_gone(root) ? -ESTALE : root == -HANDLE_STALE ? root : -EIO;
+}
+
+static int read_once(struct origin *o, const struct want *w)
+{
+	_close_ int root = open_root(o);
+	if (root < 0)
+		return root;
+	if (o->kind == FETCH_ARCHIVE)
+		return read_archive(o, root, w);
+	int r = read_plainly(o, root, w);
+	return r == 0 || r == -ECANCELED ? r : read_carefully(o, root, w);
 }
 
 int origin_read(struct origin *o, uint32_t blob, uint64_t chunk, uint8_t *p, size_t n)
@@ -337,11 +389,12 @@ int origin_read(struct origin *o, uint32_t blob, uint64_t chunk, uint8_t *p, siz
 	assert(!o->text && chunk >= b->first_chunk && w.low + n <= b->size);
 	w.high = w.low + n;
 	tree_chunk_digest(o->index, chunk, &w.digest);
-	_close_ int root = open_root(o);
-	if (root < 0)
-		return root;
-	if (o->kind == FETCH_ARCHIVE)
-		return read_archive(o, root, &w);
-	int r = read_plainly(o, root, &w);
-	return r == 0 || r == -ECANCELED ? r : read_carefully(o, root, &w);
+	int r = read_once(o, &w);
+	if (r != -HANDLE_STALE)
+		return r;
+	/* By its path it may be there all the same. */
+	free(steal(o->text));
+	free(steal(o->about));
+	r = read_once(o, &w);
+	return r == -HANDLE_STALE ? -EIO : r;
 }

@@ -157,6 +157,30 @@ void waiter_answer(struct waiter *w, const struct fill *x)
 	}
 }
 
+/* Why nothing came, once for a source that says nothing at all. */
+static void tell_late(const struct reading *g)
+{
+	struct stock *s = g->tree->stock;
+	struct fetch *f = s->fetch;
+	double sec = (double)f->settings.deadline_usec / 1e6;
+	const struct waiter *w = list_first(&g->waiters, struct waiter, read_link);
+	const struct fill *x = w ? map_get(&s->fills, w->chunk) : NULL;
+	struct source *from = x ? x->source : NULL;
+	if (!from) {
+		_free_ char *text =
+			xasprintf("tree %s: this node's disk has not made room for it in %.1f s", s->text, sec);
+		log_warn("%s", text);
+		stock_failed(s, text);
+		return;
+	}
+	_free_ char *text =
+		xasprintf(source_stalled_usec(f, from) ? "%s has not answered for %.1f s: its filesystem stalls"
+						       : "%s was not read in %.1f s: others are, and it waits its turn",
+			  from->path, sec);
+	source_failed(from, text, from->path);
+	stock_failed(s, from->error);
+}
+
 static void on_timer(struct timer *t)
 {
 	struct fetch *f = container_of(t, struct fetch, timer);
@@ -170,12 +194,7 @@ static void on_timer(struct timer *t)
 			timer_start(t, f->loop, end - now, on_timer);
 			return;
 		}
-		struct stock *s = g->tree->stock;
-		_free_ char *text = xasprintf("tree %s: its source has not answered for %.0f s", s->text,
-					      (double)f->settings.deadline_usec / 1e6);
-		if (!s->error || !streq(s->error, text))
-			log_warn("%s", text);
-		stock_failed(s, text);
+		tell_late(g);
 		COUNT(f, n_late, 1);
 		stop_waiting(g);
 		answer(g, -EIO);
@@ -263,6 +282,8 @@ ssize_t fetch_read_now(struct fetch_tree *t, uint32_t blob, uint64_t offset, voi
 {
 	struct stock *s = t->stock;
 	uint64_t first, last;
+	if (t->draft)
+		return -EAGAIN;
 	if (cache_tree_read(s->cache_tree, blob, offset, p, n, false) < 0)
 		return -EAGAIN;
 	COUNT(s->fetch, n_now, 1);
@@ -276,9 +297,13 @@ ssize_t fetch_read_now(struct fetch_tree *t, uint32_t blob, uint64_t offset, voi
 
 void fetch_read_start(struct fetch_read *r)
 {
-	struct reading *g = NEW(struct reading);
 	uint64_t last;
 	assert(r->n && r->n <= FETCH_READ_MAX && r->on_done);
+	if (r->tree->draft) {
+		draft_read_start(r);
+		return;
+	}
+	struct reading *g = NEW(struct reading);
 	list_init(&g->link);
 	list_init(&g->waiters);
 	g->caller = r;

@@ -27,11 +27,20 @@ struct sealing {
 	int error;
 	char *text; /* of `sources` */
 	size_t n_text;
-	/* ---- progress: from the pool's thread to the loop */
+	/* ---- from the pool's threads to the loop */
 	pthread_mutex_t lock;
 	struct seal_progress progress;
+	struct tree *names; /* until they are a draft */
+	struct signature *signatures;
+	struct seal_report names_notes; /* of the walk */
 	struct post post;
 	bool is_posted;
+	/* ---- a draft of it */
+	struct draft *draft;  /* set once, by the loop; threads look at it */
+	bool is_reading;      /* some content is not remembered; atomic */
+	bool is_draft_wanted; /* by its first caller; others get what there is */
+	bool is_handed_out;   /* it goes on to its end, whoever leaves */
+	struct seal_store inner, store_of_draft;
 };
 
 static const char *const kind_names[] = {"auto", "directory", "archive", "file"};
@@ -57,7 +66,10 @@ static bool is_archive_name(const char *path)
 
 static void sealing_free(struct sealing *s)
 {
-	assert(list_is_empty(&s->callers) && !s->is_posted && !s->store);
+	assert(list_is_empty(&s->callers) && !s->is_posted && !s->store && !s->draft);
+	seal_report_fini(&s->names_notes);
+	tree_free(s->names);
+	free(s->signatures);
 	seal_report_fini(&s->errors);
 	seal_report_fini(&s->notes);
 	pthread_mutex_destroy(&s->lock);
@@ -106,6 +118,14 @@ static bool is_as_before(const struct sealing *s, const struct stat *st)
 
 static void on_progress_post(struct post *p);
 
+/* Locked. The loop is to look. */
+static bool is_post_due(struct sealing *s)
+{
+	bool is_due = !s->is_posted;
+	s->is_posted = true;
+	return is_due;
+}
+
 static void on_progress(void *arg, const struct seal_progress *p)
 {
 	struct sealing *s = arg;
@@ -116,11 +136,121 @@ static void on_progress(void *arg, const struct seal_progress *p)
 					     .bytes_found = __atomic_load_n(&p->bytes_found, __ATOMIC_RELAXED),
 					     .bytes_done = __atomic_load_n(&p->bytes_done, __ATOMIC_RELAXED),
 					     .bytes_read = __atomic_load_n(&p->bytes_read, __ATOMIC_RELAXED)};
-	bool is_due = !s->is_posted;
-	s->is_posted = true;
+	bool is_due = is_post_due(s);
 	pthread_mutex_unlock(&s->lock);
 	if (is_due)
 		loop_post(s->fetch->loop, &s->post);
+}
+
+static void on_names(void *arg, struct tree *draft, struct signature *signatures)
+{
+	struct sealing *s = arg;
+	pthread_mutex_lock(&s->lock);
+	assert(!s->names && !s->draft);
+	for (unsigned i = 0; i < s->notes.n; i++)
+		seal_report_add(&s->names_notes, "%s", s->notes.lines[i]);
+	s->names_notes.n_more = s->notes.n_more;
+	s->names = draft;
+	s->signatures = signatures;
+	bool is_due = is_post_due(s);
+	pthread_mutex_unlock(&s->lock);
+	if (is_due)
+		loop_post(s->fetch->loop, &s->post);
+}
+
+/* Something has to be read: a draft is worth having. */
+static void note_reading(struct sealing *s)
+{
+	if (__atomic_exchange_n(&s->is_reading, true, __ATOMIC_RELAXED))
+		return;
+	pthread_mutex_lock(&s->lock);
+	bool is_due = is_post_due(s);
+	pthread_mutex_unlock(&s->lock);
+	if (is_due)
+		loop_post(s->fetch->loop, &s->post);
+}
+
+/* ---- the store, with an eye on those who read the draft: they go first */
+
+static void give_way(struct sealing *s)
+{
+	const struct draft *d = __atomic_load_n(&s->draft, __ATOMIC_ACQUIRE);
+	if (d)
+		draft_give_way(d);
+}
+
+static bool recall_file(void *arg, const char *path, const struct signature *signature, struct digest *address)
+{
+	struct sealing *s = arg;
+	if (s->inner.recall_file && s->inner.recall_file(s->inner.arg, path, signature, address))
+		return true;
+	note_reading(s);
+	give_way(s);
+	return false;
+}
+
+static bool recall_blob(void *arg, const struct digest *key, struct blob_chunks *chunks)
+{
+	struct sealing *s = arg;
+	if (s->inner.recall_blob(s->inner.arg, key, chunks))
+		return true;
+	note_reading(s);
+	return false;
+}
+
+static int store_begin(void *arg, uint64_t size, void **blob)
+{
+	const struct sealing *s = arg;
+	return s->inner.begin(s->inner.arg, size, blob);
+}
+
+static int store_write(void *arg, void *blob, uint64_t offset, const void *p, size_t n)
+{
+	struct sealing *s = arg;
+	give_way(s);
+	return s->inner.write(s->inner.arg, blob, offset, p, n);
+}
+
+static int store_commit(void *arg, void *blob, const struct blob_chunks *chunks)
+{
+	const struct sealing *s = arg;
+	return s->inner.commit(s->inner.arg, blob, chunks);
+}
+
+static void store_abort(void *arg, void *blob)
+{
+	const struct sealing *s = arg;
+	s->inner.abort(s->inner.arg, blob);
+}
+
+static void learn_file(void *arg, const char *path, const struct signature *signature, const struct digest *address)
+{
+	const struct sealing *s = arg;
+	s->inner.learn_file(s->inner.arg, path, signature, address);
+}
+
+static void learn_blob(void *arg, const struct digest *key, const struct blob_chunks *chunks)
+{
+	const struct sealing *s = arg;
+	s->inner.learn_blob(s->inner.arg, key, chunks);
+}
+
+/* Contents that were read again may be kept already, which is no question of trust: so a refresh recalls blobs, but no files. */
+static const struct seal_store *make_store(struct sealing *s)
+{
+	s->inner = *cache_sealing_store(s->store);
+	if (s->is_refresh)
+		s->inner.recall_file = NULL;
+	s->store_of_draft = (struct seal_store){.arg = s,
+						.begin = store_begin,
+						.write = store_write,
+						.commit = store_commit,
+						.abort = store_abort,
+						.recall_file = recall_file,
+						.learn_file = learn_file,
+						.recall_blob = recall_blob,
+						.learn_blob = learn_blob};
+	return &s->store_of_draft;
 }
 
 static int seal_kind(struct sealing *s, int fd, const struct seal_options *o, void **vti, size_t *n)
@@ -163,10 +293,10 @@ static int check_unchanged(struct sealing *s, int fd, const struct stat *before)
 static int seal(struct sealing *s)
 {
 	struct fetch *f = s->fetch;
-	struct seal_store store = *cache_sealing_store(s->store);
-	const struct seal_options o = {.store = &store,
+	const struct seal_options o = {.store = make_store(s),
 				       .n_threads = f->settings.n_seal_threads,
 				       .on_progress = on_progress,
+				       .on_names = s->is_draft_wanted ? on_names : NULL,
 				       .arg = s,
 				       .is_cancelled = &s->is_cancelled};
 	_free_ void *vti = NULL;
@@ -180,9 +310,6 @@ static int seal(struct sealing *s)
 		s->record = s->before;
 		return 0;
 	}
-	/* Contents that were read again may be kept already: that is no question of trust. */
-	if (s->is_refresh)
-		store.recall_file = NULL;
 	if (r == 0)
 		r = seal_kind(s, fd, &o, &vti, &n);
 	if (r == 0)
@@ -214,6 +341,26 @@ static void save_run(struct pool_job *j)
 
 /* ---- loop */
 
+/* Those for whom a draft will do hear of it, and no more after that. */
+static void hand_out(struct sealing *s)
+{
+	pthread_mutex_lock(&s->lock);
+	struct tree *names = steal(s->names);
+	struct signature *signatures = steal(s->signatures);
+	pthread_mutex_unlock(&s->lock);
+	if (names)
+		__atomic_store_n(&s->draft, draft_new(s->fetch, s->path, names, signatures), __ATOMIC_RELEASE);
+	bool is_reading = __atomic_load_n(&s->is_reading, __ATOMIC_RELAXED) && !s->is_ended;
+	list_foreach (&s->callers, struct fetch_seal, link, c) {
+		if (!s->draft || !c->on_draft || c->name || !(is_reading || c->is_any_draft) || s->is_cancelled)
+			continue;
+		s->is_handed_out = true;
+		list_remove(&c->link);
+		c->sealing = NULL;
+		c->on_draft(c, draft_number(s->draft), draft_index(s->draft), &s->names_notes);
+	}
+}
+
 static void on_progress_post(struct post *p)
 {
 	struct sealing *s = container_of(p, struct sealing, post);
@@ -221,6 +368,11 @@ static void on_progress_post(struct post *p)
 	struct seal_progress progress = s->progress;
 	s->is_posted = false;
 	pthread_mutex_unlock(&s->lock);
+	if (!s->is_ended) {
+		hand_out(s);
+		if (s->draft)
+			draft_progress(s->draft, &progress);
+	}
 	/* The end may have overtaken it. */
 	if (s->is_ended && list_is_empty(&s->link)) {
 		sealing_free(s);
@@ -255,6 +407,12 @@ static void tell(struct sealing *s)
 		c->on_done(c, r, r ? NULL : &s->record.id, &s->errors, &s->notes);
 	}
 	list_remove(&s->link);
+	if (s->draft) {
+		struct draft *d = s->draft;
+		draft_over(d, s->error, &s->record.id, &s->errors);
+		s->draft = NULL;
+		draft_unref(d);
+	}
 	/* What it stored is held until here, so that a caller can take his lease. */
 	cache_sealing_free(steal(s->store));
 	pthread_mutex_lock(&s->lock);
@@ -275,6 +433,11 @@ static void seal_done(struct pool_job *j)
 	struct fetch *f = s->fetch;
 	struct timespec now;
 	s->is_ended = true;
+	hand_out(s);
+	if (s->draft && !s->is_handed_out) /* nobody was told of it */
+		draft_drop(steal(s->draft));
+	else if (s->draft)
+		draft_progress(s->draft, &s->progress);
 	if (s->error) {
 		tell(s);
 		return;
@@ -311,6 +474,7 @@ static struct sealing *sealing_new(struct fetch *f, const char *path, const stru
 	s->fetch = f;
 	s->path = xstrdup(path);
 	s->is_refresh = c->is_refresh;
+	s->is_draft_wanted = c->on_draft;
 	s->record.kind = c->kind;
 	if (known)
 		s->before = *list_first(&known->records, struct record, link);
@@ -345,8 +509,16 @@ int fetch_seal_start(struct fetch *f, struct fetch_seal *s, const char *path, co
 	s->name = name ? xstrdup(name) : NULL;
 	list_init(&s->link);
 	list_append(&x->callers, &s->link);
-	if (is_new)
-		pool_put(f->pool, &x->job, POOL_SOON, &f->seal_lane);
+	if (is_new) {
+		pool_put(f->pool, &x->job, POOL_SOON, x->is_draft_wanted ? &f->draft_lane : &f->seal_lane);
+		return 0;
+	}
+	/* It may have a draft already. */
+	pthread_mutex_lock(&x->lock);
+	bool is_due = is_post_due(x);
+	pthread_mutex_unlock(&x->lock);
+	if (is_due)
+		loop_post(f->loop, &x->post);
 	return 0;
 }
 
@@ -358,7 +530,7 @@ void fetch_seal_stop(struct fetch_seal *s)
 	list_remove(&s->link);
 	free(steal(s->name));
 	s->sealing = NULL;
-	if (list_is_empty(&x->callers))
+	if (list_is_empty(&x->callers) && !x->is_handed_out)
 		__atomic_store_n(&x->is_cancelled, true, __ATOMIC_RELAXED);
 }
 

@@ -7,6 +7,7 @@
 #include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <time.h>
 
 #define HEAD "vine sources 1\n"
 #define SIZE_MOST (64u << 20)
@@ -141,15 +142,44 @@ struct source *source_choose(struct fetch *f, const struct digest *id, struct so
 	return stalled;
 }
 
+static char *now_text(void)
+{
+	char text[32] = "?";
+	time_t now = time(NULL);
+	struct tm tm;
+	if (gmtime_r(&now, &tm))
+		strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S", &tm);
+	return xstrdup(text);
+}
+
 void source_failed(struct source *s, const char *text, const char *about)
 {
+	_free_ char *now = now_text();
 	free(s->error);
-	s->error = xstrdup(text);
+	s->error = xasprintf("%s (%s UTC)", text, now);
 	if (!about || map_get_text(&s->told, about) || s->n_told >= TOLD_MOST)
 		return;
 	char *key = xstrdup(about);
 	map_put_text(&s->told, key, key);
 	log_warn("%s%s", text, ++s->n_told == TOLD_MOST ? " (and so on: no more of this source is logged)" : "");
+}
+
+void source_repacked(struct source *s, const struct digest *id)
+{
+	list_foreach (&s->records, struct record, link, r) {
+		if (digest_is_equal(&r->id, id))
+			r->is_repacked = true;
+	}
+}
+
+void source_answered(struct source *s)
+{
+	char *key = s->error ? map_remove_text(&s->told, s->path) : NULL;
+	if (!key)
+		return;
+	free(key);
+	free(steal(s->error));
+	log_info("%s answers again", s->path);
 }
 
 /* ---- the file: a line each, newest record of a path first; a path's odd bytes as %XX */

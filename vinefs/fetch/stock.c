@@ -123,26 +123,33 @@ void stock_failed(struct stock *s, const char *text)
 static void on_gone(struct post *p)
 {
 	struct fetch_tree *t = container_of(p, struct fetch_tree, gone);
-	struct fetch *f = t->stock->fetch;
-	assert(f->n_trees);
-	assert(t->stock->n_handles);
-	f->n_trees--;
-	t->stock->n_handles--;
-	stock_unref(t->stock);
-	cache_lease_free(t->lease);
+	assert(t->fetch->n_trees);
+	t->fetch->n_trees--;
+	if (t->draft) {
+		draft_unref(t->draft);
+	} else {
+		assert(t->stock->n_handles);
+		t->stock->n_handles--;
+		stock_unref(t->stock);
+		cache_lease_free(t->lease);
+	}
 	free(t);
 }
 
-static struct fetch_tree *tree_new(struct stock *s, struct cache_lease *lease)
+/* Takes over the user of one or the other. */
+static struct fetch_tree *tree_new(struct fetch *f, struct stock *s, struct draft *d)
 {
 	struct fetch_tree *t = NEW(struct fetch_tree);
+	assert(!s != !d);
+	t->fetch = f;
 	t->stock = s;
-	t->lease = lease;
+	t->draft = d;
 	t->n_refs = 1;
 	t->gone.on_post = on_gone;
 	t->advance.on_post = ahead_on_advance;
-	s->fetch->n_trees++;
-	s->n_handles++;
+	f->n_trees++;
+	if (s)
+		s->n_handles++;
 	return t;
 }
 
@@ -156,7 +163,7 @@ void tree_unref(struct fetch_tree *t)
 	unsigned before = atomic_fetch_sub(&t->n_refs, 1);
 	assert(before);
 	if (before == 1)
-		loop_post(t->stock->fetch->loop, &t->gone);
+		loop_post(t->fetch->loop, &t->gone);
 }
 
 void fetch_close(struct fetch_tree *t)
@@ -166,12 +173,12 @@ void fetch_close(struct fetch_tree *t)
 
 const struct tree *fetch_index(const struct fetch_tree *t)
 {
-	return t->stock->index;
+	return t->draft ? draft_index(t->draft) : t->stock->index;
 }
 
 struct cache_tree *fetch_cache_tree(const struct fetch_tree *t)
 {
-	return t->stock->cache_tree;
+	return t->draft ? NULL : t->stock->cache_tree;
 }
 
 /* ---- opening */
@@ -183,13 +190,16 @@ struct opening {
 	struct digest id;
 	struct cache_lease *lease;
 	struct cache_tree *cache_tree;
+	struct draft *draft; /* in place of all that */
 	int error;
 };
 
 static void open_run(struct pool_job *j)
 {
 	struct opening *o = container_of(j, struct opening, job);
-	o->error = j->is_dropped ? -ECANCELED : cache_tree_open(o->fetch->settings.cache, &o->id, &o->cache_tree);
+	o->error = j->is_dropped ? -ECANCELED : 0;
+	if (!o->error && !o->draft)
+		o->error = cache_tree_open(o->fetch->settings.cache, &o->id, &o->cache_tree);
 }
 
 static void open_done(struct pool_job *j)
@@ -198,10 +208,16 @@ static void open_done(struct pool_job *j)
 	struct fetch_open *caller = o->caller;
 	struct fetch_tree *t = NULL;
 	int error = o->error;
-	if (error == 0 && caller && !o->fetch->is_stopping)
-		t = tree_new(stock_get(o->fetch, &o->id, steal(o->cache_tree)), steal(o->lease));
-	else if (error == 0)
+	if (error == 0 && (!caller || o->fetch->is_stopping))
 		error = -ECANCELED;
+	if (error == 0 && o->draft) {
+		t = tree_new(o->fetch, NULL, steal(o->draft));
+	} else if (error == 0) {
+		t = tree_new(o->fetch, stock_get(o->fetch, &o->id, steal(o->cache_tree)), NULL);
+		t->lease = steal(o->lease);
+	}
+	if (o->draft)
+		draft_unref(o->draft);
 	if (o->cache_tree)
 		cache_tree_close(o->cache_tree);
 	if (o->lease)
@@ -214,6 +230,18 @@ static void open_done(struct pool_job *j)
 	}
 }
 
+static struct opening *opening_new(struct fetch *f, struct fetch_open *o)
+{
+	struct opening *x = NEW(struct opening);
+	x->fetch = f;
+	x->caller = o;
+	x->job.run = open_run;
+	x->job.on_done = open_done;
+	o->opening = x;
+	f->n_openings++;
+	return x;
+}
+
 int fetch_open(struct fetch *f, struct fetch_open *o, const struct digest *id, const char *who, const char *why)
 {
 	struct cache_lease *lease;
@@ -223,16 +251,22 @@ int fetch_open(struct fetch *f, struct fetch_open *o, const struct digest *id, c
 	int r = cache_lease_new(f->settings.cache, id, who, why, &lease);
 	if (r < 0)
 		return r;
-	struct opening *x = NEW(struct opening);
-	x->fetch = f;
-	x->caller = o;
+	struct opening *x = opening_new(f, o);
 	x->id = *id;
 	x->lease = lease;
-	x->job.run = open_run;
-	x->job.on_done = open_done;
-	o->opening = x;
-	f->n_openings++;
 	pool_put(f->pool, &x->job, POOL_SOON, NULL);
+	return 0;
+}
+
+int fetch_open_draft(struct fetch *f, struct fetch_open *o, uint64_t number)
+{
+	struct draft *d = f->is_stopping ? NULL : draft_get(f, number);
+	assert(o->on_done && !o->opening);
+	if (!d)
+		return f->is_stopping ? -ECANCELED : -ENOENT;
+	struct opening *x = opening_new(f, o);
+	x->draft = d;
+	pool_put(f->pool, &x->job, POOL_NOW, NULL);
 	return 0;
 }
 

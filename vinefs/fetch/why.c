@@ -118,6 +118,10 @@ void fetch_why(struct fetch_tree *t, uint32_t node, struct buf *out)
 {
 	struct stock *s = t->stock;
 	struct tally tally = {.n = {0}};
+	if (t->draft) {
+		draft_why(t, node, out);
+		return;
+	}
 	assert(node < tree_n_nodes(s->index));
 	_free_ char *path = tree_path(s->index, node);
 	tally_node(s, &tally, node);

@@ -49,17 +49,20 @@ static bool hold(struct holds *h, uint64_t mount, const int fds[2])
 	return true;
 }
 
-static bool take(struct holds *h, const struct keeper_mount *m, int n_fds, const int fds[2])
+static bool take(struct holds *h, const struct keeper_mount *m, int n_fds, const int fds[2], bool is_cut)
 {
 	int i = find(h, m->mount);
+	bool is_lost = m->type == KEEPER_HOLD && is_cut;
 	h->silent_usec = 0;
 	if (m->type == KEEPER_HOLD && n_fds == 2 && hold(h, m->mount, fds))
 		return true;
 	for (int k = 0; k < n_fds; k++)
 		close(fds[k]);
-	if (m->type == KEEPER_DROP && i >= 0)
+	/* What was held before of a mount that changed would be served wrongly by the next vinefs. */
+	if ((m->type == KEEPER_DROP || is_lost) && i >= 0)
 		let_go(h, (unsigned)i);
-	return m->type == KEEPER_DROP || m->type == KEEPER_ALIVE;
+	h->n_lost += is_lost;
+	return m->type == KEEPER_DROP || m->type == KEEPER_ALIVE || is_lost;
 }
 
 bool holds_receive(struct holds *h)
@@ -80,7 +83,7 @@ bool holds_receive(struct holds *h)
 		n_fds = c && c->cmsg_type == SCM_RIGHTS ? (int)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int)) : 0;
 		if (n_fds)
 			memcpy(fds, CMSG_DATA(c), (size_t)n_fds * sizeof(int));
-		if (n != sizeof m || !take(h, &m, n_fds, fds))
+		if (n != sizeof m || !take(h, &m, n_fds, fds, head.msg_flags & MSG_CTRUNC))
 			return false;
 		head.msg_controllen = sizeof control.room;
 	}

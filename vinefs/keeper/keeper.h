@@ -4,7 +4,7 @@
  * vinefs has taken it.
  *
  * Files, top to bottom: main.c (the loop, vinefs' restarts, the orderly end), door.c (requests and reports), hold.c (mounts
- * that outlive vinefs), spawn.c (a task's first microseconds), proc.c (what tasks left behind), record.c (attempts, in memory
+ * that outlive vinefs), spawn.c (a task's first microseconds), view.c (namespaces), proc.c (what tasks left behind), record.c (attempts, in memory
  * and in the file that survives a keeper). parts.h is theirs alone.
  *
  * vinefs finds its end of the pair in KEEPER_FD. The first it hears is each attempt's state, then KEEPER_LISTED; from then on
@@ -73,7 +73,11 @@ struct keeper_report {
  * HELD for each, then ALL_HELD. While anything is held it is pinged, and has KEEPER_SILENT_USEC to say ALIVE, dead time
  * included: then the keeper lets go of all, and ends it, so that readers get errors and never hang. */
 #define KEEPER_MOUNTS_FD "VINE_KEEPER_MOUNTS_FD"
-#define KEEPER_MOUNTS_MAX 256u
+#define KEEPER_MOUNTS_MAX 4096u
+/* Of so many descriptors that a process may have: the keeper needs two for each mount, vinefs at most four, and both have others. */
+#define KEEPER_MOUNTS_OF(n_files)                                                                              \
+	((n_files) < 256u + 4u * KEEPER_MOUNTS_MAX ? ((n_files) < 256u ? 0u : ((unsigned)(n_files)-256u) / 4u) \
+						   : KEEPER_MOUNTS_MAX)
 #define KEEPER_SILENT_USEC 10000000u
 /* The status of a vinefs that makes way for the program now installed: it is started at once, and that is no death. */
 #define KEEPER_EXIT_UPGRADE 124
@@ -91,5 +95,30 @@ struct keeper_mount {
 	uint32_t type, reserved;
 	uint64_t mount; /* vinefs' number for it, never 0 */
 };
+
+/* ---- views: what one process and its children see is made by a flat list of steps, carried out in order by view.c within that process. vine-mount does so for the
+ * command of a private mount. */
+
+enum view_op {
+	/* A mount namespace of its own; with VIEW_USER in a user namespace of its own, in which there is its own uid and gid alone. What the host mounts still appears there, what is mounted there
+	 * appears nowhere else. */
+	VIEW_UNSHARE = 1,
+	/* The file or directory `from` over `to`: read-only, no devices, no setuid. */
+	VIEW_BIND,
+};
+
+#define VIEW_USER 1u
+/* Only a regular file, and if it looks in every way as what lies there: size, mode, owner, time, number of links (-ESTALE), and can be executed and mapped as that (-EACCES). */
+#define VIEW_ALIKE 2u
+#define VIEW_OPTIONAL 4u /* without it, it goes on */
+
+struct view_step {
+	uint32_t op, flags;
+	const char *from, *to;
+	int error; /* how it went: 0 or -errno */
+};
+
+/* Of a process with one thread. 0, or the error of the first step that had to be and could not; *n_done steps were tried. */
+int view_do(struct view_step *steps, unsigned n, unsigned *n_done);
 
 #endif

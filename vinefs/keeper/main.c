@@ -403,7 +403,11 @@ static int wait_msec(struct keeper *k, uint64_t now)
 
 static void watch_mounts(struct keeper *k, short ready, uint64_t now)
 {
+	unsigned n_lost = k->holds.n_lost;
 	bool is_good = !ready || holds_receive(&k->holds);
+	if (k->holds.n_lost > n_lost)
+		say("%u mounts cannot be held for a next vinefs: no descriptor is left (raise the limit of open files, ulimit -Hn)",
+		    k->holds.n_lost);
 	/* An end that hung up would wake us for ever; its exit is about to be heard of. */
 	if (ready & POLLHUP)
 		holds_meet(&k->holds, -1);

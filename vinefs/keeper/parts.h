@@ -70,6 +70,7 @@ pid_t spawn_vinefs(char *const *argv, int fd, int mounts_fd);
 struct holds {
 	int fd;             /* -1: no vinefs */
 	unsigned n, n_told; /* told: to the present vinefs; n + 1 when it knows that it knows all */
+	unsigned n_lost;    /* there was no descriptor left to hold them: they end with the present vinefs */
 	uint64_t turned_usec, pinged_usec, silent_usec;
 	struct hold {
 		uint64_t mount;

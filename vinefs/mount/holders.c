@@ -27,12 +27,13 @@ static void unescape(char *text)
 static bool parse(const char *line, struct mountpoint *at)
 {
 	unsigned long id;
-	if (sscanf(line, "%lu %*u %u:%u %*s %4095s", &id, &at->major, &at->minor, at->path) != 4)
+	if (sscanf(line, "%lu %*u %u:%u %4095s %4095s", &id, &at->major, &at->minor, at->root, at->path) != 5)
 		return false;
 	const char *rest = strstr(line, " - ");
 	if (!rest || sscanf(rest + 3, "%63s", at->type) != 1)
 		return false;
 	at->id = id;
+	unescape(at->root);
 	unescape(at->path);
 	return true;
 }

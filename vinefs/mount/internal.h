@@ -105,7 +105,7 @@ struct park {
 	struct list waiting;        /* oldest first, so by deadline */
 	unsigned n_waiting, n_held; /* held: not yet answered by the source */
 	uint64_t deadline_usec;
-	uint64_t n_parked, n_late, n_interrupted, n_killed;
+	uint64_t n_parked, n_late, n_interrupted, n_killed, read_size;
 	bool is_ending;
 	pthread_t watcher;
 	bool has_watcher;
@@ -140,7 +140,7 @@ void session_close(struct session *s);
 struct mountpoint {
 	uint64_t id;
 	unsigned major, minor;
-	char type[64], path[4096];
+	char type[64], root[4096], path[4096]; /* root: what of its filesystem is seen there */
 };
 
 /* The lines of /proc/PID/mountinfo, the topmost last; on_mount returns true to stop. 0 or -errno. */
@@ -165,7 +165,7 @@ struct mount {
 	pthread_key_t self; /* the thread's struct server */
 	struct server *servers;
 	unsigned n_servers;
-	_Atomic bool is_stopping, has_ended;
+	_Atomic bool is_stopping, has_ended, is_cool; /* cool: what is asked for does not count as use */
 	_Atomic uint64_t requests[MOUNT_OPCODES], read_size;
 };
 

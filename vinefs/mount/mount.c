@@ -84,8 +84,12 @@ static int check_new(struct mount *m, const char *name, const struct mount_tree 
 {
 	size_t n = strlen(name);
 	if (m->settings.is_single) {
-		if (n || tree_node(t->index, 0)->type != TREE_DIRECTORY)
-			return n ? -EINVAL : -ENOTDIR;
+		bool is_file = tree_node(t->index, 0)->type != TREE_DIRECTORY;
+		if (n)
+			return -EINVAL;
+		/* The kernel holds what it mounted on to be of one kind: another would be EIO at each look. */
+		if (is_file != m->settings.is_file)
+			return is_file ? -ENOTDIR : -EISDIR;
 		for (uint32_t i = 0; i < m->slots.n; i++) {
 			if (m->slots.at[i]->is_gone)
 				return -EINVAL; /* the root's number has meant another tree */
@@ -118,8 +122,8 @@ int mount_add(struct mount *m, const char *name, const struct mount_tree *t)
 	return 0;
 }
 
-/* So that every number goes on meaning the same name. */
-static bool has_same_names(const struct tree *a, const struct tree *b)
+/* So that every number goes on meaning the same name, with the attributes that the kernel has been told for ever. */
+static bool has_same_nodes(const struct tree *a, const struct tree *b)
 {
 	uint32_t n = tree_n_nodes(a);
 	if (n != tree_n_nodes(b))
@@ -128,6 +132,11 @@ static bool has_same_names(const struct tree *a, const struct tree *b)
 		const struct tree_node *x = tree_node(a, i), *y = tree_node(b, i);
 		if (x->type != y->type || x->parent != y->parent || x->name_size != y->name_size ||
 		    memcmp(tree_name(a, i), tree_name(b, i), x->name_size) != 0)
+			return false;
+		if (x->mode != y->mode || x->mtime_sec != y->mtime_sec || x->mtime_nsec != y->mtime_nsec)
+			return false;
+		if (x->type == TREE_FILE ? tree_file_size(a, i) != tree_file_size(b, i)
+					 : x->type == TREE_LINK && !streq(tree_target(a, i), tree_target(b, i)))
 			return false;
 	}
 	return true;
@@ -138,7 +147,7 @@ int mount_swap(struct mount *m, const char *name, const struct mount_tree *t)
 	struct slot *slot = slots_find(&m->slots, name);
 	if (!slot || !slot->contents)
 		return -ENOENT;
-	if (!is_same_tree(slot, t) || !has_same_names(slot->contents->tree.index, t->index))
+	if (!is_same_tree(slot, t) || !has_same_nodes(slot->contents->tree.index, t->index))
 		return -ESTALE;
 	if (!t->is_draft)
 		slot->id = *tree_id(t->index);
@@ -156,6 +165,11 @@ int mount_remove(struct mount *m, const char *name)
 	int r = keep(m);
 	forget_name(m, name);
 	return r;
+}
+
+void mount_set_hot(struct mount *m, bool is_noted)
+{
+	atomic_store(&m->is_cool, !is_noted);
 }
 
 int mount_hot(struct mount *m, const char *name, uint32_t **nodes, size_t *n)
@@ -266,6 +280,7 @@ void mount_get_numbers(struct mount *m, struct mount_numbers *out)
 		out->n_requests += out->requests[i];
 	}
 	pthread_mutex_lock(&m->park.lock);
+	out->read_size += m->park.read_size;
 	out->n_parked = m->park.n_parked;
 	out->n_waiting = m->park.n_waiting;
 	out->n_late = m->park.n_late;

@@ -23,16 +23,18 @@
 struct mount_connection {
 	int fd; /* /dev/fuse, mounted */
 	bool is_answered; /* the kernel has had its answer to INIT: who serves next resumes. If that is not known, false will do */
+	bool is_file;     /* what it lies on is a file: so the tree must be one */
+	uint64_t device;  /* of the mounted filesystem, as st_dev says it to whoever sees it; 0: not known */
 	size_t n_init;
 	uint8_t init[512]; /* the kernel's INIT request */
 };
 
 struct mount_place {
-	const char *directory;
-	const char *device; /* NULL: /dev/fuse; tests bind another */
-	const char *name;   /* what mount(8) shows as the source; NULL: vine */
-	bool is_for_others; /* allow_other: any user, within the modes of files */
-	bool is_by_helper;  /* fusermount3, even where mount(2) would do */
+	const char *directory; /* or a file, for a tree that is one: see is_file below */
+	const char *device;    /* NULL: /dev/fuse; tests bind another */
+	const char *name;      /* what mount(8) shows as the source; NULL: vine */
+	bool is_for_others;    /* allow_other: any user, within the modes of files */
+	bool is_by_helper;     /* fusermount3, even where mount(2) would do */
 };
 
 /* Mounts, by mount(2) where that is allowed (root, or in a user namespace of one's own), else by fusermount3, and fetches INIT. A dead mount that lies
@@ -40,9 +42,11 @@ struct mount_place {
 int mount_connect(const struct mount_place *place, struct mount_connection *c, char *error);
 
 /* A last `busy` of who holds it, a line each, goes into `holders`. Without `is_forced` a busy mount is -EBUSY and stays; with it the mount disappears at once
- * (those who hold files there get errors when the connection ends). -EINVAL: nothing of ours is mounted there. For a process that does not serve it, or
+ * (those who hold files there get errors when the connection ends). Files of a cache that were bound over its own go with it. -EINVAL: nothing of ours is mounted there. For a process that does not serve it, or
  * from a thread other than its FUSE threads. */
 int mount_disconnect(const char *directory, bool is_forced, struct buf *holders);
+/* In this process' namespace, and not beneath another mount. Asks the mount nothing. */
+bool mount_is_at(const char *directory, uint64_t device);
 
 /* The kernel reads ahead this much instead of 128 KiB: root only, else -EACCES. After mount_start(). */
 int mount_set_read_ahead(const char *directory, unsigned kib);
@@ -89,6 +93,7 @@ struct mount_settings {
 	uid_t uid; /* whom everything belongs to */
 	gid_t gid;
 	bool is_single;         /* the root is the one tree that is added; else it lists trees by name */
+	bool is_file;           /* single, and its place is a file: the tree must be one, else it must not */
 	unsigned n_threads;     /* 0: one; more bring nothing (decisions/0004) */
 	uint64_t deadline_usec; /* of a read that waits; 0: 30 s */
 };
@@ -102,9 +107,10 @@ DEFINE_FREEP(struct mount, mount_free)
 int mount_restore(struct mount *m, const void *table, size_t n);
 
 /* Loop. A tree appears under `name` (one component; "" for a single one), with numbers that no other tree had or will have; a name of a restored table gets its
- * numbers back (-ESTALE if that was another tree). -EEXIST, -EINVAL. On failure `t` is not taken and not released. */
+ * numbers back (-ESTALE if that was another tree). -EEXIST, -EINVAL, -ENOTDIR and -EISDIR (see is_file). On failure `t` is not taken and not released. */
 int mount_add(struct mount *m, const char *name, const struct mount_tree *t);
-/* Loop. Other contents under the same names and numbers: a draft that is sealed now. -ENOENT, -ESTALE (not the same names). */
+/* Loop. Other contents under the same names, attributes and numbers: a draft that is sealed now. What waits is still answered by the old ones, which are
+ * released after the last of it. -ENOENT, -ESTALE (not the same): `t` is not taken. Any other error is keep()'s: done, but not kept. */
 int mount_swap(struct mount *m, const char *name, const struct mount_tree *t);
 /* Loop. The name goes at once, whatever is open below it gets ESTALE for what the kernel has not in memory. -ENOENT. */
 int mount_remove(struct mount *m, const char *name);
@@ -124,6 +130,8 @@ bool mount_is_over(const struct mount_request *q);
  * of are found within half a second (by /proc, where pids are visible). Returns how many. */
 unsigned mount_fail_reads(struct mount *m, bool (*is_of)(void *arg, pid_t pid), void *arg);
 
+/* Any. Whether what is looked into or read from now on counts as use; it does from the start. False while a helper warms the mount. */
+void mount_set_hot(struct mount *m, bool is_noted);
 /* Loop. What was looked into or read first, in order, as numbers of the tree's nodes (directories and files); malloc'ed. -ENOENT. */
 int mount_hot(struct mount *m, const char *name, uint32_t **nodes, size_t *n);
 

@@ -172,6 +172,7 @@ void mount_answer(struct mount_request *q, const void *bytes, ssize_t n)
 	pthread_mutex_lock(&p->lock);
 	bool is_mine = take(q);
 	assert(p->n_held > 0);
+	p->read_size += is_mine && n == (ssize_t)q->range.n ? q->range.n : 0;
 	pthread_mutex_unlock(&p->lock);
 	/* Neither more nor less than was asked for is an answer; see serve_read(). */
 	if (is_mine)

@@ -13,6 +13,7 @@
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -34,15 +35,16 @@ static int _printf_(3, 4) refuse(char *error, int r, const char *fmt, ...)
 
 /* ---- mounting */
 
-static int mount_by_kernel(const struct mount_place *place, const char *name, int *out)
+/* `type` is the root's, S_IFDIR or S_IFREG: a mount on a file shows a single file. (fusermount3 looks by itself.) */
+static int mount_by_kernel(const struct mount_place *place, mode_t type, const char *name, int *out)
 {
 	const char *device = place->device ? place->device : "/dev/fuse";
 	_close_ int fd = open(device, O_RDWR | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
 	_free_ char *options =
-		xasprintf("fd=%d,rootmode=40000,user_id=%u,group_id=%u,default_permissions%s", fd, (unsigned)getuid(),
-			  (unsigned)getgid(), place->is_for_others ? ",allow_other" : "");
+		xasprintf("fd=%d,rootmode=%o,user_id=%u,group_id=%u,default_permissions%s", fd, (unsigned)type,
+			  (unsigned)getuid(), (unsigned)getgid(), place->is_for_others ? ",allow_other" : "");
 	/* A read-only superblock, not a read-only bind: else every read makes the next stat a request. */
 	if (mount(name, place->directory, "fuse.vine", MS_RDONLY | MS_NOSUID | MS_NODEV, options) < 0)
 		return -errno;
@@ -215,9 +217,9 @@ int mount_connect(const struct mount_place *place, struct mount_connection *c, c
 		mount_disconnect(place->directory, true, NULL);
 	if (stat(place->directory, &st) < 0)
 		return refuse(error, -errno, "%s", place->directory);
-	if (!S_ISDIR(st.st_mode))
-		return refuse(error, -ENOTDIR, "%s", place->directory);
-	int r = place->is_by_helper ? -EPERM : mount_by_kernel(place, name, &c->fd);
+	if (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode))
+		return refuse(error, -ENOTDIR, "%s is neither a directory nor a file", place->directory);
+	int r = place->is_by_helper ? -EPERM : mount_by_kernel(place, st.st_mode & S_IFMT, name, &c->fd);
 	if (r == -EPERM || r == -EACCES) {
 		char why[MOUNT_ERROR_SIZE] = "";
 		r = mount_by_helper(place, name, &c->fd, why);
@@ -227,6 +229,8 @@ int mount_connect(const struct mount_place *place, struct mount_connection *c, c
 	} else if (r < 0) {
 		return refuse(error, r, "cannot mount on %s", place->directory);
 	}
+	c->is_file = S_ISREG(st.st_mode);
+	c->device = find_mount(place->directory, found) == 0 ? makedev(found->major, found->minor) : 0;
 	r = fetch_init(c);
 	if (r < 0) {
 		c->fd = close_fd(c->fd);
@@ -249,6 +253,43 @@ static int unmount_by_helper(const char *directory, bool is_forced)
 	return run_helper(argv, -1, said) < 0 ? -EBUSY : 0;
 }
 
+bool mount_is_at(const char *directory, uint64_t device)
+{
+	_free_ struct mountpoint *at = NEW(struct mountpoint);
+	assert(*directory == '/');
+	return device && find_mount(directory, at) == 0 && is_ours(at) && makedev(at->major, at->minor) == device;
+}
+
+/* What keeps a mount busy by lying on it. */
+struct covers {
+	const char *directory;
+	struct buf *told; /* NULL: nobody wants to know */
+	unsigned n_freed;
+};
+
+/* A file of a cache, as `vine mount` binds them: the file's name there is its digest. */
+static bool is_bound_by_us(const struct mountpoint *at)
+{
+	const char *name = path_base(at->root), *folder = name - strlen("/b/00/");
+	struct digest d;
+	return folder >= at->root && has_prefix(folder, "/b/") && folder[5] == '/' && digest_parse(name, &d) == 0;
+}
+
+static bool uncover(void *arg, const struct mountpoint *at)
+{
+	struct covers *c = arg;
+	size_t n = strlen(c->directory);
+	if (strncmp(at->path, c->directory, n) != 0 || at->path[n] != '/')
+		return false;
+	bool is_bound = is_bound_by_us(at);
+	if (is_bound && umount2(at->path, UMOUNT_NOFOLLOW) == 0)
+		c->n_freed++;
+	else if (c->told)
+		buf_printf(c->told, "%s is mounted on it%s\n", at->path,
+			   is_bound && errno == EBUSY ? ", from the cache, and in use" : "");
+	return false;
+}
+
 int mount_disconnect(const char *directory, bool is_forced, struct buf *holders)
 {
 	_free_ struct mountpoint *at = NEW(struct mountpoint);
@@ -262,8 +303,14 @@ int mount_disconnect(const char *directory, bool is_forced, struct buf *holders)
 	r = -errno;
 	if (r == -EPERM)
 		r = unmount_by_helper(at->path, false);
+	struct covers c = {.directory = at->path, .told = holders};
 	if (r == -EBUSY && holders)
 		holders_list(at->major, at->minor, holders);
+	/* Whoever uses it keeps what makes it fast. */
+	if (r == -EBUSY && (is_forced || !holders || !holders->n))
+		holders_each_mount("self", uncover, &c);
+	if (c.n_freed && umount2(at->path, UMOUNT_NOFOLLOW) == 0)
+		return 0;
 	if (r == 0 || !is_forced)
 		return r;
 	if (umount2(at->path, MNT_DETACH | UMOUNT_NOFOLLOW) == 0)

@@ -48,7 +48,8 @@ static int warm_one(int root, const struct tree *t, uint32_t node, struct mount_
 int mount_warm(const char *root, const struct tree *t, const uint32_t *nodes, size_t n, struct mount_warmed *out)
 {
 	*out = (struct mount_warmed){0};
-	_close_ int fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int kind = tree_node(t, 0)->type == TREE_FILE ? 0 : O_DIRECTORY; /* a single file is its own root */
+	_close_ int fd = open(root, O_RDONLY | O_CLOEXEC | kind);
 	if (fd < 0)
 		return -errno;
 	/* A profile comes from elsewhere, perhaps for another tree: what does not fit costs time only. Names first, for they are cheap. */

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What an item's coming, going and failing means for others. Chains of failures and of recoveries go through the orders: each
+ * decision takes one step, however long the chain. */
+#include "core/core_internal.h"
+
+static void wake(struct core *c, struct core_item *i)
+{
+	while (!list_is_empty(&i->waits)) {
+		struct core_wait *w = list_first(&i->waits, struct core_wait, link);
+		struct core_task *t = w->task;
+		if (core_wait_is_over(w))
+			core_task_step(c, t, CORE_EVENT_READY);
+	}
+}
+
+static void set_state(struct core *c, struct core_item *i, enum core_item_state state)
+{
+	c->n_missing -= i->state == CORE_ITEM_LOST || i->state == CORE_ITEM_FAILED;
+	i->state = (uint8_t)state;
+	c->n_missing += i->state == CORE_ITEM_LOST || i->state == CORE_ITEM_FAILED;
+}
+
+void core_supply_settle(struct core *c, struct core_item *i)
+{
+	if (i->state == CORE_ITEM_FAILED)
+		return;
+	bool is_there = i->source || i->tree->n_whole;
+	if (is_there && i->state != CORE_ITEM_THERE) {
+		set_state(c, i, CORE_ITEM_THERE);
+		wake(c, i);
+	} else if (!is_there && i->state == CORE_ITEM_THERE) {
+		set_state(c, i, CORE_ITEM_LOST);
+		if (i->n_users)
+			core_order(c, CORE_ORDER_AGAIN, i->number, 0, 0);
+	}
+}
+
+void core_supply_settle_all(struct core *c, struct core_tree *t)
+{
+	list_foreach (&t->items, struct core_item, of_tree, i)
+		core_supply_settle(c, i);
+}
+
+void core_supply_fail(struct core *c, struct core_item *i)
+{
+	set_state(c, i, CORE_ITEM_FAILED);
+	while (!list_is_empty(&i->waits)) {
+		struct core_task *t = list_first(&i->waits, struct core_wait, link)->task;
+		t->reason = CORE_REASON_INPUT_FAILED;
+		int e = core_task_step(c, t, CORE_EVENT_FAIL);
+		assert(!e);
+		(void)e;
+	}
+}
+
+void core_supply_end(struct core *c, const struct core_task *t)
+{
+	for (uint32_t i = 0; i < t->n_outputs; i++) {
+		struct core_item *made = t->items[t->n_inputs + i];
+		if (made->state != CORE_ITEM_THERE && made->state != CORE_ITEM_FAILED)
+			core_supply_fail(c, made);
+	}
+}
+
+void core_supply_again(struct core *c, struct core_item *i)
+{
+	if (i->state == CORE_ITEM_LOST && i->n_users && i->producer && i->producer->state == CORE_STATE_DONE)
+		core_task_step(c, i->producer, CORE_EVENT_AGAIN);
+}

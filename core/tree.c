@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "core/core_internal.h"
+
+#define NARROW (CORE_RARE / 2) /* a wide tree is rare again with so many holders */
+
+struct core_tree *core_tree_find(const struct core *c, uint64_t number)
+{
+	return map_get(&c->trees, number);
+}
+
+struct core_tree *core_tree_get(struct core *c, uint64_t number)
+{
+	struct core_tree *t = core_tree_find(c, number);
+	if (t)
+		return t;
+	t = NEW(struct core_tree);
+	t->number = number;
+	t->id = ++c->n_ids;
+	list_init(&t->lanes);
+	t->local.n_dims = c->n_dims;
+	list_init(&t->items);
+	list_init(&t->parked);
+	list_init(&t->parked_at);
+	map_put(&c->trees, number, t);
+	return t;
+}
+
+void core_tree_put(struct core *c, struct core_tree *t)
+{
+	if (t->n_holders || !list_is_empty(&t->lanes) || t->is_owned || !list_is_empty(&t->items))
+		return;
+	assert(list_is_empty(&t->parked));
+	list_remove(&t->parked_at);
+	map_remove(&c->trees, t->number);
+	free(t->holders);
+	free(t);
+}
+
+static void settle_lanes(struct core *c, struct core_tree *t)
+{
+	list_foreach (&t->lanes, struct core_lane, of_tree, l)
+		core_lane_unblock(c, l);
+}
+
+/* ---- in the brackets of its holders */
+
+static void put_local(struct core_tree *t, struct core_replica *r)
+{
+	struct core_key key = {t->major, ++r->node->n_turns};
+	r->local_at = core_bracket_put(&r->node->local, r, key, &t->asked);
+}
+
+/* Its best priority and what its lanes need least: seldom does one lane more or less change that. */
+void core_tree_settle(struct core *c, struct core_tree *t)
+{
+	struct core_vector sum;
+	bool is_local = core_bracket_sum(&t->local, &sum);
+	if (!t->n_holders)
+		return;
+	uint64_t major = core_bracket_best(&t->local).major;
+	bool is_same = is_local == t->is_local && major == t->major && sum.features == t->asked.features &&
+		       !memcmp(sum.at, t->asked.at, c->n_dims * sizeof sum.at[0]);
+	if ((!is_local && !t->is_local) || (is_local && is_same))
+		return;
+	bool was_local = t->is_local;
+	t->is_local = is_local;
+	t->major = major;
+	if (is_local)
+		memcpy(&t->asked, &sum, offsetof(struct core_vector, at) + c->n_dims * sizeof sum.at[0]);
+	for (uint32_t i = 0; i < t->n_holders; i++) {
+		struct core_replica *r = t->holders[i];
+		struct core_bracket *b = &r->node->local;
+		if (!is_local)
+			core_bracket_remove(b, r->local_at), r->local_at = 0;
+		else if (!was_local)
+			put_local(t, r);
+		else
+			core_bracket_set(b, r->local_at,
+					 (struct core_key){major, core_bracket_key(b, r->local_at).minor}, &t->asked);
+	}
+}
+
+void core_replica_rotate(struct core_replica *r)
+{
+	if (r->local_at)
+		core_bracket_set(&r->node->local, r->local_at, (struct core_key){r->tree->major, ++r->node->n_turns},
+				 NULL);
+}
+
+struct core_replica *core_replica_find(const struct core_node *n, const struct core_tree *t)
+{
+	return map_get(&n->replicas, t->number);
+}
+
+struct core_replica *core_replica_get(struct core *c, struct core_node *n, struct core_tree *t)
+{
+	struct core_replica *r = core_replica_find(n, t);
+	if (r)
+		return r;
+	r = NEW(struct core_replica);
+	*r = (struct core_replica){.tree = t, .node = n, .at = t->n_holders};
+	list_init(&r->waits);
+	if (t->n_holders == t->room) {
+		t->room = max(t->room * 2, 2u);
+		t->holders = xrealloc(t->holders, t->room * sizeof(struct core_replica *));
+	}
+	t->holders[t->n_holders++] = r;
+	map_put(&n->replicas, t->number, r);
+	c->n_replicas++;
+	if (t->is_local) {
+		put_local(t, r);
+		core_node_grew(c, n); /* lanes that were blocked have not asked it */
+	}
+	if (t->n_holders > CORE_RARE && !t->is_wide) {
+		t->is_wide = true;
+		settle_lanes(c, t);
+	} else if (t->n_holders == 1) {
+		settle_lanes(c, t);
+	}
+	return r;
+}
+
+void core_replica_free(struct core *c, struct core_replica *r)
+{
+	struct core_tree *t = r->tree;
+	assert(!r->move && list_is_empty(&r->waits) && t->holders[r->at] == r);
+	uint32_t last = t->n_holders - 1;
+	if (r->local_at)
+		core_bracket_remove(&r->node->local, r->local_at);
+	t->holders[r->at] = t->holders[last];
+	t->holders[r->at]->at = r->at;
+	t->n_holders--;
+	if (!t->n_holders)
+		t->is_local = false;
+	t->n_whole -= r->is_whole;
+	map_remove(&r->node->replicas, t->number);
+	c->n_replicas--;
+	free(r);
+	/* Without holders its lanes leave its bracket, which is in no other any more. */
+	if (!t->n_holders || (t->is_wide && t->n_holders <= NARROW)) {
+		t->is_wide = false;
+		settle_lanes(c, t);
+	}
+}
+
+void core_replica_put(struct core *c, struct core_replica *r)
+{
+	if (!r->size && !r->move && !r->is_pinned && list_is_empty(&r->waits))
+		core_replica_free(c, r);
+}
+
+void core_replica_sized(struct core_replica *r, uint64_t size)
+{
+	bool is_whole = size && size >= r->tree->size;
+	r->size = size;
+	r->tree->n_whole += (uint32_t)is_whole - r->is_whole;
+	r->is_whole = is_whole;
+}
+
+void core_tree_sized(struct core *c, struct core_tree *t, uint64_t size)
+{
+	if (!size || size == t->size)
+		return;
+	t->size = size;
+	for (uint32_t i = 0; i < t->n_holders; i++)
+		core_replica_sized(t->holders[i], t->holders[i]->size);
+	settle_lanes(c, t);
+}

@@ -1,0 +1,556 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * A directory that is read while it is sealed. The sealing's own reads are held, so that it is known what it has not seen yet; those of the draft are not. */
+#include "common/path.h"
+#include "tests/unit/fetch_world.h"
+#include "tests/unit/unit.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#define MIB ((size_t)1 << 20)
+
+static const struct cache_settings roomy;
+static const struct fetch_settings plain;
+
+/* ---- the sealing, held */
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t change = PTHREAD_COND_INITIALIZER;
+static char *held; /* below it */
+static unsigned n_held;
+static _Thread_local bool is_draft_read;
+static int (*gate_read)(void *arg, int root, const char *path, uint64_t offset, void *p, size_t n, struct stat *st);
+
+static bool is_below(const char *directory, int fd)
+{
+	char link[64], path[4096];
+	snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+	ssize_t n = readlink(link, path, sizeof path - 1);
+	path[max(n, (ssize_t)0)] = 0;
+	return has_prefix(path, directory);
+}
+
+/* In place of libc's. */
+ssize_t pread(int fd, void *p, size_t n, off_t offset)
+{
+	if (!is_draft_read) {
+		pthread_mutex_lock(&lock);
+		if (held && is_below(held, fd)) {
+			n_held++;
+			while (held)
+				pthread_cond_wait(&change, &lock);
+		}
+		pthread_mutex_unlock(&lock);
+	}
+	return syscall(SYS_pread64, fd, p, n, offset);
+}
+
+static int draft_read(void *arg, int root, const char *path, uint64_t offset, void *p, size_t n, struct stat *st)
+{
+	is_draft_read = true;
+	int r = gate_read(arg, root, path, offset, p, n, st);
+	is_draft_read = false;
+	return r;
+}
+
+static void hold(const char *directory)
+{
+	pthread_mutex_lock(&lock);
+	free(held);
+	held = directory ? xstrdup(directory) : NULL;
+	n_held = 0;
+	pthread_cond_broadcast(&change);
+	pthread_mutex_unlock(&lock);
+}
+
+/* ---- a draft at hand */
+
+struct drafted {
+	struct fetch_world world;
+	struct fetch_seal seal;
+	struct fetch_open open;
+	struct fetch_watch watch;
+	struct fetch_tree *tree;
+	uint64_t number;
+	struct digest id;
+	char *reason;
+	int error, seal_error;
+	bool is_drafted, is_done, is_open, is_over, is_noted;
+};
+
+static void on_draft(struct fetch_seal *s, uint64_t number, const struct tree *names, const struct seal_report *notes)
+{
+	struct drafted *d = container_of(s, struct drafted, seal);
+	ASSERT(!d->is_drafted && !d->is_done && number && tree_n_nodes(names));
+	d->is_noted = notes->n == 1 && strstr(notes->lines[0], "a FIFO, left out");
+	d->number = number;
+	d->is_drafted = true;
+}
+
+static void on_done(struct fetch_seal *s, int error, const struct digest *id, const struct seal_report *errors,
+		    const struct seal_report *notes _unused_)
+{
+	struct drafted *d = container_of(s, struct drafted, seal);
+	ASSERT(!d->is_drafted && !d->is_done && (error == 0) == (id != NULL));
+	d->reason = errors->n ? xstrdup(errors->lines[0]) : NULL;
+	d->seal_error = error;
+	d->is_done = true;
+}
+
+static void on_open(struct fetch_open *o, int error, struct fetch_tree *t)
+{
+	struct drafted *d = container_of(o, struct drafted, open);
+	ASSERT_EQ(error, 0);
+	d->tree = t;
+	d->is_open = true;
+}
+
+static void on_over(struct fetch_watch *w, int error, const struct digest *id, const char *reason)
+{
+	struct drafted *d = container_of(w, struct drafted, watch);
+	ASSERT(!d->is_over);
+	d->error = error;
+	d->id = id ? *id : (struct digest){0};
+	d->reason = xstrdup(reason);
+	d->is_over = true;
+}
+
+static void drafted_open(struct drafted *d, struct fetch_settings fs)
+{
+	*d = (struct drafted){.seal = {.on_draft = on_draft, .on_done = on_done}};
+	fetch_world_open(&d->world, "cache", roomy, fs);
+	gate_read = d->world.files.read;
+	d->world.files.read = draft_read;
+}
+
+/* Names are known, and the sealing stands still. */
+static void draft_open(struct drafted *d, const char *path, struct fetch_settings fs)
+{
+	drafted_open(d, fs);
+	hold(path);
+	ASSERT_EQ(fetch_seal_start(d->world.fetch, &d->seal, path, NULL), 0);
+	fetch_world_until(&d->world, &d->is_drafted);
+	d->open.on_done = on_open;
+	ASSERT_EQ(fetch_open_draft(d->world.fetch, &d->open, d->number), 0);
+	fetch_world_until(&d->world, &d->is_open);
+	ASSERT(fetch_is_draft(d->tree));
+	d->watch.on_over = on_over;
+	fetch_watch_start(d->tree, &d->watch);
+}
+
+static void draft_close(struct drafted *d)
+{
+	hold(NULL);
+	fetch_watch_stop(&d->watch);
+	if (d->tree)
+		fetch_close(d->tree);
+	fetch_world_close(&d->world);
+	free(d->reason);
+}
+
+static void seal_to_the_end(struct drafted *d)
+{
+	hold(NULL);
+	fetch_world_until(&d->world, &d->is_over);
+}
+
+struct got {
+	struct fetch_read read;
+	uint8_t *p;
+	ssize_t n;
+	bool is_nobody, is_over;
+};
+
+static void on_read(struct fetch_read *r, const void *p, ssize_t n)
+{
+	struct got *g = container_of(r, struct got, read);
+	g->n = n;
+	if (n > 0)
+		memcpy(g->p, p, (size_t)n);
+	__atomic_store_n(&g->is_over, true, __ATOMIC_RELEASE);
+}
+
+static bool is_nobody(const struct fetch_read *r)
+{
+	return container_of(r, const struct got, read)->is_nobody;
+}
+
+static void get_start(struct got *g, const struct drafted *d, const char *name, uint64_t offset, uint32_t n)
+{
+	int64_t node = tree_find(fetch_index(d->tree), name);
+	ASSERT(node >= 0);
+	*g = (struct got){.p = xmalloc(n), .read = {.tree = d->tree, .blob = (uint32_t)node, .offset = offset, .n = n}};
+	g->read.on_done = on_read;
+	g->read.is_over = is_nobody;
+	fetch_read_start(&g->read);
+}
+
+/* What the draft has there is what the file has, or the error. */
+static ssize_t check(struct drafted *d, const char *path, const char *name, uint64_t offset, uint32_t n)
+{
+	_free_ char *file = path_join(path, name);
+	_free_ uint8_t *wanted = xmalloc(n);
+	struct got g;
+	get_start(&g, d, name, offset, n);
+	fetch_world_until(&d->world, &g.is_over);
+	_close_ int fd = open(file, O_RDONLY | O_CLOEXEC);
+	if (g.n > 0) {
+		ASSERT_EQ(syscall(SYS_pread64, fd, wanted, n, offset), n);
+		ASSERT_EQ(memcmp(wanted, g.p, n), 0);
+	}
+	free(g.p);
+	return g.n;
+}
+
+static char *make_source(void)
+{
+	char *in = world_files("in", 20, 50000, 1);
+	_free_ _unused_ char *big = world_files("in/big", 2, 3 * MIB, 2);
+	_free_ char *link = path_join(in, "link");
+	_free_ char *empty = path_join(in, "empty");
+	_free_ char *fifo = path_join(in, "fifo");
+	ASSERT_EQ(symlink("big/f0", link), 0);
+	ASSERT_EQ(mkfifo(fifo, 0600), 0);
+	ASSERT_EQ(path_write(empty, "", 0, 0600, false), 0);
+	return in;
+}
+
+/* Other bytes; size and modification time as they were. */
+static void rewrite(const char *path, uint8_t with)
+{
+	struct stat st;
+	ASSERT_EQ(stat(path, &st), 0);
+	_free_ uint8_t *p = xmalloc((size_t)st.st_size);
+	memset(p, with, (size_t)st.st_size);
+	_close_ int fd = open(path, O_WRONLY | O_CLOEXEC);
+	ASSERT_EQ(pwrite(fd, p, (size_t)st.st_size, 0), st.st_size);
+	ASSERT_EQ(futimens(fd, (struct timespec[]){st.st_atim, st.st_mtim}), 0);
+}
+
+static void same_nodes(const struct tree *a, const struct tree *b)
+{
+	ASSERT_EQ(tree_n_nodes(a), tree_n_nodes(b));
+	ASSERT_EQ(tree_size(a), tree_size(b));
+	for (uint32_t i = 0; i < tree_n_nodes(a); i++) {
+		struct tree_node x = *tree_node(a, i), y = *tree_node(b, i);
+		ASSERT_STR(tree_name(a, i), tree_name(b, i));
+		if (x.type == TREE_FILE) {
+			ASSERT_EQ(tree_file_size(a, i), tree_file_size(b, i));
+			x.first = y.first;
+		}
+		ASSERT_EQ(memcmp(&x, &y, sizeof x), 0);
+	}
+}
+
+/* ---- tests */
+
+TEST(a_draft_is_read_before_it_is_sealed_and_has_its_trees_nodes)
+{
+	struct drafted d;
+	_free_ char *in = make_source();
+	draft_open(&d, in, plain);
+	ASSERT(d.is_noted);
+	ASSERT_EQ(check(&d, in, "f3", 0, 50000), 50000);
+	ASSERT_EQ(check(&d, in, "f4", 49999, 1), 1);
+	for (uint64_t at = 0; at + 128 * 1024 <= 3 * MIB; at += 128u << 10)
+		ASSERT_EQ(check(&d, in, "big/f0", at, 128u << 10), 128 << 10);
+	ASSERT_EQ(check(&d, in, "big/f1", 2 * MIB - 5, 10), 10);
+	ASSERT_EQ(check(&d, in, "big/f1", 2 * MIB, 1u << 20), MIB);
+	ASSERT(!d.is_over);
+	seal_to_the_end(&d);
+	ASSERT_EQ(d.error, 0);
+	ASSERT_STR(d.reason, "");
+	struct fetch_tree *t = fetch_world_tree(&d.world, &d.id);
+	same_nodes(fetch_index(d.tree), fetch_index(t));
+	ASSERT_EQ(world_compare(d.world.cache, &d.id, in), 0);
+	/* Until somebody takes the tree in its place, the draft reads from it. */
+	unsigned n_reads = fetch_world_n_reads(&d.world);
+	ASSERT_EQ(check(&d, in, "f3", 0, 50000), 50000);
+	ASSERT_EQ(check(&d, in, "big/f1", 100, 1u << 20), MIB);
+	ASSERT_EQ(fetch_world_n_reads(&d.world), n_reads);
+	fetch_close(t);
+	draft_close(&d);
+}
+
+TEST(what_is_remembered_is_a_tree_at_once_unless_a_draft_is_asked_for)
+{
+	struct drafted d;
+	struct digest id;
+	_free_ char *in = make_source();
+	drafted_open(&d, plain);
+	d.world.n_read = 1;
+	for (time_t until = time(NULL) + 30; d.world.n_read && time(NULL) < until;) {
+		cache_flush(d.world.cache);
+		ASSERT_EQ(fetch_world_seal(&d.world, in, NULL, false, &id), 0);
+	}
+	ASSERT_EQ(d.world.n_read, 0);
+	ASSERT_EQ(fetch_seal_start(d.world.fetch, &d.seal, in, NULL), 0);
+	fetch_world_until(&d.world, &d.is_done);
+	ASSERT(!d.is_drafted);
+	d.is_done = false;
+	d.seal.is_any_draft = true;
+	ASSERT_EQ(fetch_seal_start(d.world.fetch, &d.seal, in, NULL), 0);
+	fetch_world_until(&d.world, &d.is_drafted);
+	ASSERT(!d.is_done);
+	/* A number that was never given leads nowhere. */
+	d.open.on_done = on_open;
+	ASSERT_EQ(fetch_open_draft(d.world.fetch, &d.open, d.number + 1), -ENOENT);
+	draft_close(&d);
+}
+
+TEST(a_file_that_changes_is_never_a_mixture)
+{
+	struct drafted d;
+	_free_ char *in = make_source();
+	_free_ char *big = path_join(in, "big/f0");
+	_free_ char *unseen = path_join(in, "big/f1");
+	_free_ char *other = NULL;
+	draft_open(&d, in, plain);
+	ASSERT_EQ(check(&d, in, "big/f0", 0, 4096), 4096);
+	ASSERT_EQ(check(&d, in, "f1", 0, 50000), 50000);
+	rewrite(big, 7);
+	rewrite(unseen, 8);
+	/* Nothing tells but the time of change; what was read ahead is what it was. */
+	ASSERT_EQ(check(&d, in, "big/f0", 2 * MIB, 4096), -ESTALE);
+	ASSERT_EQ(check(&d, in, "big/f1", 0, 4096), -ESTALE);
+	_free_ char *why = fetch_world_why(d.tree, "big/f1");
+	ASSERT(strstr(why, "being sealed") && strstr(why, "big/f1 has changed"));
+	/* The sealing takes it as it finds it; the draft had other bytes of it. */
+	seal_to_the_end(&d);
+	ASSERT_EQ(d.error, -ESTALE);
+	ASSERT(strstr(d.reason, "big/f0"));
+	ASSERT_EQ(check(&d, in, "big/f0", 0, 4096), -ESTALE);
+	ASSERT_EQ(check(&d, in, "big/f0", 2 * MIB, 4096), -ESTALE);
+	/* Of this one nobody had a byte. */
+	ASSERT_EQ(check(&d, in, "big/f1", 0, 4096), 4096);
+	ASSERT_EQ(check(&d, in, "f1", 0, 50000), 50000);
+	other = fetch_world_why(d.tree, "big/f0");
+	ASSERT(strstr(other, "stays a draft") && strstr(other, "mount again"));
+	ASSERT_EQ(world_compare(d.world.cache, &d.id, in), 0);
+	draft_close(&d);
+}
+
+TEST(a_file_whose_size_is_known_to_readers_keeps_it_or_is_stale)
+{
+	struct drafted d;
+	_free_ char *in = make_source();
+	_free_ char *f2 = path_join(in, "f2");
+	draft_open(&d, in, plain);
+	ASSERT_EQ(truncate(f2, 100), 0);
+	seal_to_the_end(&d);
+	ASSERT_EQ(d.error, -ESTALE);
+	ASSERT(strstr(d.reason, "f2"));
+	ASSERT_EQ(check(&d, in, "f2", 0, 50), -ESTALE);
+	ASSERT_EQ(check(&d, in, "f3", 0, 50), 50);
+	int64_t node = tree_find(fetch_index(d.tree), "f2");
+	ASSERT_EQ(tree_file_size(fetch_index(d.tree), (uint32_t)node), 50000);
+	draft_close(&d);
+}
+
+TEST(a_sealing_that_fails_leaves_what_can_be_read)
+{
+	struct drafted d;
+	_free_ char *in = make_source();
+	_free_ char *gone = path_join(in, "zz");
+	ASSERT_EQ(path_write(gone, "z", 1, 0600, false), 0);
+	draft_open(&d, in, plain);
+	ASSERT_EQ(check(&d, in, "zz", 0, 1), 1);
+	/* It is the last one, and all threads of the sealing stand before the first ones. */
+	ASSERT_EQ(unlink(gone), 0);
+	seal_to_the_end(&d);
+	ASSERT(d.error < 0 && d.error != -ESTALE);
+	ASSERT(strstr(d.reason, "zz"));
+	ASSERT_EQ(check(&d, in, "f3", 0, 50000), 50000);
+	ASSERT_EQ(check(&d, in, "big/f0", MIB, 4096), 4096);
+	_free_ char *why = fetch_world_why(d.tree, "f3");
+	ASSERT(strstr(why, "stays a draft") && strstr(why, "zz") && strstr(why, "from the directory"));
+	draft_close(&d);
+}
+
+TEST(readers_of_one_place_wait_for_one_read_and_not_for_ever)
+{
+	struct drafted d;
+	struct got a, b, nobody, late;
+	_free_ char *in = make_source();
+	draft_open(&d, in, (struct fetch_settings){.deadline_usec = 20000000});
+	fetch_world_gate(&d.world, in);
+	get_start(&a, &d, "f5", 0, 50000);
+	get_start(&b, &d, "f5", 10000, 100);
+	while (fetch_world_n_waiting(&d.world) < 1)
+		fetch_world_turn(&d.world);
+	get_start(&nobody, &d, "f6", 0, 1);
+	nobody.is_nobody = true;
+	fetch_world_until(&d.world, &nobody.is_over);
+	ASSERT_EQ(nobody.n, -ECANCELED);
+	fetch_world_gate(&d.world, NULL);
+	fetch_world_until(&d.world, &a.is_over);
+	fetch_world_until(&d.world, &b.is_over);
+	ASSERT_EQ(a.n, 50000);
+	ASSERT_EQ(b.n, 100);
+	ASSERT_EQ(memcmp(a.p + 10000, b.p, 100), 0);
+	/* The bytes, and a look at the file after them. */
+	ASSERT_EQ(fetch_world_n_reads(&d.world), 2);
+	fetch_world_gate(&d.world, in);
+	get_start(&late, &d, "f7", 0, 1);
+	while (fetch_world_n_waiting(&d.world) < 1)
+		fetch_world_turn(&d.world);
+	d.world.later_usec += 21000000;
+	fetch_world_until(&d.world, &late.is_over);
+	ASSERT_EQ(late.n, -EIO);
+	free(a.p);
+	free(b.p);
+	free(nobody.p);
+	free(late.p);
+	draft_close(&d);
+}
+
+TEST(a_sealing_goes_on_when_its_draft_is_closed)
+{
+	struct drafted d;
+	struct digest id;
+	const char *rest;
+	_free_ char *in = make_source();
+	draft_open(&d, in, plain);
+	fetch_watch_stop(&d.watch);
+	fetch_close(d.tree);
+	d.tree = NULL;
+	hold(NULL);
+	for (time_t until = time(NULL) + 30; fetch_find(d.world.fetch, in, &id, &rest) && time(NULL) < until;)
+		fetch_world_turn(&d.world);
+	ASSERT_EQ(fetch_find(d.world.fetch, in, &id, &rest), 0);
+	draft_close(&d);
+}
+
+TEST(what_was_on_its_way_is_mounted_as_the_tree_it_has_become)
+{
+	struct drafted d;
+	struct digest id;
+	const char *rest;
+	_free_ char *in = make_source();
+	drafted_open(&d, plain);
+	ASSERT_EQ(fetch_seal_start(d.world.fetch, &d.seal, in, NULL), 0);
+	fetch_world_until(&d.world, &d.is_drafted);
+	for (time_t until = time(NULL) + 30; fetch_find(d.world.fetch, in, &id, &rest) && time(NULL) < until;)
+		fetch_world_turn(&d.world);
+	d.open.on_done = on_open;
+	d.watch.on_over = on_over;
+	ASSERT_EQ(fetch_open_draft(d.world.fetch, &d.open, d.number), 0);
+	fetch_world_until(&d.world, &d.is_open);
+	fetch_watch_start(d.tree, &d.watch);
+	fetch_world_until(&d.world, &d.is_over);
+	ASSERT_EQ(d.error, 0);
+	ASSERT(digest_is_equal(&d.id, &id));
+	draft_close(&d);
+}
+
+/* ---- at random */
+
+#define FILES 24u
+
+struct model {
+	struct drafted d;
+	char *in;
+	uint32_t sizes[FILES];
+	uint8_t versions[FILES]; /* as it lies there: all its bytes */
+	uint8_t seen[FILES];     /* what a reader had of it; 0: nothing */
+	uint64_t random;
+	unsigned n_good, n_stale, n_written;
+};
+
+static uint32_t dice(struct model *m, uint32_t n)
+{
+	m->random = m->random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+	return (uint32_t)((m->random >> 33) % n);
+}
+
+static char *model_path(const struct model *m, uint32_t i)
+{
+	return xasprintf("%s/file%u", m->in, i);
+}
+
+static void model_write(struct model *m, uint32_t i)
+{
+	_free_ char *path = model_path(m, i);
+	m->versions[i]++;
+	m->n_written++;
+	rewrite(path, m->versions[i]);
+}
+
+static void model_read(struct model *m, uint32_t i)
+{
+	struct got g;
+	_free_ char *name = xasprintf("file%u", i);
+	uint32_t offset = dice(m, m->sizes[i]), n = 1 + dice(m, min(m->sizes[i] - offset, 200000u));
+	get_start(&g, &m->d, name, offset, n);
+	fetch_world_until(&m->d.world, &g.is_over);
+	if (g.n > 0) {
+		if (!m->seen[i])
+			m->seen[i] = g.p[0];
+		for (uint32_t k = 0; k < n; k++)
+			ASSERT_EQ(g.p[k], m->seen[i]);
+		m->n_good++;
+	} else {
+		ASSERT_EQ(g.n, -ESTALE);
+		m->n_stale++;
+	}
+	free(g.p);
+}
+
+static void model_run(struct model *m, unsigned n_steps)
+{
+	for (unsigned i = 0; i < n_steps; i++) {
+		uint32_t file = dice(m, FILES);
+		if (dice(m, 12) == 0)
+			model_write(m, file);
+		else
+			model_read(m, file);
+	}
+}
+
+TEST(readers_see_one_version_of_a_file_whatever_is_written)
+{
+	for (uint64_t seed = 1; seed <= 3; seed++) {
+		struct model m = {.random = seed};
+		_free_ char *name = xasprintf("random%d", (int)seed);
+		m.in = world_files(name, 20, 1, 1); /* the sealing stands still there: "f0" and so on */
+		for (uint32_t i = 0; i < FILES; i++) {
+			_free_ char *path = model_path(&m, i);
+			m.sizes[i] = 1 + (i % 2 ? dice(&m, 3000) : dice(&m, 1500000));
+			_free_ uint8_t *p = xcalloc(1, m.sizes[i]);
+			ASSERT_EQ(path_write(path, p, m.sizes[i], 0600, false), 0);
+			model_write(&m, i);
+		}
+		draft_open(&m.d, m.in, plain);
+		model_run(&m, 120);
+		hold(NULL);
+		model_run(&m, 40); /* while it goes on */
+		fetch_world_until(&m.d.world, &m.d.is_over);
+		ASSERT(m.d.error == 0 || m.d.error == -ESTALE || m.d.error == -EIO);
+		model_run(&m, 120);
+		ASSERT(m.n_good > 30 && m.n_stale > 0 && m.n_written > FILES);
+		draft_close(&m.d);
+		_free_ char *cache = world_path("cache");
+		_free_ char *away = xasprintf("rm -rf %s %s", cache, m.in);
+		ASSERT_EQ(system(away), 0);
+		free(m.in);
+	}
+}
+
+TEST(all_that_waits_ends_with_the_fetch)
+{
+	struct drafted d;
+	struct got g;
+	_free_ char *in = make_source();
+	draft_open(&d, in, plain);
+	fetch_world_gate(&d.world, in);
+	get_start(&g, &d, "f5", 0, 50000);
+	while (fetch_world_n_waiting(&d.world) < 1)
+		fetch_world_turn(&d.world);
+	draft_close(&d);
+	ASSERT_EQ(g.n, -EIO);
+	free(g.p);
+}
