@@ -145,6 +145,15 @@ struct core_key core_bracket_best(const struct core_bracket *b)
 		    : (struct core_key){UINT64_MAX, UINT64_MAX};
 }
 
+void *core_bracket_only(const struct core_bracket *b)
+{
+	assert(b->n == 1);
+	uint32_t i = 0;
+	while (!b->leaves[i])
+		i++;
+	return b->leaves[i];
+}
+
 bool core_bracket_sum(const struct core_bracket *b, struct core_vector *v)
 {
 	if (!b->n)

@@ -397,7 +397,8 @@ static bool carry_out_data(struct core *c, const struct core_order *o, struct co
 	case CORE_ORDER_RETURN:
 		return is_staging && t->node->number == o->node && !core_task_step(c, t, CORE_EVENT_LOST);
 	case CORE_ORDER_FAIL:
-		if (!is_staging)
+		/* Another item may be the same tree, and can be had. */
+		if (!is_staging || !core_wait_failed(t))
 			return false;
 		t->reason = CORE_REASON_INPUT_FAILED;
 		return !core_task_step(c, t, CORE_EVENT_FAIL);

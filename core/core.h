@@ -7,7 +7,7 @@
  * (transfers), supply.c (what an item's coming or failing means), task.c (the life of one), wait.c (for items), anchor.c (by which
  * tree it looks for its node), item.c, health.c (nodes judged), category.c (categories, counters, users), class.c (tasks alike),
  * node.c, tree.c (who holds what), lane.c (queues of tasks alike), queue.c, learn.c (first allocations), timer.c, names.c,
- * heap.c, bracket.c. core_data.h is the part of this face that speaks of items, trees and transfers.
+ * heap.c, bracket.c (core_index.h). core_data.h is the part of this face that speaks of items, trees and transfers.
  *
  * One thread. Numbers of tasks, nodes, items, trees and attempts are the caller's: never 0, never used again. Actions are called
  * from within core_decide() only, never from within an event; what an action tells is already true, so it may call events in
@@ -126,7 +126,6 @@ struct core_options {
 	uint64_t rate;     /* bytes a second of a transfer, until some were measured; 0: 125 MB/s */
 	unsigned fetches, uploads; /* at once into, and out of, one node; 0: 4 */
 	uint64_t token_usec;       /* a source's token is good for so long, more if the bytes take longer; 0: 60 s */
-	double stragglers;         /* a second attempt for one that takes so many times its class's mean; 0: never */
 	bool is_blind, has_no_foresight; /* for comparison: the best free node; no look-ahead */
 };
 

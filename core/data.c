@@ -4,6 +4,15 @@
 
 #define TRIES 8u /* of one move, then its tasks look for another node */
 
+int core_item_add(struct core *c, uint64_t item, const struct core_item_spec *spec)
+{
+	if (core_item_find(c, item))
+		return -EEXIST;
+	/* Its size may be the first that is heard of its tree's: what was whole may be less than that. */
+	core_supply_settle_all(c, core_item_new(c, item, spec)->tree);
+	return 0;
+}
+
 int core_item_is_tree(struct core *c, uint64_t item, uint64_t tree, uint64_t size)
 {
 	assert(tree && tree < CORE_GROUP);
@@ -32,23 +41,12 @@ int core_item_has_source(struct core *c, uint64_t item, uint64_t source)
 	return 0;
 }
 
-/* Who waits on a node for its bytes fails like who waits for it to be made. */
-static void fail_staging(struct core *c, struct core_item *i)
-{
-	for (uint32_t k = 0; k < i->tree->n_holders; k++) {
-		struct core_replica *r = i->tree->holders[k];
-		list_foreach (&r->waits, struct core_wait, link, w)
-			core_order(c, CORE_ORDER_FAIL, w->task->number, i->number, 0);
-	}
-}
-
 int core_item_failed(struct core *c, uint64_t item)
 {
 	struct core_item *i = core_item_find(c, item);
 	if (!i)
 		return -ENOENT;
 	core_supply_fail(c, i);
-	fail_staging(c, i);
 	return 0;
 }
 

@@ -14,11 +14,9 @@ static void join_tree(struct core *c, struct core_item *i, struct core_tree *t)
 		core_tree_sized(c, t, i->size);
 }
 
-int core_item_add(struct core *c, uint64_t item, const struct core_item_spec *spec)
+struct core_item *core_item_new(struct core *c, uint64_t item, const struct core_item_spec *spec)
 {
 	assert(item && item < CORE_GROUP && spec->tree < CORE_GROUP);
-	if (core_item_find(c, item))
-		return -EEXIST;
 	struct core_item *i = NEW(struct core_item);
 	*i = (struct core_item){.number = item, .size = spec->size, .source = spec->source};
 	list_init(&i->waits);
@@ -26,7 +24,7 @@ int core_item_add(struct core *c, uint64_t item, const struct core_item_spec *sp
 	map_put(&c->items, item, i);
 	join_tree(c, i, core_tree_get(c, spec->tree ? spec->tree : CORE_ANONYMOUS | item));
 	i->state = i->source || i->tree->n_whole ? CORE_ITEM_THERE : CORE_ITEM_EXPECTED;
-	return 0;
+	return i;
 }
 
 void core_item_free(struct core *c, struct core_item *i)

@@ -94,6 +94,12 @@ static void end_patience(struct core *c, struct core_lane *l)
 static void begin_patience(struct core *c, struct core_lane *l)
 {
 	unsigned bucket = core_bucket_of(core_lane_wait_usec(c, l));
+	/* For what takes no time to bring nobody waits. */
+	l->is_late = !core_bucket_end(bucket);
+	if (l->is_late) {
+		l->is_blocked = false;
+		return;
+	}
 	l->bucket = (uint8_t)bucket;
 	l->late_usec = c->now_usec + core_bucket_end(bucket);
 	list_append(&c->patient[bucket], &l->patient);

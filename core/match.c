@@ -85,17 +85,20 @@ static struct core_lane *find_anywhere(const struct core *c, const struct core_n
 	return first;
 }
 
-/* What a tree's lanes need least no single one of them may be content with. */
+/* What a tree's lanes need least no single one of them may be content with, unless there is but one. */
 static bool has_lane(const void *what, const struct core_vector *ask)
 {
-	const struct core_replica *r = what;
-	return core_bracket_find(&r->tree->local, ask, NULL, NULL);
+	const struct core_bracket *local = &((const struct core_replica *)what)->tree->local;
+	return local->n == 1 || core_bracket_find(local, ask, NULL, NULL);
 }
 
 static struct core_lane *find_local(const struct core_node *n, const struct core_vector *ask, struct core_replica **r)
 {
 	*r = n->local.n ? core_bracket_find(&n->local, ask, NULL, has_lane) : NULL;
-	return *r ? core_bracket_find(&(*r)->tree->local, ask, NULL, NULL) : NULL;
+	if (!*r)
+		return NULL;
+	const struct core_bracket *local = &(*r)->tree->local;
+	return local->n == 1 ? core_bracket_only(local) : core_bracket_find(local, ask, NULL, NULL);
 }
 
 static struct core_lane *find_late(const struct core *c, const struct core_vector *ask)
@@ -186,20 +189,28 @@ static void take(struct core *c, struct core_lane *l, struct core_node *n, struc
 	core_place(c, t, n);
 }
 
-/* Each node with new room brings its best lane among the fresh ones. */
-static void ask_grown(struct core *c)
+/* Each node with new room brings its best lane among the fresh ones; if that comes before all of these it is served at once. */
+static bool ask_grown(struct core *c)
 {
 	struct core_node *n;
 	while ((n = list_first(&c->grown, struct core_node, grown))) {
-		list_remove(&n->grown);
 		struct core_replica *r;
 		struct core_lane *l = find_lane(c, n, &r);
+		list_remove(&n->grown);
 		if (!l)
 			continue;
+		const struct core_link *first = core_heap_first(&c->fresh);
+		struct core_key key = {first->major, first->minor};
+		if (l->is_blocked && core_key_is_less(core_lane_key(l), key)) {
+			list_append(&c->grown, &n->grown);
+			take(c, l, n, r);
+			return true;
+		}
 		if (l->is_blocked)
 			core_lane_unblock(c, l);
 		list_append(&c->asked, &n->grown);
 	}
+	return false;
 }
 
 static bool place_grown(struct core *c)
@@ -223,8 +234,8 @@ bool core_match_next(struct core *c)
 {
 	keep_one(c);
 	while (c->fresh.n) {
-		if (!list_is_empty(&c->grown))
-			ask_grown(c);
+		if (ask_grown(c))
+			return true;
 		struct core_lane *l = container_of(core_heap_first(&c->fresh), struct core_lane, fresh);
 		struct core_node *n = find_node(c, l);
 		if (n) {

@@ -62,26 +62,69 @@ struct core_move *core_move_want(struct core *c, struct core_replica *r, struct 
 	return m;
 }
 
-void core_move_unpark(struct core *c, struct core_tree *t, unsigned most)
+/* Somewhere they must be found when an upload ends. */
+static void park_at_holder(struct core_tree *t)
+{
+	if (list_is_empty(&t->parked) || !list_is_empty(&t->parked_at))
+		return;
+	for (uint32_t i = 0; i < t->n_holders; i++) {
+		if (t->holders[i]->is_whole && t->holders[i]->node->is_present) {
+			list_append(&t->holders[i]->node->parked, &t->parked_at);
+			return;
+		}
+	}
+}
+
+static void unpark(struct core *c, struct core_tree *t, unsigned most, uint64_t woken_at)
 {
 	while (most-- && !list_is_empty(&t->parked)) {
 		struct core_move *m = list_first(&t->parked, struct core_move, link);
 		list_remove(&m->link);
+		m->woken_at = woken_at;
 		want(c, m);
 	}
 	if (list_is_empty(&t->parked))
 		list_remove(&t->parked_at);
 }
 
-/* An upload of its is over. */
-static void unpark_at(struct core *c, struct core_node *n)
+void core_move_unpark(struct core *c, struct core_tree *t, unsigned most)
+{
+	unpark(c, t, most, 0);
+	park_at_holder(t);
+}
+
+/* It has an upload to spare. */
+static void offer_upload(struct core *c, struct core_node *n)
 {
 	struct core_tree *t = list_first(&n->parked, struct core_tree, parked_at);
-	if (!t)
+	if (!t || n->n_out >= c->o.uploads)
 		return;
 	list_remove(&t->parked_at);
 	list_append(&n->parked, &t->parked_at);
-	core_move_unpark(c, t, 1);
+	unpark(c, t, 1, n->number);
+}
+
+/* It has a token to spare. */
+static void offer_token(struct core *c, struct core_source *s)
+{
+	struct core_move *m = list_first(&s->parked, struct core_move, link);
+	if (!m || s->n_active >= s->limit)
+		return;
+	list_remove(&m->link);
+	m->woken_by = s;
+	want(c, m);
+}
+
+/* What it was woken for is used by it, or offered to the next. */
+static void pass_on(struct core *c, struct core_move *m)
+{
+	struct core_source *s = steal(m->woken_by);
+	struct core_node *n = m->woken_at ? core_node_find(c, m->woken_at) : NULL;
+	m->woken_at = 0;
+	if (s)
+		offer_token(c, s);
+	if (n)
+		offer_upload(c, n);
 }
 
 static void give_back(struct core *c, struct core_move *m)
@@ -100,15 +143,11 @@ static void give_back(struct core *c, struct core_move *m)
 	if (from) {
 		from->n_out--;
 		list_remove(&m->of_from);
-		unpark_at(c, from);
+		offer_upload(c, from);
 	}
 	if (s) {
 		s->n_active--;
-		struct core_move *next = list_first(&s->parked, struct core_move, link);
-		if (next) {
-			list_remove(&next->link);
-			want(c, next);
-		}
+		offer_token(c, s);
 	}
 }
 
@@ -118,6 +157,7 @@ void core_move_end(struct core *c, struct core_move *m)
 	struct core_item *i = m->item;
 	give_back(c, m);
 	list_remove(&m->link);
+	pass_on(c, m);
 	r->move = NULL;
 	c->n_moves--;
 	i->n_moves--;
@@ -218,13 +258,24 @@ static void begin(struct core *c, struct core_move *m, struct core_node *from, s
 	}
 }
 
+/* Of the items that are this tree one may have a source though the one that was asked for has none. */
+static struct core_source *find_source(struct core *c, const struct core_move *m)
+{
+	if (m->item->source)
+		return core_source_get(c, m->item->source);
+	list_foreach (&m->replica->tree->items, const struct core_item, of_tree, i)
+		if (i->source)
+			return core_source_get(c, i->source);
+	return NULL;
+}
+
 /* False: it is parked. */
 static bool try(struct core *c, struct core_move *m)
 {
 	struct core_node *peers[CORE_PEERS];
 	struct core_tree *t = m->replica->tree;
 	size_t n_peers = find_peers(c, m, peers);
-	struct core_source *s = m->item->source && !n_peers ? core_source_get(c, m->item->source) : NULL;
+	struct core_source *s = n_peers ? NULL : find_source(c, m);
 	list_remove(&m->link);
 	if (n_peers && peers[0]->n_out < c->o.uploads) {
 		begin(c, m, peers[0], NULL);
@@ -232,15 +283,15 @@ static bool try(struct core *c, struct core_move *m)
 		begin(c, m, NULL, s);
 	} else if (s) {
 		list_append(&s->parked, &m->link);
-		return false;
 	} else {
 		list_append(&t->parked, &m->link);
 		if (n_peers && list_is_empty(&t->parked_at))
 			list_append(&peers[0]->parked, &t->parked_at);
-		return false;
 	}
-	tell(c, m, peers, n_peers);
-	return true;
+	pass_on(c, m);
+	if (m->is_begun)
+		tell(c, m, peers, n_peers);
+	return m->is_begun;
 }
 
 bool core_move_next(struct core *c)

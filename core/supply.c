@@ -41,9 +41,20 @@ void core_supply_settle_all(struct core *c, struct core_tree *t)
 		core_supply_settle(c, i);
 }
 
+/* Who waits on a node for its bytes fails like who waits for it to be made. */
+static void fail_staging(struct core *c, struct core_item *i)
+{
+	for (uint32_t k = 0; k < i->tree->n_holders; k++) {
+		struct core_replica *r = i->tree->holders[k];
+		list_foreach (&r->waits, struct core_wait, link, w)
+			core_order(c, CORE_ORDER_FAIL, w->task->number, i->number, 0);
+	}
+}
+
 void core_supply_fail(struct core *c, struct core_item *i)
 {
 	set_state(c, i, CORE_ITEM_FAILED);
+	fail_staging(c, i);
 	while (!list_is_empty(&i->waits)) {
 		struct core_task *t = list_first(&i->waits, struct core_wait, link)->task;
 		t->reason = CORE_REASON_INPUT_FAILED;

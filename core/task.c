@@ -280,8 +280,6 @@ static void stay(struct core *c, struct core_task *t, enum core_state next)
 	c->n_in_state[next]++;
 	t->state = (uint8_t)next;
 	core_wait_end(t);
-	if (next == CORE_STATE_RUNNING)
-		t->held->began_usec = c->now_usec;
 }
 
 int core_task_step_to(struct core *c, struct core_task *t, enum core_event e, struct core_node *n)

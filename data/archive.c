@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * An archive is read once, from front to end, into an index and a store: nothing is ever extracted, so nothing can land
  * outside. Names are components below the root or refused; links, modes, numbers and sizes are bounded. */
+#include "data/archive_stream.h"
+#include "data/archive_zip.h"
 #include "data/assembler.h"
 
 #include "common/buf.h"
@@ -9,8 +11,8 @@
 
 #include <archive.h>
 #include <archive_entry.h>
+#include <locale.h>
 #include <stdio.h>
-#include <unistd.h>
 
 #define ENTRIES_MAX 10000000u
 #define BYTES_MAX ((uint64_t)1 << 40)
@@ -25,6 +27,7 @@ struct place {
 
 struct intake {
 	struct archive *archive;
+	struct archive_stream *stream;
 	const char *path; /* of the archive, in messages */
 	const struct seal_options *options;
 	struct builder *builder;
@@ -48,6 +51,7 @@ static void intake_fini(struct intake *in)
 	assembler_free(in->assembler);
 	builder_free(in->builder);
 	archive_read_free(in->archive);
+	archive_stream_free(in->stream);
 }
 
 static void complain(struct intake *in, struct seal_report *to, const char *name, const char *what)
@@ -189,17 +193,19 @@ static int chunker_put(struct chunker *c, const uint8_t *p, uint64_t n)
 	return r;
 }
 
-/* In an entry, or (name NULL) at the head of the next one. Where that is in the file helps who compares it with a copy. */
+/* In an entry, or (name NULL) between two. Where that is in the file helps who compares it with a copy. */
 static int archive_error(struct intake *in, const char *name)
 {
-	const char *why = archive_error_string(in->archive);
-	long long at = archive_filter_bytes(in->archive, -1);
-	if (name)
-		seal_report_add(in->errors, "%s: %s: %s, at byte %lld of the archive", in->path, name,
-				why ? why : "damaged", at);
-	else
-		seal_report_add(in->errors, "%s: %s, at byte %lld of the archive, %s%s", in->path,
-				why ? why : "damaged", at, *in->last ? "after " : "before the first name", in->last);
+	const char *why = archive_stream_error(in->stream);
+	if (!why)
+		why = archive_error_string(in->archive);
+	/* libarchive knows better where it is in what it has been given, but that is not the file if it was compressed. */
+	uint64_t at = archive_stream_error(in->stream) || archive_stream_is_compressed(in->stream)
+			      ? archive_stream_at(in->stream)
+			      : (uint64_t)archive_filter_bytes(in->archive, -1);
+	seal_report_add(in->errors, "%s: %s%s%s, at byte %llu of the archive, %s%s", in->path, name ? name : "",
+			name ? ": " : "", why ? why : "damaged", (unsigned long long)at,
+			*in->last ? "after " : "before the first name", in->last);
 	return -EBADMSG;
 }
 
@@ -236,7 +242,8 @@ static int each_block(struct intake *in, const char *name, uint64_t size,
 			return -ECANCELED;
 		if (r == ARCHIVE_EOF)
 			return at < size ? take(arg, NULL, size - at) : 0;
-		if (r < ARCHIVE_WARN || offset < 0 || (uint64_t)offset < at)
+		/* A warning here is a wrong length. */
+		if (r != ARCHIVE_OK || offset < 0 || (uint64_t)offset < at)
 			return archive_error(in, name);
 		r = (uint64_t)offset > at ? take(arg, NULL, (uint64_t)offset - at) : 0;
 		if (r == 0 && n)
@@ -466,14 +473,23 @@ static int take_entry(struct intake *in, struct archive_entry *ae)
 	return r;
 }
 
+static int check_end(struct intake *in)
+{
+	if (archive_stream_zip(in->stream) >= 0)
+		return 0;
+	uint64_t marker = (uint64_t)archive_read_header_position(in->archive);
+	int r = archive_stream_end_tar(in->stream, marker, in->options->is_cancelled);
+	return r == 0 || r == -ECANCELED ? r : archive_error(in, NULL);
+}
+
 static int take_all(struct intake *in)
 {
 	struct archive_entry *ae;
 	for (uint32_t i = 0;; i++) {
 		int r = archive_read_next_header(in->archive, &ae);
 		if (r == ARCHIVE_EOF)
-			return 0;
-		if (r < ARCHIVE_WARN)
+			return check_end(in);
+		if (r != ARCHIVE_OK && r != ARCHIVE_WARN)
 			return archive_error(in, NULL);
 		if (i == ENTRIES_MAX) {
 			complain(in, in->errors, "", "more than 10 million entries");
@@ -489,31 +505,55 @@ static int take_all(struct intake *in)
 	}
 }
 
-/* A file is opened by name, not by descriptor, so that libarchive may seek: a zip's directory is at its end. */
+static la_ssize_t feed(struct archive *a, void *arg, const void **p)
+{
+	struct intake *in = arg;
+	ssize_t r = archive_stream_read(in->stream, p);
+	if (r < 0)
+		archive_set_error(a, (int)-r, "%s", archive_stream_error(in->stream));
+	return r < 0 ? -1 : r;
+}
+
+static la_int64_t seek(struct archive *a, void *arg, la_int64_t offset, int whence)
+{
+	struct intake *in = arg;
+	(void)a;
+	int64_t r = archive_stream_seek(in->stream, offset, whence);
+	return r < 0 ? ARCHIVE_FATAL : r;
+}
+
 static int open_archive(struct intake *in, int fd)
 {
 	struct archive *a = in->archive;
-	struct stat st;
-	char name[64];
-	archive_read_support_filter_gzip(a);
-	archive_read_support_filter_bzip2(a);
-	archive_read_support_filter_xz(a);
-	archive_read_support_filter_zstd(a);
-	archive_read_support_format_tar(a);
-	/* Names are bytes: no locale has a say. */
-	archive_read_set_options(a, "tar:hdrcharset=BINARY");
-	if (fstat(fd, &st) < 0)
-		return -errno;
-	/* A zip that has lost its directory may have lost more: only what cannot be sought is believed without it. */
-	if (S_ISREG(st.st_mode))
+	int r = archive_stream_new(fd, &in->stream);
+	if (r < 0)
+		return archive_error(in, NULL);
+	int zip = archive_stream_zip(in->stream);
+	if (zip >= 0) {
+		char why[200];
+		if (archive_zip_check(zip, why, sizeof why) < 0) {
+			seal_report_add(in->errors, "%s: %s", in->path, why);
+			return -EBADMSG;
+		}
 		archive_read_support_format_zip_seekable(a);
-	else
-		archive_read_support_format_zip_streamable(a);
-	snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
-	int r = S_ISREG(st.st_mode) ? archive_read_open_filename(a, name, READ_SIZE)
-				    : archive_read_open_fd(a, fd, READ_SIZE);
-	return r == ARCHIVE_OK ? 0 : archive_error(in, NULL);
+		archive_read_set_seek_callback(a, seek);
+	} else {
+		archive_read_support_format_tar(a);
+		/* Names are bytes: no locale has a say. */
+		archive_read_set_options(a, "tar:hdrcharset=BINARY");
+	}
+	archive_read_set_read_callback(a, feed);
+	archive_read_set_callback_data(a, in);
+	return archive_read_open1(a) == ARCHIVE_OK ? 0 : archive_error(in, NULL);
 }
+
+static void drop_locale(locale_t *l)
+{
+	if (*l)
+		freelocale(*l);
+}
+
+#define _locale_ _cleanup_(drop_locale)
 
 int seal_archive(int fd, const char *path, const struct seal_options *o, void **vti, size_t *n,
 		 struct seal_report *errors, struct seal_report *notes)
@@ -527,8 +567,15 @@ int seal_archive(int fd, const char *path, const struct seal_options *o, void **
 						   .notes = notes};
 	in.assembler = assembler_new(in.builder, o->store, NULL, NULL);
 	int r = open_archive(&in, fd);
+	/* A zip's names are text, which libarchive turns into the thread's charset or drops. */
+	_locale_ locale_t utf8 = in.stream && archive_stream_zip(in.stream) >= 0
+					 ? newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0)
+					 : (locale_t)0;
+	locale_t before = utf8 ? uselocale(utf8) : (locale_t)0;
 	if (r == 0)
 		r = take_all(&in);
+	if (utf8)
+		uselocale(before);
 	if (r == 0)
 		r = assembler_end(in.assembler);
 	if (r == 0 && errors->n)

@@ -71,7 +71,8 @@ static ssize_t go_within(struct archive_gzip *g, const uint8_t **p, size_t *n, c
 		g->place = PLACE_BETWEEN;
 	else if (r == Z_MEM_ERROR)
 		return -ENOMEM;
-	else if (r != Z_OK && r != Z_BUF_ERROR) {
+	else if (r != Z_OK && r != Z_BUF_ERROR && g->z.avail_out == OUT_SIZE) {
+		/* What came before the damage goes first, so that the entry in which it is can be named; zlib says it again. */
 		*why = g->z.msg ? g->z.msg : "damaged gzip data";
 		return -EBADMSG;
 	}

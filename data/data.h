@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  * What bytes are: content addresses, trees, packs, sealing. Reads and writes files; knows no cache, mount or task.
  *
- * Files, top to bottom: seal.c (a directory becomes a tree), archive.c (an archive does), walk.c (names of a directory),
- * feeder.c (reads and digests ahead), assembler.c (packs and blobs), builder.c (makes an index), export.c and compare.c (a tree
- * against files), tree.c (reads an index), address.c (content addresses). decisions/0002 has the format. */
+ * Files, top to bottom: seal.c (a directory becomes a tree), archive.c (an archive does), archive_stream.c (its bytes, uncompressed
+ * and checked), archive_gzip.c (gzip's), archive_zip.c (a zip agrees with itself), walk.c (names of a directory), linked.c
+ * (files of several names), feeder.c (reads and digests ahead), assembler.c (packs and blobs), builder.c (makes an index),
+ * export.c and compare.c (a tree against files), tree.c (reads an index), address.c (content addresses). decisions/0002 has
+ * the format. */
 #ifndef DATA_H
 #define DATA_H
 

@@ -8,17 +8,35 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <time.h>
 #include <unistd.h>
 
-/* Directories to read, as a stack: depth first keeps it small. A thread that finds it empty waits until another one
- * has put something there or all are idle. */
+#define SLICE 16u         /* names that a thread looks at before others may have the rest of a directory */
+#define THREADS_MOST 64u  /* that wait for a slow source */
+#define SLOW_NSEC 200000u /* an operation that waits for a server: another thread is worth its while */
+
+/* The names of a directory. */
+struct listing {
+	DIR *d;
+	char *path;
+	uint32_t directory;
+	struct buf names; /* one behind the other, each with its NUL */
+	size_t at, n;     /* the first that no thread has taken; how many are left */
+	unsigned n_users; /* threads at it */
+	struct listing *next;
+};
+
+/* Directories to read, as a stack: depth first keeps it small. Listings that have names left come first, so that there are no more open directories than
+ * threads. A thread that finds nothing waits until another one has put something there or all are idle. */
 struct walk {
 	const struct walk_job *job;
 	pthread_mutex_t lock;
 	pthread_cond_t change;
 	uint32_t *todo;
 	size_t n, room;
-	unsigned n_busy;
+	struct listing *listings;
+	unsigned n_busy, n_threads;
+	pthread_t threads[THREADS_MOST];
 	int result;
 };
 
@@ -135,18 +153,19 @@ static bool is_cancelled(const struct walk *w)
 	return w->job->is_cancelled && __atomic_load_n(w->job->is_cancelled, __ATOMIC_RELAXED);
 }
 
-static int read_names(struct walk *w, struct batch *batch, DIR *d, const char *directory)
+static int read_names(const struct walk *w, struct listing *l)
 {
 	for (;;) {
 		errno = 0;
-		const struct dirent *e = readdir(d);
+		const struct dirent *e = readdir(l->d);
 		if (!e)
 			return -errno;
 		if (streq(e->d_name, ".") || streq(e->d_name, ".."))
 			continue;
 		if (is_cancelled(w))
 			return -ECANCELED;
-		walk_one(w, batch, dirfd(d), directory, e->d_name);
+		buf_put(&l->names, e->d_name, strlen(e->d_name) + 1);
+		l->n++;
 	}
 }
 
@@ -195,20 +214,95 @@ static int walk_hand_over(struct walk *w, uint32_t directory, const struct batch
 	return first < 0 ? (int)first : 0;
 }
 
+static void listing_free(struct listing *l)
+{
+	assert(!l->n_users);
+	if (l->d)
+		closedir(l->d);
+	buf_fini(&l->names);
+	free(l->path);
+	free(l);
+}
+
+/* What could be read before an error is looked at all the same: the report lists all that is unreadable. */
 static int walk_directory(struct walk *w, uint32_t directory)
 {
-	_free_ char *path = path_of(w, directory);
-	_cleanup_(batch_fini) struct batch batch = {0};
+	struct listing *l = NEW(struct listing);
 	char text[128];
-	DIR *d = open_directory(w, path);
-	int r = d ? read_names(w, &batch, d, path) : -errno;
-	if (d)
-		closedir(d);
-	if (r < 0 && r != -ECANCELED) {
-		walk_report(w, w->job->errors, path, "", strerror_r(-r, text, sizeof text));
-		r = 0; /* go on: the report lists all that is unreadable */
+	l->directory = directory;
+	l->path = path_of(w, directory);
+	l->d = open_directory(w, l->path);
+	int r = l->d ? read_names(w, l) : -errno;
+	if (r < 0 && r != -ECANCELED)
+		walk_report(w, w->job->errors, l->path, "", strerror_r(-r, text, sizeof text));
+	if (r == -ECANCELED || !l->n) {
+		listing_free(l);
+		return r == -ECANCELED ? r : 0;
 	}
-	return r < 0 ? r : walk_hand_over(w, directory, &batch);
+	pthread_mutex_lock(&w->lock);
+	l->next = w->listings;
+	w->listings = l;
+	pthread_cond_broadcast(&w->change);
+	pthread_mutex_unlock(&w->lock);
+	return 0;
+}
+
+static int walk_slice(struct walk *w, const struct listing *l, size_t at, size_t n)
+{
+	_cleanup_(batch_fini) struct batch batch = {0};
+	for (const char *name = (const char *)l->names.at + at; n; n--, name += strlen(name) + 1) {
+		if (is_cancelled(w))
+			return -ECANCELED;
+		walk_one(w, &batch, dirfd(l->d), l->path, name);
+	}
+	return walk_hand_over(w, l->directory, &batch);
+}
+
+/* Locked. */
+static struct listing *take_slice(struct walk *w, size_t *at, size_t *n)
+{
+	struct listing *l = w->listings;
+	assert(l->n);
+	*at = l->at;
+	*n = min(l->n, (size_t)SLICE);
+	for (size_t i = 0; i < *n; i++)
+		l->at += strlen((const char *)l->names.at + l->at) + 1;
+	l->n -= *n;
+	l->n_users++;
+	if (!l->n)
+		w->listings = l->next;
+	return l;
+}
+
+/* Locked, but not meanwhile. */
+static int walk_some(struct walk *w, size_t *n)
+{
+	size_t at = 0;
+	struct listing *l = w->listings ? take_slice(w, &at, n) : NULL;
+	uint32_t directory = l ? 0 : w->todo[--w->n];
+	*n = l ? *n : 2; /* to open it, to read it */
+	pthread_mutex_unlock(&w->lock);
+	int r = l ? walk_slice(w, l, at, *n) : walk_directory(w, directory);
+	pthread_mutex_lock(&w->lock);
+	if (l && !--l->n_users && !l->n)
+		listing_free(l);
+	return r;
+}
+
+static uint64_t now_nsec(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static void *walk_thread(void *arg);
+
+/* Locked. */
+static void add_thread(struct walk *w)
+{
+	if (w->n_threads < THREADS_MOST && pthread_create(&w->threads[w->n_threads], NULL, walk_thread, w) == 0)
+		w->n_threads++;
 }
 
 static void *walk_thread(void *arg)
@@ -216,18 +310,20 @@ static void *walk_thread(void *arg)
 	struct walk *w = arg;
 	pthread_mutex_lock(&w->lock);
 	for (;;) {
-		while (!w->n && w->n_busy && !w->result)
+		while (!w->n && !w->listings && w->n_busy && !w->result)
 			pthread_cond_wait(&w->change, &w->lock);
-		if (!w->n || w->result)
+		if ((!w->n && !w->listings) || w->result)
 			break;
-		uint32_t directory = w->todo[--w->n];
+		uint64_t began = now_nsec();
+		size_t n;
 		w->n_busy++;
-		pthread_mutex_unlock(&w->lock);
-		int r = walk_directory(w, directory);
-		pthread_mutex_lock(&w->lock);
+		int r = walk_some(w, &n);
 		w->n_busy--;
 		if (r < 0 && !w->result)
 			w->result = r;
+		/* All are at work and there is more. */
+		if (now_nsec() - began > n * SLOW_NSEC && w->n_busy >= w->n_threads && (w->n || w->listings))
+			add_thread(w);
 		pthread_cond_broadcast(&w->change);
 	}
 	pthread_mutex_unlock(&w->lock);
@@ -237,15 +333,26 @@ static void *walk_thread(void *arg)
 int walk_run(const struct walk_job *job)
 {
 	struct walk w = {.job = job, .lock = PTHREAD_MUTEX_INITIALIZER, .change = PTHREAD_COND_INITIALIZER};
-	pthread_t threads[16];
-	unsigned n = 0;
 	walk_push(&w, BUILDER_ROOT);
-	while (n + 1 < min(job->n_threads, (unsigned)countof(threads)) &&
-	       pthread_create(&threads[n], NULL, walk_thread, &w) == 0)
-		n++;
+	pthread_mutex_lock(&w.lock);
+	for (unsigned n = 1; n < job->n_threads; n++)
+		add_thread(&w);
+	pthread_mutex_unlock(&w.lock);
 	walk_thread(&w);
-	while (n)
-		pthread_join(threads[--n], NULL);
+	/* Nobody is busy: no more are added. After an error some still are, and may add. */
+	for (unsigned n = 0;; n++) {
+		pthread_mutex_lock(&w.lock);
+		bool is_last = n == w.n_threads;
+		pthread_mutex_unlock(&w.lock);
+		if (is_last)
+			break;
+		pthread_join(w.threads[n], NULL);
+	}
+	while (w.listings) {
+		struct listing *l = w.listings;
+		w.listings = l->next;
+		listing_free(l);
+	}
 	free(w.todo);
 	return w.result ? w.result : job->errors->n ? -EIO : 0;
 }

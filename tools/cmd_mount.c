@@ -18,9 +18,12 @@
 #define CONF_FILE "tools/mount.def"
 #include "common/conf_table.h"
 
+#define STATE_ROOM 60 /* for people, with the NUL */
+
 const struct conf_table mount_table = {
 	.program = "vine mount",
-	.summary = "mount a tree, or a path sealed first, on a directory; for all, or for one command",
+	.summary = "mount a tree, or a path sealed first, on a directory, a single file on a file; for all, or for one "
+		   "command",
 	.usage = "[PATH|TREE DIR [-- COMMAND [ARG ...]]]",
 	.at = mount_options_table,
 	.n = countof(mount_options_table),
@@ -50,6 +53,13 @@ static void print_json(const struct wire_mounted_list *m)
 		json_number(&j, "requests", (int64_t)at->n_requests);
 		json_number(&j, "read_size", (int64_t)at->read_size);
 		json_number(&j, "waiting", (int64_t)at->n_waiting);
+		json_bool(&j, "private", at->is_private);
+		json_bool(&j, "draft", at->is_draft);
+		if (at->is_draft) {
+			json_text(&j, "reason", at->reason);
+			json_number(&j, "draft_size", (int64_t)at->draft_size);
+			json_number(&j, "draft_total", (int64_t)at->draft_total);
+		}
 		json_end(&j, '}');
 	}
 	json_end(&j, ']');
@@ -57,19 +67,37 @@ static void print_json(const struct wire_mounted_list *m)
 	buf_fini(&j.out);
 }
 
+/* In a column's width; a reason of more is whole in --json. */
+static void print_state(char text[STATE_ROOM], const struct wire_mounted *m)
+{
+	const char *private = m->is_private ? "private" : "";
+	const char *comma = m->is_private ? ", " : "";
+	unsigned percent = m->draft_total ? (unsigned)((double)m->draft_size * 100 / (double)m->draft_total) : 0;
+	int n = 0;
+	if (m->is_draft && !*m->reason)
+		snprintf(text, STATE_ROOM, "%s%sdraft, %u %%", private, comma, min(percent, 99u));
+	else if (m->is_draft)
+		n = snprintf(text, STATE_ROOM, "%s%sdraft: %s", private, comma, m->reason);
+	else
+		snprintf(text, STATE_ROOM, "%s", m->is_private ? private : "sealed");
+	if (n >= STATE_ROOM)
+		snprintf(text + STATE_ROOM - 4, 4, "...");
+}
+
 static void print_table(const struct wire_mounted_list *m)
 {
-	static const char *const names[] = {"directory", "what", "tree", "since", "read", "waiting"};
+	static const char *const names[] = {"directory", "what", "tree", "state", "since", "read", "waiting"};
 	struct table t = {0};
 	for (uint32_t i = 0; i < m->mounts.n; i++) {
 		const struct wire_mounted *at = &m->mounts.at[i];
-		char id[DIGEST_TEXT_SIZE], since[32], read[32], waiting[24];
+		char id[DIGEST_TEXT_SIZE], state[STATE_ROOM], since[32], read[32], waiting[24];
 		digest_text(&at->tree, id)[12] = 0;
+		print_state(state, at);
 		print_age(since, at->since_usec);
 		print_size(read, at->read_size);
 		snprintf(waiting, sizeof waiting, "%llu", (unsigned long long)at->n_waiting);
 		table_add(&t, countof(names), names,
-			  (const char *const[]){at->directory, at->name, id, since, read, waiting});
+			  (const char *const[]){at->directory, at->name, id, state, since, read, waiting});
 	}
 	if (t.n_rows)
 		table_print(&t, stdout);
@@ -191,7 +219,7 @@ static int find(const struct mount_options *o, struct node *n, const char *what,
 	bool is_here = stat(what, &st) == 0;
 	if (is_here || strchr(what, '/') == what || has_prefix(what, "./") || has_prefix(what, "../")) {
 		if (is_here && !S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode))
-			return tool_fail(&mount_table, "%s is no directory or archive", what);
+			return tool_fail(&mount_table, "%s is neither a directory nor a file", what);
 		return find_path(o, n, what, is_here && S_ISDIR(st.st_mode), tree, draft);
 	}
 	const struct wire_cache_list m = {.tree = what};

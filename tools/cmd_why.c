@@ -5,6 +5,9 @@
 #include "tools/json.h"
 #include "tools/node.h"
 
+#include <linux/magic.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #define CONF_STRUCT why_options
@@ -45,13 +48,24 @@ static bool has_newline(const char *text)
 	return !n || text[n - 1] == '\n';
 }
 
+/* The mount that we see a path in, by its st_dev: of one directory each namespace may have another. A file of it may be the cache's own, bound over it. */
+static uint64_t device_of(const char *path)
+{
+	size_t n = (size_t)(path_base(path) - path);
+	_free_ char *parent = n ? xstrndup(path, n) : xstrdup(".");
+	struct statfs fs;
+	struct stat st;
+	bool is_fuse = statfs(path, &fs) == 0 && fs.f_type == FUSE_SUPER_MAGIC;
+	return stat(is_fuse ? path : parent, &st) == 0 ? st.st_dev : 0;
+}
+
 static int why(const struct why_options *o, const char *what)
 {
 	_cleanup_(node_freep) struct node *n = NULL;
 	_free_ void *reply = NULL;
 	if (node_open(&n, false))
 		return tool_fail(&why_table, "%s", node_error(n));
-	struct wire_ask_why ask = {.what = what};
+	struct wire_ask_why ask = {.what = what, .device = device_of(what)};
 	const struct node_ask a = {.type = WIRE_ASK_WHY, .message = &ask, .answer = WIRE_WHY};
 	int r = node_ask_word(n, &a, &ask.what, &reply);
 	if (r)

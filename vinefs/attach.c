@@ -108,6 +108,9 @@ static int offer(const struct wish *w, struct mount_connection *c, int *texts)
 				 .tree = w->tree,
 				 .draft = w->draft,
 				 .is_answered = c->is_answered,
+				 .device = c->device,
+				 .is_file = c->is_file,
+				 .is_private = w->command != NULL,
 				 .is_bound = w->command && !w->is_unbound};
 	struct attach_answer a;
 	assert(*w->directory == '/' && c->fd >= 0);

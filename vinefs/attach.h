@@ -7,14 +7,17 @@
 #include "common/digest.h"
 
 #define ATTACH_SOCKET "mount.sock"
-#define ATTACH_MAGIC UINT64_C(0x326863617474612e) /* other structs, another number */
+#define ATTACH_MAGIC UINT64_C(0x336863617474612e) /* other structs, another number */
 
 struct attach_offer {
 	uint64_t magic;
 	struct digest tree;
 	uint64_t draft; /* 0: none, the tree is sealed */
 	uint32_t is_answered, n_init;
-	uint32_t is_bound; /* it is a namespace of its own, in which large files can be bound over their paths */
+	uint64_t device; /* as of struct mount_connection */
+	uint32_t is_file;
+	uint32_t is_private; /* it is a namespace of its own ... */
+	uint32_t is_bound;   /* ... in which large files are to be bound over their paths */
 	uint8_t init[512];
 	char name[256], directory[4096]; /* directory: absolute, in the sender's namespace */
 };

@@ -44,7 +44,7 @@ static bool warm(struct warming *w, uint32_t node)
 	return now_usec() < w->until_usec && mount_warm(w->directory, w->tree, &node, 1, &done) == 0;
 }
 
-/* A mark for each directory to be listed. The hot set has directories too, but among them those that were listed here. */
+/* A mark for each directory to be listed. */
 static bool *choose(const struct tree *t, const uint32_t *hot, size_t n_hot)
 {
 	bool *is_chosen = xcalloc(tree_n_nodes(t), sizeof *is_chosen);

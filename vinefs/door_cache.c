@@ -143,13 +143,15 @@ static void on_change_stop(struct job *j)
 static void run_change(struct fetch_work *w)
 {
 	struct change_job *x = container_of(w, struct change_job, work);
-	assert(x->is_working && x->action != PIN && x->action != UNPIN);
+	assert(x->is_working);
 	if (x->action == EVICT)
 		x->error = cache_evict(x->cache, &x->tree);
 	else if (x->action == VERIFY)
 		x->error = cache_verify(x->cache, &x->tree, &x->n_damaged);
-	else
+	else if (x->action == LIMIT)
 		x->error = cache_maintain(x->cache);
+	else /* it is done; whoever is told so relies on it, whatever dies next */
+		cache_flush(x->cache);
 }
 
 static uint64_t resident_size(struct cache *c, const struct digest *tree, bool *is_pinned)
@@ -203,8 +205,9 @@ static void change_later(struct client *c, uint64_t id, const struct wire_cache_
 	x->action = m->action;
 	x->tree = *tree;
 	x->text = xstrdup(m->tree);
-	x->work = (struct fetch_work){.run = run_change, .on_done = on_changed};
-	x->before = m->action == LIMIT ? 0 : resident_size(x->cache, tree, &is_pinned);
+	bool is_short = m->action == PIN || m->action == UNPIN || m->action == NAME || m->action == UNNAME;
+	x->work = (struct fetch_work){.run = run_change, .on_done = on_changed, .is_short = is_short};
+	x->before = m->action == EVICT ? resident_size(x->cache, tree, &is_pinned) : 0;
 	x->is_working = true;
 	job_start(&x->job, c, id, on_change_stop);
 	fetch_work(c->door->settings.fetch, &x->work);
@@ -213,30 +216,26 @@ static void change_later(struct client *c, uint64_t id, const struct wire_cache_
 void door_cache_change(struct client *c, uint64_t id, const struct wire_cache_change *m)
 {
 	struct cache *cache = c->door->settings.cache;
-	struct wire_cache_changed done = {.size = 0};
+	struct digest tree = {0};
 	int r = 0;
 	if (m->action < PIN || m->action > UNNAME) {
 		conn_reply_status(c->conn, id, EINVAL, "there is no such change");
 		return;
 	}
-	if (m->action != LIMIT && !find(c, id, m->tree, &done.tree))
+	if (m->action != LIMIT && !find(c, id, m->tree, &tree))
 		return;
 	if (m->action == LIMIT) {
 		struct cache_state s;
 		cache_get_state(cache, &s);
 		cache_limit(cache, m->size ? m->size : s.quota, m->n_inodes ? m->n_inodes : s.inode_quota);
 	}
-	if (m->action == LIMIT || m->action == EVICT || m->action == VERIFY) {
-		change_later(c, id, m, &done.tree);
-		return;
-	}
 	if (m->action == PIN || m->action == UNPIN)
-		r = cache_pin(cache, &done.tree, m->action == PIN);
-	else
-		r = cache_name(cache, m->action == NAME ? m->name : m->tree, m->action == NAME ? &done.tree : NULL);
+		r = cache_pin(cache, &tree, m->action == PIN);
+	else if (m->action == NAME || m->action == UNNAME)
+		r = cache_name(cache, m->action == NAME ? m->name : m->tree, m->action == NAME ? &tree : NULL);
 	if (r)
 		conn_reply_status(c->conn, id, -r, "%s: %s", m->action == NAME ? m->name : m->tree,
 				  r == -EINVAL ? "this cannot be a tree's name" : strerror(-r));
 	else
-		conn_reply(c->conn, id, WIRE_CACHE_CHANGED, &done);
+		change_later(c, id, m, &tree);
 }

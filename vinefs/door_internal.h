@@ -30,7 +30,6 @@ struct door {
 	struct watch mounts; /* mount.sock */
 	struct list offers;
 	struct list bound; /* large files of private mounts */
-	struct timer bound_timer;
 	uint64_t since_usec; /* wall clock */
 };
 

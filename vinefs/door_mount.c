@@ -12,7 +12,6 @@
 #include <unistd.h>
 
 #define OFFERS_MAX 64u
-#define BOUND_USEC 1000000u /* so much later than its mount's end the cache may have a file back */
 
 struct offer {
 	struct list link;
@@ -29,7 +28,7 @@ struct offer {
 struct bound {
 	struct list link;
 	struct binds *binds;
-	uint64_t number;
+	struct mounts_watch end;
 };
 
 /* ---- what is bound */
@@ -37,18 +36,14 @@ struct bound {
 static void free_bound(struct bound *b)
 {
 	list_remove(&b->link);
+	mounts_watch_stop(&b->end);
 	binds_free(b->binds);
 	free(b);
 }
 
-static void on_bound_time(struct timer *t)
+static void on_mount_end(struct mounts_watch *w)
 {
-	struct door *d = container_of(t, struct door, bound_timer);
-	list_foreach (&d->bound, struct bound, link, b)
-		if (!mounts_tree(d->settings.mounts, b->number))
-			free_bound(b);
-	if (!list_is_empty(&d->bound))
-		timer_start(t, d->settings.loop, BOUND_USEC, on_bound_time);
+	free_bound(container_of(w, struct bound, end));
 }
 
 static void keep_bound(struct door *d, struct binds *binds, uint64_t number)
@@ -56,11 +51,11 @@ static void keep_bound(struct door *d, struct binds *binds, uint64_t number)
 	struct bound *b = NEW(struct bound);
 	assert(binds && number);
 	b->binds = binds;
-	b->number = number;
+	b->end.on_end = on_mount_end;
 	list_init(&b->link);
 	list_append(&d->bound, &b->link);
-	if (!d->bound_timer.loop)
-		timer_start(&d->bound_timer, d->settings.loop, BOUND_USEC, on_bound_time);
+	if (mounts_watch_start(d->settings.mounts, number, &b->end))
+		free_bound(b);
 }
 
 /* ---- offers */
@@ -135,6 +130,30 @@ static void on_ready(void *arg)
 	answer(o, min(fd, 0), fd < 0 ? strerror(-fd) : "", fd);
 }
 
+/* What has no place among what `error` means elsewhere: the tree and the place are not of one kind, or there are too many. */
+static void refuse(struct offer *o, int error)
+{
+	char text[600];
+	if (error == -ENOTDIR)
+		snprintf(text, sizeof text,
+			 "it is a single file, and %.250s is a directory: mount it on a file, `touch` makes one",
+			 o->directory);
+	else if (error == -EISDIR)
+		snprintf(text, sizeof text,
+			 "it is a directory or an archive, and %.250s is a file: mount it on a directory, `mkdir` "
+			 "makes one",
+			 o->directory);
+	else if (error == -EUSERS)
+		snprintf(
+			text, sizeof text,
+			"this node serves %u mounts, as many as it can: unmount some, or raise the limit of open files "
+			"(ulimit -n) and start the node again",
+			mounts_max());
+	else
+		snprintf(text, sizeof text, "%s", door_why_not_found(error));
+	answer(o, error, text, -1);
+}
+
 static void on_served(struct mounts_add *a, int error, uint64_t number)
 {
 	struct offer *o = container_of(a, struct offer, add);
@@ -145,9 +164,7 @@ static void on_served(struct mounts_add *a, int error, uint64_t number)
 					 .on_done = on_ready,
 					 .arg = o};
 	if (error) {
-		answer(o, error,
-		       error == -ENOTDIR ? "it is a single file; a mount needs a directory" : door_why_not_found(error),
-		       -1);
+		refuse(o, error);
 		return;
 	}
 	o->number = number;
@@ -174,19 +191,22 @@ static void take(struct offer *o, const struct attach_offer *m, int fd)
 	}
 	c->fd = fd;
 	c->is_answered = m->is_answered;
+	c->is_file = m->is_file;
+	c->device = m->device;
 	c->n_init = m->n_init;
 	memcpy(c->init, m->init, m->n_init);
 	o->add.id = m->tree;
 	o->add.draft = m->draft;
 	o->add.directory = m->directory;
 	o->add.name = m->name;
+	o->add.is_private = m->is_private;
 	o->add.on_done = on_served;
 	o->directory = xstrdup(m->directory);
 	o->is_bound = m->is_bound;
 	o->is_taken = true;
 	int r = mounts_add(o->door->settings.mounts, &o->add);
 	if (r)
-		answer(o, r, door_why_not_found(r), -1);
+		refuse(o, r);
 }
 
 static void on_offer(struct watch *w, uint32_t events)
@@ -272,7 +292,6 @@ void door_mounts_close(struct door *d)
 	int fd = d->mounts.loop ? d->mounts.fd : -1;
 	while (!list_is_empty(&d->offers))
 		free_offer(list_first(&d->offers, struct offer, link));
-	timer_stop(&d->bound_timer);
 	while (d->bound.next && !list_is_empty(&d->bound))
 		free_bound(list_first(&d->bound, struct bound, link));
 	watch_stop(&d->mounts);
@@ -290,7 +309,12 @@ static void add_mount(void *arg, const struct mounts_info *i)
 				 .since_usec = i->since_usec,
 				 .n_requests = i->numbers.n_requests,
 				 .read_size = i->numbers.read_size,
-				 .n_waiting = i->numbers.n_waiting};
+				 .n_waiting = i->numbers.n_waiting,
+				 .is_private = i->is_private,
+				 .is_draft = i->is_draft,
+				 .reason = i->reason,
+				 .draft_size = i->progress.bytes_done,
+				 .draft_total = i->progress.bytes_found};
 	buf_put(arg, &m, sizeof m);
 }
 

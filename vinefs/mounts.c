@@ -7,6 +7,7 @@
 
 #include <inttypes.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -16,11 +17,50 @@ struct read {
 	struct mount_request *request;
 };
 
+/* ---- who wants to hear of its end */
+
+static struct served *find_number(struct mounts *m, uint64_t number)
+{
+	list_foreach (&m->served, struct served, link, s) {
+		if (s->number == number)
+			return s;
+	}
+	return NULL;
+}
+
+int mounts_watch_start(struct mounts *m, uint64_t number, struct mounts_watch *w)
+{
+	struct served *s = find_number(m, number);
+	assert(w->on_end);
+	list_init(&w->link);
+	if (!s)
+		return -ENOENT;
+	list_append(&s->watches, &w->link);
+	return 0;
+}
+
+void mounts_watch_stop(struct mounts_watch *w)
+{
+	if (w->link.next)
+		list_remove(&w->link);
+}
+
+static void drop_watches(struct served *s, bool is_told)
+{
+	struct mounts_watch *w;
+	while ((w = list_first(&s->watches, struct mounts_watch, link))) {
+		list_remove(&w->link);
+		if (is_told)
+			w->on_end(w);
+	}
+}
+
 /* ---- the end of a mount */
 
 static void served_free(struct served *s)
 {
 	assert(atomic_load(&s->n_users) == 0 && !s->adder);
+	drop_watches(s, false);
 	list_remove(&s->link);
 	fetch_open_stop(&s->open);
 	mounts_draft_stop(s);
@@ -56,6 +96,7 @@ void mounts_end(struct served *s, int error)
 		a->on_done(a, error, s->number);
 	}
 	mounts_state_drop(s);
+	drop_watches(s, true);
 	if (!s->mount) {
 		atomic_store(&s->n_users, 0);
 		served_free(s);
@@ -151,6 +192,7 @@ static int serve(struct served *s, struct fetch_tree *t)
 						.uid = getuid(),
 						.gid = getgid(),
 						.is_single = true,
+						.is_file = s->connection.is_file,
 						.deadline_usec = s->owner->settings.deadline_usec};
 	const struct mount_tree tree = {.index = fetch_index(t), .arg = t, .is_draft = fetch_is_draft(t)};
 	int r = tree.is_draft ? mounts_draft_take(s, t) : 0;
@@ -213,7 +255,13 @@ static bool is_full(const struct mounts *m)
 	unsigned n = 0;
 	for (const struct list *l = m->served.next; l != &m->served; l = l->next)
 		n++;
-	return n >= KEEPER_MOUNTS_MAX;
+	return n >= mounts_max();
+}
+
+unsigned mounts_max(void)
+{
+	struct rlimit files;
+	return getrlimit(RLIMIT_NOFILE, &files) == 0 ? KEEPER_MOUNTS_OF(files.rlim_cur) : KEEPER_MOUNTS_MAX;
 }
 
 int mounts_add(struct mounts *m, struct mounts_add *a)
@@ -222,7 +270,9 @@ int mounts_add(struct mounts *m, struct mounts_add *a)
 	struct served *s = NEW(struct served);
 	clock_gettime(CLOCK_REALTIME, &now);
 	list_init(&s->link);
+	list_init(&s->watches);
 	s->owner = m;
+	s->is_private = a->is_private;
 	s->number = ++m->last_number;
 	s->since_usec = (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 	s->connection = a->connection;
@@ -314,12 +364,15 @@ void mounts_hand_over(struct mounts *m)
 void mounts_leave(struct mounts *m)
 {
 	m->is_leaving = true;
-	list_foreach (&m->served, struct served, link, s) {
-		_cleanup_(buf_fini) struct buf holders = {0};
+	/* The newest first: it may lie on an older one. */
+	for (struct list *l = m->served.prev; l != &m->served; l = l->prev) {
+		struct served *s = list_entry(l, struct served, link);
 		if (s->tree)
 			mounts_hot_save(s, true);
-		int r = mount_disconnect(s->directory, true, &holders);
-		/* Where it is in somebody else's namespace, the end of the connection must do. */
+		/* Where it is in somebody else's namespace, the end of the connection must do: what lies there in ours may be another. */
+		int r = s->is_private || !mount_is_at(s->directory, s->connection.device)
+				? -EINVAL
+				: mount_disconnect(s->directory, true, NULL);
 		if (r)
 			log_debug("unmount %s: %s", s->directory, strerror(-r));
 	}
@@ -334,6 +387,7 @@ unsigned mounts_each(struct mounts *m, void (*each)(void *arg, const struct moun
 					.directory = s->directory,
 					.name = s->name,
 					.id = s->id,
+					.is_private = s->is_private,
 					.is_draft = s->source || s->draft,
 					.reason = ""};
 		if (s->mount)
@@ -350,37 +404,31 @@ unsigned mounts_each(struct mounts *m, void (*each)(void *arg, const struct moun
 	return n;
 }
 
-struct fetch_tree *mounts_tree(struct mounts *m, uint64_t number)
+static bool is_below(const char *path, const char *directory)
 {
-	list_foreach (&m->served, struct served, link, s) {
-		if (s->number == number)
-			return s->tree;
-	}
-	return NULL;
+	size_t n = strlen(directory);
+	return strncmp(path, directory, n) == 0 && (!path[n] || path[n] == '/');
 }
 
-static struct served *find(struct mounts *m, const char *path, const char **rest)
+/* Whether s, mounted later, is more likely what is meant. */
+static bool is_better(const struct served *s, const struct served *than, uint64_t device)
 {
-	list_foreach (&m->served, struct served, link, s) {
-		size_t n = strlen(s->directory);
-		if (strncmp(path, s->directory, n) != 0 || (path[n] && path[n] != '/'))
-			continue;
-		*rest = path + n + (path[n] == '/');
-		return s;
-	}
-	return NULL;
+	bool is_it = device && s->connection.device == device, was_it = device && than->connection.device == device;
+	return is_it != was_it ? is_it : strlen(s->directory) >= strlen(than->directory);
 }
 
-uint64_t mounts_find_number(struct mounts *m, const char *path, const char **rest)
+bool mounts_find(struct mounts *m, const char *path, uint64_t device, struct mounts_found *out)
 {
-	const struct served *s = find(m, path, rest);
-	return s ? s->number : 0;
-}
-
-bool mounts_find(struct mounts *m, const char *path, struct digest *id, const char **rest)
-{
-	const struct served *s = find(m, path, rest);
-	if (s)
-		*id = s->id;
-	return s;
+	const struct served *best = NULL;
+	list_foreach (&m->served, struct served, link, s)
+		if (is_below(path, s->directory) && (!best || is_better(s, best, device)))
+			best = s;
+	if (!best)
+		return false;
+	const char *rest = path + strlen(best->directory);
+	*out = (struct mounts_found){
+		.number = best->number, .id = best->id, .tree = best->tree, .rest = rest + (*rest == '/')};
+	list_foreach (&m->served, struct served, link, s)
+		out->n_others += s != best && streq(s->directory, best->directory);
+	return true;
 }

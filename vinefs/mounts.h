@@ -4,6 +4,7 @@
 #ifndef VINEFS_MOUNTS_H
 #define VINEFS_MOUNTS_H
 
+#include "common/list.h"
 #include "common/loop.h"
 #include "vinefs/fetch/fetch.h"
 #include "vinefs/mount/mount.h"
@@ -35,6 +36,7 @@ void mounts_leave(struct mounts *m);
 struct mounts_add {
 	struct mount_connection connection; /* the descriptor is taken over in every case */
 	const char *directory, *name;       /* borrowed for the call; name: as a person asked for it */
+	bool is_private;                    /* seen in a namespace of its own alone */
 	struct digest id;
 	uint64_t
 		draft; /* not 0: a draft's number, and `id` says nothing; it becomes an ordinary tree under the same numbers when it is sealed */
@@ -43,28 +45,46 @@ struct mounts_add {
 	void *served; /* private */
 };
 
-/* on_done comes later, unless this is not 0. `a` is the caller's, zeroed before, his again in on_done. */
+/* on_done comes later, unless this is not 0; -EUSERS: mounts_max() are served. `a` is the caller's, zeroed before, his again in on_done. */
 int mounts_add(struct mounts *m, struct mounts_add *a);
 /* The caller hears nothing more; the mount ends when its directory is unmounted. */
 void mounts_add_stop(struct mounts_add *a);
+
+/* As many as this process and the keeper have descriptors for. */
+unsigned mounts_max(void);
+
+/* Its owner's, zeroed. on_end: the mount is gone, and the link removed. */
+struct mounts_watch {
+	struct list link;
+	void (*on_end)(struct mounts_watch *w);
+};
+
+/* -ENOENT: there is no such mount any more. Neither is told of who is served on by another process. */
+int mounts_watch_start(struct mounts *m, uint64_t number, struct mounts_watch *w);
+void mounts_watch_stop(struct mounts_watch *w);
 
 struct mounts_info {
 	uint64_t number, since_usec;
 	const char *directory, *name; /* borrowed until the loop's next turn */
 	struct digest id;             /* of a draft: of its names */
 	struct mount_numbers numbers;
-	bool is_draft;
+	bool is_private, is_draft;
 	const char *reason; /* why a draft stays one; "": it is being sealed. Borrowed as the others */
 	struct seal_progress progress;
 };
 
 /* Oldest first. Returns how many. */
 unsigned mounts_each(struct mounts *m, void (*each)(void *arg, const struct mounts_info *i), void *arg);
-/* What the mount of this number serves, borrowed until the loop's next turn: a draft may give way to its tree. NULL: no such mount, or not yet. */
-struct fetch_tree *mounts_tree(struct mounts *m, uint64_t number);
-/* The mount below whose directory an absolute path lies; *rest is what follows the directory. 0: none. */
-uint64_t mounts_find_number(struct mounts *m, const char *path, const char **rest);
-/* The tree in which an absolute path lies below the directory of a mount; *rest is what follows the directory. False: in none. */
-bool mounts_find(struct mounts *m, const char *path, struct digest *id, const char **rest);
+/* A path that lies in a mount. */
+struct mounts_found {
+	uint64_t number;
+	struct digest id;
+	struct fetch_tree *tree; /* borrowed until the loop's next turn; NULL: not yet */
+	const char *rest;        /* of the path, behind the directory */
+	unsigned n_others;       /* mounts on this directory, in other namespaces or beneath it */
+};
+
+/* The mount below whose directory an absolute path lies: of several the one of this st_dev (0: not known), else the deepest, else the newest. False: in none. */
+bool mounts_find(struct mounts *m, const char *path, uint64_t device, struct mounts_found *out);
 
 #endif

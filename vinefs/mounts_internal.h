@@ -3,7 +3,6 @@
 #ifndef VINEFS_MOUNTS_INTERNAL_H
 #define VINEFS_MOUNTS_INTERNAL_H
 
-#include "common/list.h"
 #include "vinefs/mounts.h"
 
 #include <stdatomic.h>
@@ -36,7 +35,8 @@ struct served {
 	char *directory, *name;
 	_Atomic unsigned n_users; /* reads under way, and the mount while it serves */
 	struct post ended, unused;
-	bool is_restored;
+	struct list watches; /* of who wants to hear of its end */
+	bool is_restored, is_private;
 };
 
 /* ---- mounts.c */

@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define STATE_MAGIC UINT64_C(0x32746e756f6d6e76) /* another layout, another number */
+#define STATE_MAGIC UINT64_C(0x33746e756f6d6e76) /* another layout, another number */
 #define STATE_MAX (16u << 20)
 #define KEEPER_WAIT_MSEC 2000
 
@@ -23,7 +23,8 @@ struct state {
 	struct digest id;
 	struct digest face; /* of a draft, which has a source */
 	uint32_t n_table, n_directory, n_name, n_source, n_init;
-	uint32_t is_answered;
+	uint32_t is_answered, is_private, is_file;
+	uint64_t device;
 	uint8_t init[512];
 };
 
@@ -73,7 +74,10 @@ int mounts_state_save(struct served *s, bool is_answered)
 				   .n_directory = (uint32_t)strlen(s->directory),
 				   .n_name = (uint32_t)strlen(s->name),
 				   .n_init = (uint32_t)s->connection.n_init,
-				   .is_answered = is_answered};
+				   .is_answered = is_answered,
+				   .is_private = s->is_private,
+				   .is_file = s->connection.is_file,
+				   .device = s->connection.device};
 	_cleanup_(buf_fini) struct buf all = {0};
 	assert(s->connection.n_init <= sizeof head.init);
 	buf_put(&all, &head, sizeof head);
@@ -97,6 +101,7 @@ struct served *mounts_state_load(struct mounts *m, uint64_t number, int connecti
 	struct stat st;
 	struct state head;
 	list_init(&s->link);
+	list_init(&s->watches);
 	s->owner = m;
 	s->number = number;
 	s->connection.fd = connection;
@@ -117,6 +122,9 @@ struct served *mounts_state_load(struct mounts *m, uint64_t number, int connecti
 	s->face = head.face;
 	s->connection.n_init = head.n_init;
 	s->connection.is_answered = head.is_answered;
+	s->connection.is_file = head.is_file;
+	s->connection.device = head.device;
+	s->is_private = head.is_private;
 	memcpy(s->connection.init, head.init, head.n_init);
 	buf_put(&s->table, at, head.n_table);
 	s->directory = xstrndup((const char *)at + head.n_table, head.n_directory);

@@ -34,7 +34,14 @@ for error in EDQUOT ENOSPC EIO; do
 	diff -r "$DIR/$away" "$DIR/m/$away" || fail "$error: what is at its source cannot be read"
 	got=0
 	vine seal "$DIR/$error" --name $error >"$DIR/seal.out" 2>&1 || got=$?
-	[ $got = 0 ] || contains "$DIR/seal.out" "$DIR/$error"
+	# Whose disk it is, and not the source's; what is in use, free, and what to do.
+	if [ $got != 0 ]; then
+		contains "$DIR/seal.out" "$DIR/$error: the cache $DISK/cache"
+		case $error in
+		EIO) contains "$DIR/seal.out" "tried again by itself" ;;
+		*) contains "$DIR/seal.out" "in use; its disk has" && contains "$DIR/seal.out" "unmount or unpin" ;;
+		esac
+	fi
 	[ $error != EIO ] || { vine cache ls >"$DIR/ls.out"; contains "$DIR/ls.out" "out of service since"; }
 	expect 0 vine why $away
 	contains "$DIR/out" "room: none for all of the tree"

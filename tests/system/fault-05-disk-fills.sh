@@ -27,6 +27,8 @@ expect 0 vine mount -q a "$DIR/m/a"
 fill_disk 4
 expect 0 vine seal "$DIR/b" --name b
 contains "$DIR/err" "stay at their source"
+contains "$DIR/err" "in use; its disk has"
+contains "$DIR/err" "unmount or unpin"
 read_all b "$DIR/b"
 diff -r "$DIR/a" "$DIR/m/a"
 expect 0 vine why b
@@ -34,7 +36,7 @@ contains "$DIR/out" "from the source"
 
 # To the last block: names are remembered as soon as there is room, and whatever dies, what was there is there.
 fill_disk 0
-vine seal "$DIR/c" --name c >"$DIR/out" 2>&1 || contains "$DIR/out" "$DIR/c"
+vine seal "$DIR/c" --name c >"$DIR/out" 2>&1 || contains "$DIR/out" "$DIR/c: the cache $DISK/cache"
 read_all b "$DIR/b"
 kill_worker
 diff -r "$DIR/a" "$DIR/m/a"

@@ -34,7 +34,7 @@ while : >"$DISK/others/$((i++))"; do :; done 2>"$DIR/full"
 contains "$DIR/full" "No space left"
 for i in {8..2}; do read_all t$i "$DIR/t$i"; done
 many "$DIR/new"
-vine seal "$DIR/new" --name new >"$DIR/out" 2>&1 || contains "$DIR/out" "$DIR/new"
+vine seal "$DIR/new" --name new >"$DIR/out" 2>&1 || contains "$DIR/out" "$DIR/new: the cache $DISK/cache"
 diff -r "$DIR/t1" "$DIR/m/held"
 rm -r "$DISK/others"
 kept() { vine seal -q "$DIR/new" --name new --refresh && [ "$(resident new)" = $((120 * 140000)) ]; }

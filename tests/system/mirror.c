@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <fuse.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -201,8 +202,15 @@ static const struct fuse_operations operations = {
 	.fsync = mirror_fsync,
 };
 
+static void on_interrupt(int signo)
+{
+	(void)signo;
+}
+
 int main(int argc, char **argv)
 {
+	/* libfuse interrupts a request's thread by it, and installs a handler only if it knows of intr before init(). */
+	const struct sigaction interrupt = {.sa_handler = on_interrupt};
 	static const struct fuse_opt options[] = {{"source=%s", offsetof(struct mirror, dir), 0},
 						  {"faults=%s", offsetof(struct mirror, faults), 0},
 						  {"intr", offsetof(struct mirror, is_interruptible), 1},
@@ -214,6 +222,7 @@ int main(int argc, char **argv)
 		return 125;
 	}
 	umask(0);
+	sigaction(SIGUSR1, &interrupt, NULL);
 	int r = fuse_main(args.argc, args.argv, &operations, &m);
 	fuse_opt_free_args(&args);
 	free(m.dir);

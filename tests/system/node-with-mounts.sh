@@ -10,7 +10,7 @@ trap 'umount -l "$DIR/m" 2>/dev/null || :; on_exit' EXIT
 
 mkdir "$DIR/a" "$DIR/m"
 seq 1 1000000 >"$DIR/a/big"
-expect 0 vine mount -q "$DIR/a" "$DIR/m"
+expect 0 vine mount -q --sealed "$DIR/a" "$DIR/m"
 worker=$(pgrep -P "$(cat "$DIR/n1/lock")" vinefs)
 mkfifo "$DIR/begun"
 vine run -- bash -c 'echo begun >"$1/begun"; until [ -e "$1/over" ]; do dd if="$1/m/big" iflag=nocache of=/dev/null count=0 status=none; cmp "$1/m/big" "$1/a/big" || exit; done' - "$DIR" >"$DIR/run.out" 2>&1 &

@@ -75,6 +75,14 @@ unsigned fetch_world_n_reads(struct fetch_world *w)
 	return n;
 }
 
+uint64_t fetch_world_size(struct fetch_world *w)
+{
+	pthread_mutex_lock(&w->gate.lock);
+	uint64_t size = w->gate.size;
+	pthread_mutex_unlock(&w->gate.lock);
+	return size;
+}
+
 unsigned fetch_world_n_waiting(struct fetch_world *w)
 {
 	pthread_mutex_lock(&w->gate.lock);

@@ -36,6 +36,7 @@ void fetch_world_open_real(struct fetch_world *w, const char *name, struct cache
 void fetch_world_close(struct fetch_world *w);
 void fetch_world_gate(struct fetch_world *w, const char *root); /* NULL: open */
 unsigned fetch_world_n_reads(struct fetch_world *w);
+uint64_t fetch_world_size(struct fetch_world *w); /* bytes read of it */
 unsigned fetch_world_n_waiting(struct fetch_world *w);
 
 /* Makes turns until *flag; fails the test after half a minute. */

@@ -326,6 +326,40 @@ TEST(an_archive_in_another_order_gives_large_files_and_says_why_no_small_ones)
 	fetch_world_close(&w);
 }
 
+/* A reader asks for 128 KiB at a time, of chunks that may be larger and packs of many files. */
+TEST(what_cannot_be_kept_is_read_from_its_source_about_once)
+{
+	struct fetch_world w;
+	struct digest id;
+	const struct cache_settings full = {.quota = 24 * MIB};
+	_free_ char *in = world_files("in", 60, 30000, 2);
+	_free_ _unused_ char *big = world_files("in/big", 1, 4 * MIB, 3);
+	struct fetch_tree *held[4]; /* each of them small enough to be kept whole */
+	fetch_world_open(&w, "cache", full, plain);
+	for (unsigned i = 0; i < countof(held); i++) {
+		char name[8];
+		snprintf(name, sizeof name, "held%u", i);
+		_free_ char *other = world_files(name, 1, 5 * MIB, 10 + i);
+		ASSERT_EQ(fetch_world_seal(&w, other, NULL, false, &id), 0);
+		held[i] = fetch_world_tree(&w, &id);
+		check_all(&w, held[i], other, "", 1, 5 * MIB);
+	}
+	ASSERT_EQ(fetch_world_seal(&w, in, NULL, false, &id), 0);
+	struct fetch_tree *t = fetch_world_tree(&w, &id);
+	uint64_t before = fetch_world_size(&w);
+	for (int i = 0; i < 2; i++) { /* the second time, all is at hand */
+		check_all(&w, t, in, "", 60, 30000);
+		check_all(&w, t, in, "big/", 1, 4 * MIB);
+	}
+	ASSERT(numbers(&w).n_uncached > 0);
+	/* Reads ahead that nobody waited for end before they are counted. */
+	ASSERT(fetch_world_size(&w) - before <= (60 * 30000 + 4 * MIB) * 5 / 4);
+	fetch_close(t);
+	for (unsigned i = 0; i < countof(held); i++)
+		fetch_close(held[i]);
+	fetch_world_close(&w);
+}
+
 TEST(a_stalled_source_holds_up_nobody_else)
 {
 	struct fetch_world w;

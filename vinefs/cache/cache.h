@@ -89,6 +89,8 @@ const struct seal_store *
 cache_sealing_store(struct cache_sealing *s); /* any; borrowed; its functions are for the pool */
 /* Pool: stores a .vti (borrowed) whether or not its blobs are there; *id is the tree's. A tree that is there already stays as it is. */
 int cache_publish(struct cache *c, const void *vti, size_t n, struct digest *id);
+/* Pool: is it known, with a sound index? A damaged one is put into quarantine. */
+bool cache_has(struct cache *c, const struct digest *id);
 
 /* ---- names, pins, leases: loop. Names and pins are safe from a crash after the next cache_flush(). */
 

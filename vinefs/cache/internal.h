@@ -198,6 +198,8 @@ struct known *known_add(struct cache *c, const struct digest *id, const struct c
 			uint64_t index_size);                                /* locked */
 void known_free(struct cache *c, struct known *k);                           /* locked */
 void known_want(struct cache *c, struct known *k);                           /* locked: its blobs are wanted */
+/* Locked, while nobody has it open: its blobs are from now on those of this index, which may be another layout of the same tree. */
+void known_adopt(struct cache *c, struct known *k, const struct tree *t);
 void known_save(struct cache *c, const struct known *k);                     /* locked: into the catalog */
 int known_read(struct cache *c, const struct digest *id, struct tree **out); /* unlocked: the index from t/ */
 struct catalog_blob *known_blobs_of(const struct tree *t);                   /* tree_n_blobs() of them, to be freed */

@@ -15,6 +15,35 @@ struct known *known_get(struct cache *c, const struct digest *id)
 	return map_get_text(&c->trees, digest_text(id, text));
 }
 
+static void take_blobs(struct cache *c, struct known *k, const struct catalog_blob *blobs, uint32_t n_blobs)
+{
+	assert(!k->blobs && !k->n_blobs && !k->size);
+	k->n_blobs = n_blobs;
+	k->blobs = xcalloc(n_blobs, sizeof(struct blob *));
+	for (uint32_t i = 0; i < n_blobs; i++) {
+		struct digest address = {.algorithm = DIGEST_SHA256};
+		memcpy(address.byte, blobs[i].address, DIGEST_SIZE);
+		struct blob *b = blob_need(c, &address);
+		blob_shape(b, blobs[i].size, blobs[i].chunk_size);
+		b->n_known++;
+		b->n_wanted += k->is_wanted;
+		k->blobs[i] = b;
+		k->size += b->size;
+	}
+}
+
+static void leave_blobs(struct cache *c, struct blob **blobs, uint32_t n, bool is_wanted)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		struct blob *b = blobs[i];
+		assert(b->n_known && b->n_wanted <= b->n_known);
+		b->n_known--;
+		b->n_wanted -= is_wanted;
+		blob_drop(c, b);
+	}
+	free(blobs);
+}
+
 struct known *known_add(struct cache *c, const struct digest *id, const struct catalog_blob *blobs, uint32_t n_blobs,
 			uint64_t index_size)
 {
@@ -23,18 +52,8 @@ struct known *known_add(struct cache *c, const struct digest *id, const struct c
 	k->id = *id;
 	digest_text(id, k->text);
 	k->index_size = index_size;
-	k->n_blobs = n_blobs;
-	k->blobs = xcalloc(n_blobs, sizeof(struct blob *));
 	list_init(&k->leases);
-	for (uint32_t i = 0; i < n_blobs; i++) {
-		struct digest address = {.algorithm = DIGEST_SHA256};
-		memcpy(address.byte, blobs[i].address, DIGEST_SIZE);
-		struct blob *b = blob_need(c, &address);
-		blob_shape(b, blobs[i].size, blobs[i].chunk_size);
-		b->n_known++;
-		k->blobs[i] = b;
-		k->size += b->size;
-	}
+	take_blobs(c, k, blobs, n_blobs);
 	k->used_usec = cache_tick(c);
 	map_put_text(&c->trees, k->text, k);
 	cache_count(c, (int64_t)cache_round(index_size), 1);
@@ -46,15 +65,35 @@ void known_free(struct cache *c, struct known *k)
 	assert(!k->n_leases && !k->open);
 	map_remove_text(&c->trees, k->text);
 	cache_count(c, -(int64_t)cache_round(k->index_size), -1);
-	for (uint32_t i = 0; i < k->n_blobs; i++) {
-		struct blob *b = k->blobs[i];
-		assert(b->n_known && b->n_wanted <= b->n_known);
-		b->n_known--;
-		b->n_wanted -= k->is_wanted;
-		blob_drop(c, b);
-	}
-	free(k->blobs);
+	leave_blobs(c, k->blobs, k->n_blobs, k->is_wanted);
 	free(k);
+}
+
+/* Is the tree laid out as we remember? */
+static bool is_as_known(const struct known *k, const struct tree *t)
+{
+	if (tree_n_blobs(t) != k->n_blobs)
+		return false;
+	for (uint32_t i = 0; i < k->n_blobs; i++)
+		if (memcmp(tree_blob(t, i)->address, k->blobs[i]->address.byte, DIGEST_SIZE) != 0)
+			return false;
+	return true;
+}
+
+void known_adopt(struct cache *c, struct known *k, const struct tree *t)
+{
+	assert(!k->open && digest_is_equal(&k->id, tree_id(t)));
+	if (is_as_known(k, t))
+		return;
+	_free_ struct catalog_blob *blobs = known_blobs_of(t);
+	struct blob **before = steal(k->blobs);
+	uint32_t n_before = k->n_blobs;
+	k->n_blobs = k->hand = 0;
+	k->size = k->verified_usec = 0;
+	take_blobs(c, k, blobs, tree_n_blobs(t));
+	/* Not before: those that it has still must not go. */
+	leave_blobs(c, before, n_before, k->is_wanted);
+	known_save(c, k);
 }
 
 void known_want(struct cache *c, struct known *k)
@@ -112,7 +151,9 @@ int known_read(struct cache *c, const struct digest *id, struct tree **out)
 		return -errno;
 	int r = tree_read(fd, id, out);
 	if (r == -EBADMSG || r == -ESTALE) {
-		renameat(c->trees_fd, path, c->quarantine_fd, path);
+		/* If it cannot be kept it goes, lest it be found again. */
+		if (renameat(c->trees_fd, path, c->quarantine_fd, path) < 0)
+			unlinkat(c->trees_fd, path, 0);
 		log_warn("cache: the index of tree %s is damaged: in quarantine", text);
 		r = -EBADMSG;
 	}
@@ -155,11 +196,14 @@ static int store_index(struct cache *c, const struct tree *t, const void *vti, s
 	return cache_fault(c, r, "store an index");
 }
 
-/* A known tree whose index is damaged or lost on disk is published anew. */
-static bool has_index(struct cache *c, const struct digest *id)
+bool cache_has(struct cache *c, const struct digest *id)
 {
 	_cleanup_(tree_freep) struct tree *t = NULL;
-	return known_read(c, id, &t) == 0;
+	cache_lock(c);
+	const struct known *k = known_get(c, id);
+	bool is_known = k, is_open = k && k->open;
+	cache_unlock(c);
+	return is_open || (is_known && known_read(c, id, &t) == 0);
 }
 
 int cache_publish(struct cache *c, const void *vti, size_t n, struct digest *id)
@@ -183,9 +227,8 @@ int cache_publish(struct cache *c, const void *vti, size_t n, struct digest *id)
 		k->used_usec = cache_tick(c);
 		known_want(c, k); /* it may have been evicted, and sealed anew */
 	}
-	bool is_open = k && k->open;
 	cache_unlock(c);
-	if (k && (is_open || has_index(c, id)))
+	if (cache_has(c, id))
 		return 0;
 	/* Counted here, so that room is made, and again by known_add. */
 	r = cache_take_room(c, cache_round(n), 1);
@@ -197,8 +240,11 @@ int cache_publish(struct cache *c, const void *vti, size_t n, struct digest *id)
 		return r;
 	_free_ struct catalog_blob *blobs = known_blobs_of(t);
 	cache_lock(c);
-	if (!known_get(c, id))
+	k = known_get(c, id);
+	if (!k)
 		known_want(c, known_add(c, id, blobs, tree_n_blobs(t), n));
+	else if (!k->open) /* its index was lost, and this one may be laid out otherwise */
+		known_adopt(c, k, t);
 	cache_unlock(c);
 	return 0;
 }

@@ -48,7 +48,8 @@ static void extend(struct stock *s, size_t i)
 	uint64_t left = x->ahead, start = x->next;
 	while (left && x->next != NO_CHUNK) {
 		const struct tree_blob *b = tree_blob(s->index, stock_blob(s, x->next));
-		if (cache_tree_residency(s->cache_tree, x->next) == CACHE_ABSENT && !fill_need(s, x->next, POOL_BULK))
+		if (cache_tree_residency(s->cache_tree, x->next) == CACHE_ABSENT && !unkept_get(s, x->next) &&
+		    !fill_need(s, x->next, POOL_BULK))
 			return;
 		left -= min(left, (uint64_t)b->chunk_size);
 		x->asked = x->next;
@@ -62,7 +63,9 @@ static void extend(struct stock *s, size_t i)
 static void widen(struct stock *s, size_t i)
 {
 	struct stream *x = &s->streams[i];
-	x->ahead = min(max(x->ahead * 2, (uint64_t)WINDOW_LEAST), s->fetch->settings.ahead_size);
+	/* What is not kept must be read before others take its place. */
+	uint64_t most = min(s->fetch->settings.ahead_size, s->unkept.n ? UNKEPT_SIZE / 4 : UINT64_MAX);
+	x->ahead = min(max(x->ahead * 2, (uint64_t)WINDOW_LEAST), most);
 	extend(s, i);
 }
 

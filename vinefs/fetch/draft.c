@@ -10,11 +10,15 @@
 
 #include <stdio.h>
 #include <time.h>
+#include <unistd.h>
 
 #define PARKED_MOST 8u /* drafts that nobody uses, and somebody may be about to mount */
 #define PARKED_USEC 60000000u
 #define NAMED_MOST 16u     /* changed files that are logged one by one */
-#define GIVE_WAY_TURNS 20u /* of a millisecond */
+#define WIDE_MOST 28u       /* reads at once more than of other sources, most of them for nobody yet */
+#define QUIET_USEC 50000u    /* after a read: he who reads one file after the other is at it still */
+#define PASS_USEC 100000u    /* the sealing goes one step on, whoever reads */
+#define LOOK_NSEC 5000000
 
 char *draft_path(const struct draft *d, uint32_t node)
 {
@@ -35,12 +39,20 @@ void draft_complain(struct draft *d, uint32_t node, const char *text)
 	log_warn("%s%s", text, d->told.n == NAMED_MOST ? " (and so on: no more of it is logged)" : "");
 }
 
-/* Not for long: a reader that never stops must not keep a tree from being sealed. */
+/* Readers need the source's bandwidth, not its attention alone. But one that never stops must not keep a tree from being sealed: now and then one thread passes. */
 void draft_give_way(const struct draft *d)
 {
-	const struct timespec moment = {.tv_nsec = 1000000};
-	for (unsigned i = 0; i < GIVE_WAY_TURNS && atomic_load_explicit(&d->n_wanted, memory_order_relaxed); i++)
+	const struct timespec moment = {.tv_nsec = LOOK_NSEC};
+	struct gate *g = d->gate;
+	for (;;) {
+		uint64_t now = pool_now_usec(), passed = atomic_load(&g->passed_usec);
+		bool is_busy = atomic_load(&g->n_reading) || now < atomic_load(&g->quiet_usec) + QUIET_USEC;
+		if (!is_busy || __atomic_load_n(&d->fetch->is_cancelled, __ATOMIC_RELAXED))
+			return;
+		if (now >= passed + PASS_USEC && atomic_compare_exchange_strong(&g->passed_usec, &passed, now))
+			return;
 		nanosleep(&moment, NULL);
+	}
 }
 
 /* ---- the end of its sealing */
@@ -168,7 +180,10 @@ struct draft *draft_new(struct fetch *f, const char *path, struct tree *names, s
 	list_init(&d->warm);
 	list_init(&d->waiting);
 	list_init(&d->watches);
+	d->gate = NEW(struct gate);
+	atomic_store(&d->root, -1);
 	pool_lane_init(&d->lane, f->settings.n_per_source, false);
+	pool_widen(f->pool, &d->lane, WIDE_MOST);
 	list_append(&f->drafts, &d->link);
 	return d;
 }
@@ -186,6 +201,10 @@ static void draft_free(struct draft *d)
 	map_fini(&d->given);
 	map_fini(&d->told);
 	map_fini(&d->changed);
+	map_fini(&d->near.seen);
+	if (atomic_load(&d->root) >= 0)
+		close(atomic_load(&d->root));
+	free(d->gate);
 	if (d->sealed)
 		fetch_close(d->sealed);
 	tree_free(d->index);
@@ -231,7 +250,7 @@ void draft_unref(struct draft *d)
 	assert(d->n_users);
 	if (--d->n_users)
 		return;
-	if (d->is_used || d->fetch->is_stopping)
+	if (!d->n_awaited || d->fetch->is_stopping)
 		draft_free(d);
 	else
 		park(d);
@@ -239,7 +258,7 @@ void draft_unref(struct draft *d)
 
 void draft_drop(struct draft *d)
 {
-	assert(d->n_users == 1 && !d->is_used);
+	assert(d->n_users == 1 && !d->n_awaited);
 	d->n_users = 0;
 	draft_free(d);
 }
@@ -251,7 +270,7 @@ struct draft *draft_get(const struct fetch *f, uint64_t number)
 			continue;
 		if (!d->n_users)
 			timer_stop(&d->timer);
-		d->is_used = true;
+		d->n_awaited -= d->n_awaited > 0;
 		draft_ref(d);
 		return d;
 	}
@@ -282,8 +301,9 @@ void drafts_free(struct fetch *f)
 
 /* ---- for others */
 
-uint64_t draft_number(const struct draft *d)
+uint64_t draft_tell(struct draft *d)
 {
+	d->n_awaited++;
 	return d->number;
 }
 

@@ -6,8 +6,6 @@
 #define N_LEAST 8u
 #define N_MOST 64u
 #define N_PER_SOURCE 4u
-#define N_SEALINGS 2u
-#define N_DRAFTS 4u /* somebody waits for their names only */
 #define N_WORKS 3u
 #define DEADLINE_USEC 25000000u
 #define AHEAD_SIZE (16u << 20)
@@ -29,6 +27,7 @@ struct fetch *fetch_new(struct loop *l, const struct fetch_settings *s)
 	list_init(&f->sealings);
 	list_init(&f->drafts);
 	list_init(&f->waiting);
+	list_init(&f->unkept);
 	pool_lane_init(&f->seal_lane, N_SEALINGS, false);
 	pool_lane_init(&f->draft_lane, N_DRAFTS, false);
 	pool_lane_init(&f->save_lane, 1, true);
@@ -60,7 +59,10 @@ void fetch_free(struct fetch *f)
 		return;
 	assert(!f->n_trees && !f->n_openings && !f->stocks.n);
 	assert(list_is_empty(&f->sealings) && list_is_empty(&f->waiting));
+	assert(list_is_empty(&f->unkept) && !f->unkept_size);
 	timer_stop(&f->timer);
+	timer_stop(&f->unkept_timer);
+	timer_stop(&f->stall_timer);
 	drafts_free(f);
 	pool_free(f->pool);
 	sources_free(f);
@@ -99,7 +101,7 @@ void fetch_work(struct fetch *f, struct fetch_work *w)
 	x->of = w;
 	x->job.run = work_run;
 	x->job.on_done = work_done;
-	pool_put(f->pool, &x->job, POOL_SOON, &f->work_lane);
+	pool_put(f->pool, &x->job, POOL_SOON, w->is_short ? NULL : &f->work_lane);
 }
 
 void fetch_get_numbers(struct fetch *f, struct fetch_numbers *out)

@@ -54,6 +54,7 @@ DEFINE_FREEP(struct fetch, fetch_free)
 struct fetch_work {
 	void (*run)(struct fetch_work *w);
 	void (*on_done)(struct fetch_work *w, bool is_run); /* is_run false: fetch_stop() came first */
+	bool is_short; /* a person waits, and it is over in a moment: beside the three */
 };
 void fetch_work(struct fetch *f, struct fetch_work *w); /* loop */
 
@@ -83,6 +84,7 @@ struct fetch_seal {
 	struct list link;
 	struct sealing *sealing;
 	char *name;
+	int error; /* the name's */
 };
 
 /* Seals an absolute path, stores and publishes the tree, gives it the name (NULL: none), and remembers the path as a source of it. Callers of one path share one sealing. What is

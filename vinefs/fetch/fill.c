@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 
+#define UNKEPT_USEC 5000000u
 #define N_TRIED ((unsigned)countof(((struct fill *)0)->tried))
 
 /* ---- pool */
@@ -74,6 +75,82 @@ static void fill_run(struct pool_job *j)
 	x->is_kept = cache_tree_write(s->cache_tree, x->chunk, x->bytes, x->n) == 0;
 }
 
+/* ---- what found no room. A file is read in parts of less than a chunk, which would each read all of the chunk from its source. */
+
+struct unkept {
+	struct list link;
+	struct stock *stock;
+	uint64_t chunk, used_usec;
+	uint8_t *bytes;
+	size_t n;
+};
+
+static void unkept_free(struct unkept *u)
+{
+	struct fetch *f = u->stock->fetch;
+	assert(f->unkept_size >= u->n);
+	f->unkept_size -= u->n;
+	map_remove(&u->stock->unkept, u->chunk);
+	list_remove(&u->link);
+	free(u->bytes);
+	free(u);
+}
+
+static void on_unkept_timer(struct timer *t)
+{
+	struct fetch *f = container_of(t, struct fetch, unkept_timer);
+	uint64_t now = loop_now_usec(f->loop);
+	list_foreach (&f->unkept, struct unkept, link, u) {
+		if (u->used_usec + UNKEPT_USEC <= now)
+			unkept_free(u);
+	}
+	if (!list_is_empty(&f->unkept))
+		timer_start(t, f->loop, UNKEPT_USEC, on_unkept_timer);
+}
+
+/* Takes over the fill's bytes. */
+static void unkept_put(struct fill *x)
+{
+	struct stock *s = x->stock;
+	struct fetch *f = s->fetch;
+	struct unkept *before = map_get(&s->unkept, x->chunk);
+	if (before)
+		unkept_free(before);
+	while (f->unkept_size + x->n > UNKEPT_SIZE)
+		unkept_free(list_first(&f->unkept, struct unkept, link));
+	struct unkept *u = NEW(struct unkept);
+	list_init(&u->link);
+	u->stock = s;
+	u->chunk = x->chunk;
+	u->used_usec = loop_now_usec(f->loop);
+	u->bytes = steal(x->bytes);
+	u->n = x->n;
+	f->unkept_size += u->n;
+	map_put(&s->unkept, u->chunk, u);
+	list_append(&f->unkept, &u->link);
+	if (!f->unkept_timer.loop)
+		timer_start(&f->unkept_timer, f->loop, UNKEPT_USEC, on_unkept_timer);
+}
+
+const uint8_t *unkept_get(struct stock *s, uint64_t chunk)
+{
+	struct unkept *u = map_get(&s->unkept, chunk);
+	if (!u)
+		return NULL;
+	u->used_usec = loop_now_usec(s->fetch->loop);
+	list_remove(&u->link);
+	list_append(&s->fetch->unkept, &u->link);
+	return u->bytes;
+}
+
+void unkept_forget(struct stock *s)
+{
+	struct unkept *u;
+	for (size_t i = 0; (u = map_next(&s->unkept, &i)); i = 0)
+		unkept_free(u);
+	map_fini(&s->unkept);
+}
+
 /* ---- loop */
 
 static void fill_free(struct fill *x)
@@ -104,11 +181,13 @@ static void fill_end(struct fill *x)
 	map_remove(&s->fills, x->chunk);
 	while (!list_is_empty(&x->waiters))
 		waiter_answer(list_first(&x->waiters, struct waiter, fill_link), x);
+	if (!x->error && !x->is_here && !x->is_kept)
+		unkept_put(x);
 	if (x->is_planned) {
 		assert(s->n_planned);
 		s->n_planned--;
-		/* A source that fails is not asked for all the rest. */
-		if (x->error)
+		/* A source that fails is not asked for all the rest; nor one for what nobody keeps. */
+		if (x->error || (!x->is_here && !x->is_kept))
 			s->plan_at = s->n_plan;
 		ahead_go_on(s);
 		fill_go(s);

@@ -45,6 +45,7 @@ void sources_load(struct fetch *f);
 void sources_free(struct fetch *f);
 struct source *source_get(const struct fetch *f, const char *path);                  /* NULL */
 const struct record *source_record(const struct source *s, const struct digest *id); /* NULL: it never was this tree */
+bool source_is_archive(const char *path); /* by its name */
 /* The path is this tree now. True if that is to be written down. */
 bool source_learn(struct fetch *f, const char *path, const struct record *r);
 /* All of them, as the file has them. */
@@ -86,6 +87,7 @@ struct stock {
 	unsigned n_users; /* handles, fills, the reservation */
 	unsigned n_handles;
 	struct map fills;      /* by chunk */
+	struct map unkept;     /* by chunk; see fill.c */
 	struct list unstarted; /* fills, until room is reserved */
 	struct pool_job reserve;
 	enum reservation reservation;
@@ -163,6 +165,12 @@ struct fill {
 struct fill *fill_need(struct stock *s, uint64_t chunk, enum pool_rank rank);
 void fill_go(struct stock *s);
 
+#define UNKEPT_SIZE (16u << 20) /* at most, of all trees */
+
+/* Loop. A chunk that found no room in the cache and was read from its source a moment ago: another part of it may be wanted next. NULL; else borrowed until the next turn. */
+const uint8_t *unkept_get(struct stock *s, uint64_t chunk);
+void unkept_forget(struct stock *s); /* loop: all of the tree's */
+
 /* ---- read.c */
 
 struct waiter {
@@ -194,7 +202,7 @@ struct draft *draft_get(const struct fetch *f, uint64_t number); /* NULL; a user
 void draft_ref(struct draft *d);
 void draft_unref(struct draft *d);
 void draft_drop(struct draft *d); /* its only user, and nobody knows its number */
-uint64_t draft_number(const struct draft *d);
+uint64_t draft_tell(struct draft *d); /* its number, to somebody who will open it */
 const struct tree *draft_index(const struct draft *d); /* any */
 void draft_progress(struct draft *d, const struct seal_progress *p);
 /* Its sealing is over. What it sealed is leased within the call. */
@@ -208,6 +216,11 @@ void drafts_stop(struct fetch *f);
 void drafts_free(struct fetch *f);
 
 /* ---- sealing.c */
+
+#define N_SEALINGS 2u
+#define N_DRAFTS 4u        /* somebody waits for their names only */
+#define N_SEALINGS_MOST 6u /* of each, with those that stand still */
+
 void sealing_cancel_all(struct fetch *f);
 
 /* ---- fetch.c */
@@ -228,6 +241,10 @@ struct fetch {
 	uint64_t last_draft;
 	struct list waiting; /* reads, oldest first */
 	struct timer timer;  /* their deadline */
+	struct list unkept; /* used last at the end */
+	uint64_t unkept_size;
+	struct timer unkept_timer;
+	struct timer stall_timer; /* of sealings */
 	struct pool_lane seal_lane, draft_lane, save_lane, work_lane;
 	unsigned n_trees, n_openings;
 	bool is_stopping;

@@ -14,6 +14,7 @@
 #define NICE 5   /* behind all that answers somebody, but not starved by a full node's tasks */
 #define N_FREE 5 /* threads that no source may occupy */
 #define N_MOST 64
+#define N_WIDE 28 /* threads for wide lanes, once there is one */
 #define TURN_MSEC 2
 
 struct pool {
@@ -25,7 +26,8 @@ struct pool {
 	struct post post;
 	bool is_posted, is_stopping;
 	unsigned n_wanted, n_threads, n_quick, n_started, n_idle_quick, n_now, n_laned, n_left;
-	pthread_t threads[N_MOST];
+	unsigned n_wide, n_for_wide; /* wide jobs under way; threads for them */
+	pthread_t threads[N_MOST + N_WIDE];
 };
 
 uint64_t pool_now_usec(void)
@@ -37,6 +39,18 @@ uint64_t pool_now_usec(void)
 
 /* ---- choosing */
 
+/* Has it room in the threads that all sources share? */
+static bool is_within_share(const struct pool *p, const struct pool_lane *lane)
+{
+	bool is_full = p->n_laned + p->n_quick + N_FREE >= p->n_wanted;
+	return lane->n_running - lane->n_wide < lane->most && (lane->is_local || !is_full);
+}
+
+static bool has_room(const struct pool *p, const struct pool_lane *lane)
+{
+	return is_within_share(p, lane) || (lane->n_wide < lane->wide_most && p->n_wide < p->n_for_wide);
+}
+
 static void take(struct pool *p, struct pool_job *j)
 {
 	struct pool_lane *lane = j->lane;
@@ -46,8 +60,12 @@ static void take(struct pool *p, struct pool_job *j)
 		p->n_now -= j->rank == POOL_NOW;
 		return;
 	}
+	bool is_wide = !is_within_share(p, lane);
 	lane->n_running++;
-	p->n_laned += !lane->is_local;
+	lane->n_wide += is_wide;
+	p->n_wide += is_wide;
+	p->n_laned += !is_wide && !lane->is_local;
+	assert(lane->n_wide <= lane->wide_most && p->n_wide <= p->n_for_wide);
 	/* To the end: sources take turns. */
 	list_remove(&lane->link);
 	for (int i = 0; i < POOL_RANKS; i++) {
@@ -60,10 +78,8 @@ static void take(struct pool *p, struct pool_job *j)
 
 static struct pool_job *choose_laned(struct pool *p, int rank)
 {
-	bool is_full = p->n_laned + p->n_quick + N_FREE >= p->n_wanted;
 	list_foreach (&p->lanes, struct pool_lane, link, lane) {
-		if (lane->n_running < lane->most && (lane->is_local || !is_full) &&
-		    !list_is_empty(&lane->waiting[rank]))
+		if (!list_is_empty(&lane->waiting[rank]) && has_room(p, lane))
 			return list_first(&lane->waiting[rank], struct pool_job, link);
 	}
 	return NULL;
@@ -106,9 +122,12 @@ static void on_post(struct post *post)
 static void finish(struct pool *p, struct pool_job *j, struct pool_lane *lane, bool has_end)
 {
 	if (lane) {
-		assert(lane->n_running && p->n_laned >= !lane->is_local);
+		bool is_wide = lane->n_wide;
+		assert(lane->n_running && (is_wide || p->n_laned >= !lane->is_local));
 		lane->n_running--;
-		p->n_laned -= !lane->is_local;
+		lane->n_wide -= is_wide;
+		p->n_wide -= is_wide;
+		p->n_laned -= !is_wide && !lane->is_local;
 		if (!list_is_empty(&p->lanes))
 			pthread_cond_signal(&p->work);
 	}
@@ -162,6 +181,16 @@ void pool_lane_init(struct pool_lane *lane, unsigned most, bool is_local)
 	for (int i = 0; i < POOL_RANKS; i++)
 		list_init(&lane->waiting[i]);
 	list_init(&lane->link);
+}
+
+void pool_lane_limit(struct pool *p, struct pool_lane *lane, unsigned most)
+{
+	pthread_mutex_lock(&p->lock);
+	bool is_more = most > lane->most;
+	lane->most = most;
+	if (is_more && !list_is_empty(&lane->link))
+		pthread_cond_signal(&p->work);
+	pthread_mutex_unlock(&p->lock);
 }
 
 static void enqueue(struct pool *p, struct pool_job *j)
@@ -251,6 +280,19 @@ struct pool *pool_new(struct loop *l, unsigned n_threads, unsigned n_quick)
 		return NULL;
 	}
 	return p;
+}
+
+/* With fewer threads than it should have it is less wide, and as right. */
+void pool_widen(struct pool *p, struct pool_lane *lane, unsigned most)
+{
+	pthread_mutex_lock(&p->lock);
+	lane->wide_most = min(most, (unsigned)N_WIDE);
+	while (!p->is_stopping && p->n_for_wide < N_WIDE &&
+	       pthread_create(&p->threads[p->n_threads], NULL, thread, p) == 0) {
+		p->n_threads++;
+		p->n_for_wide++;
+	}
+	pthread_mutex_unlock(&p->lock);
 }
 
 /* Locked. */

@@ -11,6 +11,7 @@ enum pool_rank { POOL_NOW /* a reader waits */, POOL_SOON /* a caller does */, P
 /* Jobs that may all be stuck at once for one reason: no more than `most` of them are run together. */
 struct pool_lane {
 	unsigned most, n_running;
+	unsigned wide_most, n_wide; /* beyond `most`, in threads that are there for this alone: see pool_widen() */
 	bool is_local; /* its jobs wait for nothing but our own disk */
 	struct list waiting[POOL_RANKS];
 	struct list link;
@@ -35,6 +36,11 @@ int pool_stop(struct pool *p, int msec);
 void pool_free(struct pool *p); /* after a pool_stop() that returned 0 */
 
 void pool_lane_init(struct pool_lane *lane, unsigned most, bool is_local);
+/* Loop. Up to `most` jobs more of this lane, in threads that all wide lanes share and nobody else needs: stuck, they are missed by those lanes alone, which go on
+ * with what they had. */
+void pool_widen(struct pool *p, struct pool_lane *lane, unsigned most);
+/* Any thread: so many of them may run together from now on; those that run go on. */
+void pool_lane_limit(struct pool *p, struct pool_lane *lane, unsigned most);
 /* Any thread; lane NULL: none. */
 void pool_put(struct pool *p, struct pool_job *j, enum pool_rank rank, struct pool_lane *lane);
 /* Somebody waits for it now: a job that has not begun goes to the end of that rank. */

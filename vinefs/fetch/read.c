@@ -19,7 +19,7 @@ struct reading {
 	uint64_t first, n_chunks; /* chunks of the tree */
 	uint64_t have;            /* a bit for each that is in p */
 	uint64_t since_usec;
-	uint64_t source_size;
+	uint64_t source_size, memory_size;
 	unsigned n_tries;
 	int error;
 	uint8_t *p;
@@ -43,7 +43,8 @@ static void answer(struct reading *g, int error)
 	COUNT(f, n_failed, error != 0 && error != -ECANCELED);
 	if (!error) {
 		COUNT(f, source_size, g->source_size);
-		COUNT(f, disk_size, caller->n - g->source_size);
+		COUNT(f, memory_size, g->memory_size);
+		COUNT(f, disk_size, caller->n - g->source_size - g->memory_size);
 	}
 	free(g);
 	caller->on_done(caller, error ? NULL : p, error ? error : (ssize_t)caller->n);
@@ -132,17 +133,31 @@ static void stop_waiting(struct reading *g)
 	list_remove(&g->link);
 }
 
+/* Takes what is wanted of a chunk that is in memory; returns how much it was. */
+static uint32_t take(struct reading *g, uint64_t chunk, const uint8_t *bytes)
+{
+	const struct tree_blob *b = tree_blob(g->tree->stock->index, g->caller->blob);
+	uint64_t offset;
+	uint32_t at, n = part_of(g, chunk, &offset, &at);
+	memcpy(g->p + at, bytes + (offset - (chunk - b->first_chunk) * b->chunk_size), n);
+	g->have |= (uint64_t)1 << (chunk - g->first);
+	return n;
+}
+
+static bool take_unkept(struct reading *g, uint64_t chunk)
+{
+	const uint8_t *bytes = unkept_get(g->tree->stock, chunk);
+	if (bytes)
+		g->memory_size += take(g, chunk, bytes);
+	return bytes;
+}
+
 void waiter_answer(struct waiter *w, const struct fill *x)
 {
 	struct reading *g = w->reading;
-	const struct tree_blob *b = tree_blob(g->tree->stock->index, g->caller->blob);
-	uint64_t offset;
-	uint32_t at;
 	assert(w->chunk == x->chunk && w->chunk - g->first < g->n_chunks);
 	if (!x->error) {
-		uint32_t n = part_of(g, w->chunk, &offset, &at);
-		memcpy(g->p + at, x->bytes + (offset - (w->chunk - b->first_chunk) * b->chunk_size), n);
-		g->have |= (uint64_t)1 << (w->chunk - g->first);
+		uint32_t n = take(g, w->chunk, x->bytes);
 		g->source_size += x->is_here ? 0 : n;
 	}
 	list_remove(&w->fill_link);
@@ -242,7 +257,7 @@ static void missing(struct post *p)
 	for (uint64_t i = 0; i < g->n_chunks; i++) {
 		uint64_t chunk = g->first + i;
 		bool is_here = cache_tree_residency(s->cache_tree, chunk) != CACHE_ABSENT && g->n_tries < TRIES;
-		if (!(g->have >> i & 1) && !is_here && wait_for(g, chunk)) {
+		if (!(g->have >> i & 1) && !is_here && !take_unkept(g, chunk) && wait_for(g, chunk)) {
 			first = min(first, chunk);
 			last = chunk;
 		}

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
- * asked for -> in the pool: walked, read, stored, published -> on the loop: named, remembered as a source -> in the pool: `sources` is written -> callers are
- * told. Callers of one path join the sealing that runs, up to the end of the first stage. */
+ * asked for -> in the pool: walked, read, stored, published -> on the loop: named, remembered as a source -> in the pool: `sources` and names are written -> callers
+ * are told. Callers of one path join the sealing that runs, up to the end of the first stage. */
 #include "vinefs/fetch/internal.h"
 
 #include "common/log.h"
 
 #include <fcntl.h>
 #include <stdio.h>
-#include <strings.h>
 #include <time.h>
 #include <unistd.h>
 
+#define STALL_USEC 10000000u /* it stands still: its filesystem is dead, and others are not to wait for it */
+#define LOOK_USEC 1000000u
 #define YOUNG_SEC 2 /* a file may change again within its time stamp's grain */
 
 struct sealing {
@@ -19,12 +20,16 @@ struct sealing {
 	struct list callers;
 	char *path;
 	bool is_refresh, is_cancelled, is_ended; /* cancelled: atomic. Ended: nobody can join */
+	bool has_names;
+	uint64_t moved_usec;       /* the loop saw it get on */
+	struct seal_progress seen; /* then */
 	struct record record;                    /* what it will have been */
 	struct record before; /* what it was the last time; of kind AUTO: nothing that is worth knowing */
 	struct pool_job job;
 	struct cache_sealing *store;
 	struct seal_report errors, notes;
 	int error;
+	int store_error; /* the first of the cache's; atomic */
 	char *text; /* of `sources` */
 	size_t n_text;
 	/* ---- from the pool's threads to the loop */
@@ -43,27 +48,6 @@ struct sealing {
 	struct seal_store inner, store_of_draft;
 };
 
-static const char *const kind_names[] = {"auto", "directory", "archive", "file"};
-
-const char *fetch_kind_name(enum fetch_kind kind)
-{
-	assert(kind < countof(kind_names));
-	return kind_names[kind];
-}
-
-static bool is_archive_name(const char *path)
-{
-	static const char *const ends[] = {".tar",    ".tar.gz", ".tgz",     ".tar.bz2", ".tbz", ".tbz2",
-					   ".tar.xz", ".txz",    ".tar.zst", ".tzst",    ".zip"};
-	size_t n = strlen(path);
-	for (size_t i = 0; i < countof(ends); i++) {
-		size_t m = strlen(ends[i]);
-		if (n > m && strcasecmp(path + n - m, ends[i]) == 0)
-			return true;
-	}
-	return false;
-}
-
 static void sealing_free(struct sealing *s)
 {
 	assert(list_is_empty(&s->callers) && !s->is_posted && !s->store && !s->draft);
@@ -80,12 +64,45 @@ static void sealing_free(struct sealing *s)
 
 /* ---- pool */
 
-/* Once more what seal.c knows of its files; and a line for a person in every case. */
+/* Of the cache's disk, not of the source's. */
+static int note_store(struct sealing *s, int r)
+{
+	int none = 0;
+	if (r < 0)
+		__atomic_compare_exchange_n(&s->store_error, &none, r, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+	return r;
+}
+
+/* What seal.c says of the files it was just then at, whose disk is well. */
+static void forget_lines(struct seal_report *r, const char *end)
+{
+	unsigned n = 0;
+	size_t n_end = strlen(end);
+	for (unsigned i = 0; i < r->n; i++) {
+		size_t n_line = strlen(r->lines[i]);
+		if (n_line >= n_end && streq(r->lines[i] + n_line - n_end, end))
+			free(r->lines[i]);
+		else
+			r->lines[n++] = r->lines[i];
+	}
+	r->n = n;
+}
+
+/* A line for a person in every case. */
 static int complain(struct sealing *s, int error)
 {
-	char text[128];
-	if (error < 0 && !s->errors.n)
-		seal_report_add(&s->errors, "%s: %s", s->path, strerror_r(-error, text, sizeof text));
+	char text[CACHE_TEXT_SIZE], name[128];
+	int of_store = __atomic_load_n(&s->store_error, __ATOMIC_RELAXED);
+	if (error == 0 || error == -ECANCELED || !of_store) {
+		if (error && !s->errors.n)
+			seal_report_add(&s->errors, "%s: %s", s->path, strerror_r(-error, name, sizeof name));
+		return error;
+	}
+	const char *what = strerror_r(-of_store, name, sizeof name);
+	forget_lines(&s->errors, what);
+	if (!cache_explain(s->fetch->settings.cache, of_store, text))
+		snprintf(text, sizeof text, "the node's cache, not this path: %s", what);
+	seal_report_add(&s->errors, "%s: %s", s->path, text);
 	return error;
 }
 
@@ -97,7 +114,7 @@ static int find_kind(struct sealing *s, const struct stat *st)
 		return -EINVAL;
 	}
 	if (*kind == FETCH_AUTO)
-		*kind = S_ISDIR(st->st_mode) ? FETCH_DIRECTORY : is_archive_name(s->path) ? FETCH_ARCHIVE : FETCH_FILE;
+		*kind = S_ISDIR(st->st_mode) ? FETCH_DIRECTORY : source_is_archive(s->path) ? FETCH_ARCHIVE : FETCH_FILE;
 	if ((*kind == FETCH_DIRECTORY) != S_ISDIR(st->st_mode))
 		return S_ISDIR(st->st_mode) ? -EISDIR : -ENOTDIR;
 	return 0;
@@ -113,7 +130,8 @@ static bool is_as_before(const struct sealing *s, const struct stat *st)
 	struct signature now;
 	signature_of(st, &now);
 	return !s->is_refresh && s->record.kind != FETCH_DIRECTORY && s->before.kind == s->record.kind &&
-	       now.mtime_sec && signature_is_equal(&now, &s->before.signature);
+	       now.mtime_sec && signature_is_equal(&now, &s->before.signature) &&
+	       cache_has(s->fetch->settings.cache, &s->before.id);
 }
 
 static void on_progress_post(struct post *p);
@@ -200,21 +218,21 @@ static bool recall_blob(void *arg, const struct digest *key, struct blob_chunks 
 
 static int store_begin(void *arg, uint64_t size, void **blob)
 {
-	const struct sealing *s = arg;
-	return s->inner.begin(s->inner.arg, size, blob);
+	struct sealing *s = arg;
+	return note_store(s, s->inner.begin(s->inner.arg, size, blob));
 }
 
 static int store_write(void *arg, void *blob, uint64_t offset, const void *p, size_t n)
 {
 	struct sealing *s = arg;
 	give_way(s);
-	return s->inner.write(s->inner.arg, blob, offset, p, n);
+	return note_store(s, s->inner.write(s->inner.arg, blob, offset, p, n));
 }
 
 static int store_commit(void *arg, void *blob, const struct blob_chunks *chunks)
 {
-	const struct sealing *s = arg;
-	return s->inner.commit(s->inner.arg, blob, chunks);
+	struct sealing *s = arg;
+	return note_store(s, s->inner.commit(s->inner.arg, blob, chunks));
 }
 
 static void store_abort(void *arg, void *blob)
@@ -315,11 +333,12 @@ static int seal(struct sealing *s)
 	if (r == 0)
 		r = check_unchanged(s, fd, &st);
 	if (r == 0)
-		r = cache_publish(f->settings.cache, vti, n, &s->record.id);
+		r = note_store(s, cache_publish(f->settings.cache, vti, n, &s->record.id));
 	uint64_t dropped = cache_sealing_dropped(s->store);
-	if (r == 0 && dropped)
-		seal_report_add(&s->notes, "%s: %llu bytes have no room in the cache and stay at their source", s->path,
-				(unsigned long long)dropped);
+	char why[CACHE_TEXT_SIZE];
+	if (r == 0 && dropped && cache_explain(f->settings.cache, -ENOSPC, why))
+		seal_report_add(&s->notes, "%s: %llu bytes stay at their source, for which there is no room: %s",
+				s->path, (unsigned long long)dropped, why);
 	return r;
 }
 
@@ -333,10 +352,15 @@ static void seal_run(struct pool_job *j)
 static void save_run(struct pool_job *j)
 {
 	struct sealing *s = container_of(j, struct sealing, job);
-	int r = j->is_dropped ? -ECANCELED : sources_write(s->fetch, s->text, s->n_text);
+	int r = 0;
+	if (s->text)
+		r = j->is_dropped ? -ECANCELED : sources_write(s->fetch, s->text, s->n_text);
 	/* The tree is there; only what is evicted later could not be read again after a restart. */
 	if (r < 0)
 		log_warn("%s/sources cannot be written: %s", s->fetch->directory, strerror(-r));
+	/* Who is told that a tree has his name relies on it, whatever dies next. */
+	if (s->has_names && !j->is_dropped)
+		cache_flush(s->fetch->settings.cache);
 }
 
 /* ---- loop */
@@ -357,7 +381,7 @@ static void hand_out(struct sealing *s)
 		s->is_handed_out = true;
 		list_remove(&c->link);
 		c->sealing = NULL;
-		c->on_draft(c, draft_number(s->draft), draft_index(s->draft), &s->names_notes);
+		c->on_draft(c, draft_tell(s->draft), draft_index(s->draft), &s->names_notes);
 	}
 }
 
@@ -384,23 +408,25 @@ static void on_progress_post(struct post *p)
 	}
 }
 
-/* Gives the tree the name of one caller. */
-static int give_name(struct sealing *s, const struct fetch_seal *c)
+/* Gives the tree the names of its callers. */
+static void give_names(struct sealing *s)
 {
-	if (s->error || !c->name)
-		return s->error;
-	int r = cache_name(s->fetch->settings.cache, c->name, &s->record.id);
-	if (r < 0)
-		seal_report_add(&s->errors, "%s: %s", c->name,
-				r == -EINVAL ? "not a name: 1 to 200 letters, digits and . _ - + / @ :" : strerror(-r));
-	return r;
+	assert(!s->error && s->is_ended);
+	list_foreach (&s->callers, struct fetch_seal, link, c) {
+		c->error = c->name ? cache_name(s->fetch->settings.cache, c->name, &s->record.id) : 0;
+		s->has_names |= c->name && !c->error;
+		if (c->error)
+			seal_report_add(&s->errors, "%s: %s", c->name,
+					c->error == -EINVAL ? "not a name: 1 to 200 letters, digits and . _ - + / @ :"
+							    : strerror(-c->error));
+	}
 }
 
 static void tell(struct sealing *s)
 {
 	while (!list_is_empty(&s->callers)) {
 		struct fetch_seal *c = list_first(&s->callers, struct fetch_seal, link);
-		int r = give_name(s, c);
+		int r = s->error ? s->error : c->error;
 		list_remove(&c->link);
 		c->sealing = NULL;
 		free(steal(c->name));
@@ -447,11 +473,13 @@ static void seal_done(struct pool_job *j)
 	COUNT(f, n_sealed, 1);
 	COUNT(f, sealed_size, s->progress.bytes_done);
 	COUNT(f, seal_read_size, s->progress.bytes_read);
-	if (!source_learn(f, s->path, &s->record)) {
+	give_names(s);
+	bool is_new = source_learn(f, s->path, &s->record);
+	if (!is_new && !s->has_names) {
 		tell(s);
 		return;
 	}
-	s->text = sources_text(f, &s->n_text);
+	s->text = is_new ? sources_text(f, &s->n_text) : NULL;
 	s->job = (struct pool_job){.run = save_run, .on_done = save_done};
 	pool_put(f->pool, &s->job, POOL_SOON, &f->save_lane);
 }
@@ -493,6 +521,34 @@ static struct sealing *sealing_new(struct fetch *f, const char *path, const stru
 	return s;
 }
 
+/* ---- those that stand still give their places to others, up to a bound of threads */
+
+static bool is_stalled(struct sealing *s, uint64_t now)
+{
+	pthread_mutex_lock(&s->lock);
+	struct seal_progress p = s->progress;
+	pthread_mutex_unlock(&s->lock);
+	bool is_moving = s->is_ended || !pool_began_usec(s->fetch->pool, &s->job) || !s->moved_usec ||
+			 memcmp(&p, &s->seen, sizeof p) != 0;
+	s->seen = p;
+	if (is_moving)
+		s->moved_usec = now;
+	return s->moved_usec + STALL_USEC <= now;
+}
+
+static void on_stall_timer(struct timer *t)
+{
+	struct fetch *f = container_of(t, struct fetch, stall_timer);
+	uint64_t now = loop_now_usec(f->loop);
+	unsigned n_stalled = 0, n_drafts = 0;
+	list_foreach (&f->sealings, struct sealing, link, s)
+		*(s->is_draft_wanted ? &n_drafts : &n_stalled) += is_stalled(s, now);
+	pool_lane_limit(f->pool, &f->seal_lane, min(N_SEALINGS + n_stalled, N_SEALINGS_MOST));
+	pool_lane_limit(f->pool, &f->draft_lane, min(N_DRAFTS + n_drafts, N_SEALINGS_MOST));
+	if (!list_is_empty(&f->sealings))
+		timer_start(t, f->loop, LOOK_USEC, on_stall_timer);
+}
+
 int fetch_seal_start(struct fetch *f, struct fetch_seal *s, const char *path, const char *name)
 {
 	assert(s->on_done && !s->sealing);
@@ -509,6 +565,8 @@ int fetch_seal_start(struct fetch *f, struct fetch_seal *s, const char *path, co
 	s->name = name ? xstrdup(name) : NULL;
 	list_init(&s->link);
 	list_append(&x->callers, &s->link);
+	if (!f->stall_timer.loop)
+		timer_start(&f->stall_timer, f->loop, LOOK_USEC, on_stall_timer);
 	if (is_new) {
 		pool_put(f->pool, &x->job, POOL_SOON, x->is_draft_wanted ? &f->draft_lane : &f->seal_lane);
 		return 0;

@@ -7,6 +7,7 @@
 #include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <strings.h>
 #include <time.h>
 
 #define HEAD "vine sources 1\n"
@@ -301,6 +302,29 @@ void sources_load(struct fetch *f)
 		n_bad += *line && !load_line(f, line);
 	if (n_bad)
 		log_warn("%s: %u damaged lines are left out", path, n_bad);
+}
+
+/* ---- kinds */
+
+static const char *const kind_names[] = {"auto", "directory", "archive", "file"};
+
+const char *fetch_kind_name(enum fetch_kind kind)
+{
+	assert(kind < countof(kind_names));
+	return kind_names[kind];
+}
+
+bool source_is_archive(const char *path)
+{
+	static const char *const ends[] = {".tar",    ".tar.gz", ".tgz",     ".tar.bz2", ".tbz", ".tbz2",
+					   ".tar.xz", ".txz",    ".tar.zst", ".tzst",    ".zip"};
+	size_t n = strlen(path);
+	for (size_t i = 0; i < countof(ends); i++) {
+		size_t m = strlen(ends[i]);
+		if (n > m && strcasecmp(path + n - m, ends[i]) == 0)
+			return true;
+	}
+	return false;
 }
 
 /* ---- for others */

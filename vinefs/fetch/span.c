@@ -7,9 +7,11 @@
 
 #include <stdio.h>
 #include <time.h>
+#include <unistd.h>
 
 #define SPAN_SIZE (256u << 10)
-#define AHEAD_SPANS 3u      /* of a large file that is read from span to span */
+#define AHEAD_SPANS 16u     /* at most, of a large file that is read from span to span */
+#define WHOLE_SPANS 4u      /* a file of no more is read whole */
 #define GRAIN_NSEC 20000000 /* of time stamps that have nanoseconds: a tick of the kernel, at most 10 ms */
 #define COARSE_GRAIN_NSEC 2000000000
 #define WARM_SIZE (32u << 20) /* spans in memory: the kernel asks for 128 KiB at a time */
@@ -22,6 +24,8 @@ struct span {
 	uint32_t node;
 	uint64_t number, offset; /* within the file */
 	bool is_wanted, is_here;
+	bool is_ahead; /* nobody waited when it was begun */
+	size_t used_size;
 	uint8_t *bytes;
 	size_t n;
 	struct digest *digests;
@@ -86,18 +90,37 @@ static void digest_span(struct span *x)
 }
 
 /* The second look follows the last byte: what was changed between the two is not given. Each opens anew, so that a network filesystem asks its server. */
-static int read_span(struct span *x)
+static int read_span(struct span *x, int root)
 {
 	const struct draft *d = x->draft;
 	const struct fetch_files *files = d->fetch->settings.files;
 	_free_ char *path = tree_path(d->index, x->node);
-	_close_ int root = files->open(files->arg, d->path);
-	if (root < 0)
-		return root;
 	int r = files->read(files->arg, root, path, x->offset, x->bytes, x->n, &x->st);
 	if (r == 0 && is_as_seen(x))
 		r = files->read(files->arg, root, path, 0, x->bytes, 0, &x->st);
 	return r < 0 ? r : is_as_seen(x) ? 0 : -ESTALE;
+}
+
+/* The directory stays open: a look-up of its path for each span would cost a slow source as much as the file. */
+static int open_root(struct draft *d)
+{
+	const struct fetch_files *files = d->fetch->settings.files;
+	int root = atomic_load(&d->root), none = -1;
+	if (root >= 0)
+		return root;
+	root = files->open(files->arg, d->path);
+	if (root < 0 || atomic_compare_exchange_strong(&d->root, &none, root))
+		return root;
+	close(root);
+	return none;
+}
+
+/* What has become of the directory itself is seen by its path. */
+static int read_span_anew(struct span *x)
+{
+	const struct fetch_files *files = x->draft->fetch->settings.files;
+	_close_ int root = files->open(files->arg, x->draft->path);
+	return root < 0 ? root : read_span(x, root);
 }
 
 /* Within the grain of its time stamps a file can change unseen: what is so young is read when it no longer is. */
@@ -122,7 +145,11 @@ static void span_run(struct pool_job *j)
 	if (!j->is_dropped)
 		let_age(x);
 	x->bytes = j->is_dropped ? NULL : malloc(x->n);
-	x->error = j->is_dropped ? -ECANCELED : x->bytes ? read_span(x) : -ENOMEM;
+	int root = j->is_dropped || !x->bytes ? -1 : open_root(x->draft);
+	x->error = j->is_dropped ? -ECANCELED : !x->bytes ? -ENOMEM : root < 0 ? root : read_span(x, root);
+	/* Its server may know it by a new handle. */
+	if (x->error == -EREMOTEIO)
+		x->error = read_span_anew(x);
 	if (!x->error)
 		digest_span(x);
 }
@@ -184,6 +211,16 @@ static void read_sealed(struct draft_reading *g)
 
 static struct span *span_need(struct draft *d, uint32_t node, uint64_t number, bool is_wanted);
 
+/* All of it was read, and is with the kernel: it is the first to go. */
+static void note_use(struct span *x, size_t n)
+{
+	x->used_size += n;
+	if (x->used_size < x->n)
+		return;
+	list_remove(&x->link);
+	list_prepend(&x->draft->warm, &x->link);
+}
+
 /* Copies what has come, waits for what has not. */
 static void go_on(struct draft_reading *g)
 {
@@ -200,6 +237,7 @@ static void go_on(struct draft_reading *g)
 		}
 		uint32_t n = (uint32_t)min((uint64_t)(r->n - g->done), x->offset + x->n - at);
 		memcpy(g->p + g->done, x->bytes + (at - x->offset), n);
+		note_use(x, n);
 		g->done += n;
 	}
 	answer(g, 0);
@@ -288,6 +326,18 @@ static int check_given(struct span *x)
 	return draft_is_changed(d, x->node) || !span_is_in(fetch_index(d->sealed), g) ? -ESTALE : 0;
 }
 
+static void note_end(const struct span *x)
+{
+	struct draft *d = x->draft;
+	atomic_store(&d->gate->quiet_usec, pool_now_usec());
+	atomic_fetch_sub(&d->gate->n_reading, 1);
+	if (x->is_ahead) {
+		assert(d->near.n_reading && d->near.reading_size >= x->n);
+		d->near.n_reading--;
+		d->near.reading_size -= x->n;
+	}
+}
+
 static void span_done(struct pool_job *j)
 {
 	struct span *x = container_of(j, struct span, job);
@@ -296,13 +346,14 @@ static void span_done(struct pool_job *j)
 	list_init(&readings);
 	list_splice(&readings, &x->readings);
 	/* Taken out first: whoever goes on may want another span, or end the last use of the draft. */
-	atomic_fetch_sub(&d->n_wanted, x->is_wanted);
+	note_end(x);
 	if (!x->error)
 		x->error = check_given(x);
 	/* To a reader there is no difference between a file that is another now and one that is none. */
 	if (is_gone(x->error))
 		x->error = -ESTALE;
-	if (x->error && !d->fetch->is_stopping)
+	/* What nobody wanted is no news yet. */
+	if (x->error && x->is_wanted && !d->fetch->is_stopping)
 		tell(d, x);
 	int error = !x->error || x->error == -ESTALE ? x->error : -EIO;
 	x->is_here = !error;
@@ -324,6 +375,7 @@ static void span_done(struct pool_job *j)
 			go_on(g);
 	}
 	span_cool(d, WARM_SIZE);
+	near_go_on(d);
 	draft_unref(d);
 }
 
@@ -333,7 +385,6 @@ static struct span *span_need(struct draft *d, uint32_t node, uint64_t number, b
 	uint64_t size = d->signatures[node].size;
 	if (x && is_wanted && !x->is_wanted && !x->is_here) {
 		x->is_wanted = true;
-		atomic_fetch_add(&d->n_wanted, 1);
 		pool_raise(d->fetch->pool, &x->job, POOL_NOW);
 	}
 	if (x)
@@ -350,10 +401,25 @@ static struct span *span_need(struct draft *d, uint32_t node, uint64_t number, b
 	x->job.run = span_run;
 	x->job.on_done = span_done;
 	map_put(&d->spans, key_of(node, number), x);
-	atomic_fetch_add(&d->n_wanted, is_wanted);
+	atomic_fetch_add(&d->gate->n_reading, 1);
+	x->is_ahead = !is_wanted;
+	d->near.n_reading += x->is_ahead;
+	d->near.reading_size += x->is_ahead ? x->n : 0;
 	draft_ref(d);
 	pool_put(d->fetch->pool, &x->job, is_wanted ? POOL_NOW : POOL_BULK, &d->lane);
 	return x;
+}
+
+uint64_t span_count(uint64_t file_size)
+{
+	return (file_size + span_size_of(file_size) - 1) / span_size_of(file_size);
+}
+
+size_t span_ahead(struct draft *d, uint32_t node, uint64_t number)
+{
+	if (map_get(&d->given, key_of(node, number)) || map_get(&d->spans, key_of(node, number)))
+		return 0;
+	return span_need(d, node, number, false)->n;
 }
 
 /* ---- reads */
@@ -380,18 +446,29 @@ static void on_timer(struct timer *t)
 	}
 }
 
-/* The sealing will read all of it, but not soon: so a file that is read in order is read some way ahead. */
+/* How many spans before it were asked for, one after the other. */
+static uint64_t run_before(const struct draft *d, uint32_t node, uint64_t first)
+{
+	uint64_t n = 0;
+	while (n < first && n < AHEAD_SPANS && map_get(&d->given, key_of(node, first - 1 - n)))
+		n++;
+	return n;
+}
+
+/* The sealing will read all of it, but not soon: what is read in order is read as far ahead as it came in order, and a small library whole, which is touched all over. */
 static void look_ahead(struct draft *d, const struct fetch_read *r)
 {
-	uint64_t size = d->signatures[r->blob].size, span_size = span_size_of(size);
+	uint64_t size = d->signatures[r->blob].size, span_size = span_size_of(size), n = span_count(size);
 	uint64_t first = r->offset / span_size, last = (r->offset + r->n - 1) / span_size;
 	for (uint64_t i = first; i <= last; i++)
 		span_need(d, r->blob, i, true);
-	if (first && !map_get(&d->given, key_of(r->blob, first - 1)))
-		return;
-	for (uint64_t i = last + 1; i <= last + AHEAD_SPANS && i * span_size < size && first; i++)
-		if (!map_get(&d->given, key_of(r->blob, i)))
-			span_need(d, r->blob, i, false);
+	uint64_t ahead = run_before(d, r->blob, first);
+	for (uint64_t i = last + 1; i < n && i <= last + ahead; i++)
+		span_ahead(d, r->blob, i);
+	for (uint64_t i = 0; i < n && n <= WHOLE_SPANS; i++)
+		span_ahead(d, r->blob, i);
+	near_touch(d, r->blob);
+	near_go_on(d);
 }
 
 static void on_read(struct post *p)

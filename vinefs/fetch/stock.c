@@ -102,6 +102,7 @@ void stock_unref(struct stock *s)
 	assert(!s->fills.n && list_is_empty(&s->unstarted));
 	map_remove_text(&s->fetch->stocks, s->text);
 	map_fini(&s->fills);
+	unkept_forget(s);
 	cache_tree_close(s->cache_tree);
 	pthread_mutex_destroy(&s->lock);
 	free(s->members.order);

@@ -165,7 +165,7 @@ struct mount {
 	pthread_key_t self; /* the thread's struct server */
 	struct server *servers;
 	unsigned n_servers;
-	_Atomic bool is_stopping, has_ended, is_cool; /* cool: what is asked for does not count as use */
+	_Atomic bool is_stopping, has_ended;
 	_Atomic uint64_t requests[MOUNT_OPCODES], read_size;
 };
 

@@ -167,11 +167,6 @@ int mount_remove(struct mount *m, const char *name)
 	return r;
 }
 
-void mount_set_hot(struct mount *m, bool is_noted)
-{
-	atomic_store(&m->is_cool, !is_noted);
-}
-
 int mount_hot(struct mount *m, const char *name, uint32_t **nodes, size_t *n)
 {
 	struct slot *slot = slots_find(&m->slots, name);

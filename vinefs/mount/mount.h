@@ -23,8 +23,8 @@
 struct mount_connection {
 	int fd; /* /dev/fuse, mounted */
 	bool is_answered; /* the kernel has had its answer to INIT: who serves next resumes. If that is not known, false will do */
-	bool is_file;     /* what it lies on is a file: so the tree must be one */
-	uint64_t device;  /* of the mounted filesystem, as st_dev says it to whoever sees it; 0: not known */
+	bool is_file;    /* what it lies on is a file: so the tree must be one */
+	uint64_t device; /* of the mounted filesystem, as st_dev says it to whoever sees it; 0: not known */
 	size_t n_init;
 	uint8_t init[512]; /* the kernel's INIT request */
 };
@@ -130,8 +130,6 @@ bool mount_is_over(const struct mount_request *q);
  * of are found within half a second (by /proc, where pids are visible). Returns how many. */
 unsigned mount_fail_reads(struct mount *m, bool (*is_of)(void *arg, pid_t pid), void *arg);
 
-/* Any. Whether what is looked into or read from now on counts as use; it does from the start. False while a helper warms the mount. */
-void mount_set_hot(struct mount *m, bool is_noted);
 /* Loop. What was looked into or read first, in order, as numbers of the tree's nodes (directories and files); malloc'ed. -ENOENT. */
 int mount_hot(struct mount *m, const char *name, uint32_t **nodes, size_t *n);
 

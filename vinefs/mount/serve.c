@@ -18,12 +18,6 @@ static bool is_listing(const struct mount *m, fuse_ino_t number)
 	return number == FUSE_ROOT_ID && !m->settings.is_single;
 }
 
-static void note_use(const struct mount *m, const struct contents *c, uint32_t node)
-{
-	if (!atomic_load_explicit(&m->is_cool, memory_order_relaxed))
-		hot_note(&c->slot->hot, node);
-}
-
 static void drop_contents(struct contents **c)
 {
 	if (*c)
@@ -65,7 +59,7 @@ static void serve_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 		fuse_reply_err(req, ESTALE);
 		return;
 	}
-	note_use(m, c, node);
+	hot_note(&c->slot->hot, node);
 	int64_t child = tree_child(c->tree.index, node, name, strlen(name));
 	if (child < 0 && child != -ENOENT) {
 		fuse_reply_err(req, (int)-child);
@@ -148,7 +142,7 @@ static void list_directory(fuse_req_t req, fuse_ino_t number, size_t size, off_t
 		fuse_reply_err(req, c ? ENOTDIR : ESTALE);
 		return;
 	}
-	note_use(m, c, node);
+	hot_note(&c->slot->hot, node);
 	size_t n = reply_directory(&m->slots, c, node, &m->face, is_plus, (uint64_t)offset, to, size);
 	fuse_reply_buf(req, to, n);
 }
@@ -196,7 +190,7 @@ static void serve_read(fuse_req_t req, fuse_ino_t number, size_t size, off_t off
 		fuse_reply_err(req, c ? EISDIR : ESTALE);
 		return;
 	}
-	note_use(m, c, node);
+	hot_note(&c->slot->hot, node);
 	if (!range_of(c, node, (uint64_t)offset, size, &r)) {
 		fuse_reply_buf(req, NULL, 0);
 		return;

@@ -260,19 +260,23 @@ bool mount_is_at(const char *directory, uint64_t device)
 	return device && find_mount(directory, at) == 0 && is_ours(at) && makedev(at->major, at->minor) == device;
 }
 
-/* What keeps a mount busy by lying on it. */
+/* What lies on a mount keeps it busy. */
 struct covers {
 	const char *directory;
-	struct buf *told; /* NULL: nobody wants to know */
+	struct buf *told; /* NULL: it is to be taken away, if it is ours */
 	unsigned n_freed;
 };
 
-/* A file of a cache, as `vine mount` binds them: the file's name there is its digest. */
-static bool is_bound_by_us(const struct mountpoint *at)
+/* A file of a cache, as `vine mount` binds them: its name there is its digest. */
+static bool is_of_cache(const struct mountpoint *at)
 {
-	const char *name = path_base(at->root), *folder = name - strlen("/b/00/");
+	static const char folder[] = "/b/00/";
+	const char *name = path_base(at->root), *from = at->root + strlen(at->root) - strlen(name);
 	struct digest d;
-	return folder >= at->root && has_prefix(folder, "/b/") && folder[5] == '/' && digest_parse(name, &d) == 0;
+	if (from - at->root < (ptrdiff_t)strlen(folder) || digest_parse(name, &d) < 0)
+		return false;
+	from -= strlen(folder);
+	return has_prefix(from, "/b/") && from[strlen(folder) - 1] == '/';
 }
 
 static bool uncover(void *arg, const struct mountpoint *at)
@@ -281,13 +285,30 @@ static bool uncover(void *arg, const struct mountpoint *at)
 	size_t n = strlen(c->directory);
 	if (strncmp(at->path, c->directory, n) != 0 || at->path[n] != '/')
 		return false;
-	bool is_bound = is_bound_by_us(at);
-	if (is_bound && umount2(at->path, UMOUNT_NOFOLLOW) == 0)
-		c->n_freed++;
-	else if (c->told)
+	if (c->told)
 		buf_printf(c->told, "%s is mounted on it%s\n", at->path,
-			   is_bound && errno == EBUSY ? ", from the cache, and in use" : "");
+			   is_of_cache(at) ? ", from the cache, and in use" : "");
+	else if (is_of_cache(at) && umount2(at->path, UMOUNT_NOFOLLOW) == 0)
+		c->n_freed++;
 	return false;
+}
+
+/* Unmounts what lies on a mount and is ours, then it; or says what is left. */
+static int unmount_covered(const char *path, struct buf *holders)
+{
+	struct covers c = {.directory = path};
+	unsigned n;
+	/* Again, for what was listed changed on the way. */
+	do {
+		n = c.n_freed;
+		holders_each_mount("self", uncover, &c);
+	} while (c.n_freed > n);
+	if (n && umount2(path, UMOUNT_NOFOLLOW) == 0)
+		return 0;
+	c.told = holders;
+	if (holders)
+		holders_each_mount("self", uncover, &c);
+	return -EBUSY;
 }
 
 int mount_disconnect(const char *directory, bool is_forced, struct buf *holders)
@@ -303,14 +324,11 @@ int mount_disconnect(const char *directory, bool is_forced, struct buf *holders)
 	r = -errno;
 	if (r == -EPERM)
 		r = unmount_by_helper(at->path, false);
-	struct covers c = {.directory = at->path, .told = holders};
 	if (r == -EBUSY && holders)
 		holders_list(at->major, at->minor, holders);
 	/* Whoever uses it keeps what makes it fast. */
-	if (r == -EBUSY && (is_forced || !holders || !holders->n))
-		holders_each_mount("self", uncover, &c);
-	if (c.n_freed && umount2(at->path, UMOUNT_NOFOLLOW) == 0)
-		return 0;
+	if (r == -EBUSY && (!holders || !holders->n))
+		r = unmount_covered(at->path, holders);
 	if (r == 0 || !is_forced)
 		return r;
 	if (umount2(at->path, MNT_DETACH | UMOUNT_NOFOLLOW) == 0)
