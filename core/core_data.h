@@ -27,8 +27,8 @@ int core_item_failed(struct core *c, uint64_t item);
 /* Nobody will name it any more. It goes with the last task that does. */
 int core_item_forget(struct core *c, uint64_t item);
 
-/* ---- replicas. So much of the tree (or, with tree 0, of the item whose tree nobody knows yet) is on this node: 0: none any more.
- * The caller tells all a node has when it joins, and what changes. */
+/* ---- replicas. So much of the tree is on this node; 0: none any more. The caller tells all a node has when it joins, and what
+ * changes. Of an item that nobody knew the tree of tell first which it is. */
 int core_replica_set(struct core *c, uint64_t node, uint64_t tree, uint64_t size);
 /* What gates a start with CORE_WHEN_HOT is there. */
 int core_replica_hot(struct core *c, uint64_t node, uint64_t item);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * How long the pure core takes per decision, whatever the numbers of nodes, tasks, classes and inputs are: a saturated
- * cluster in which each task that ends makes room for the next, and the queue is kept at its length. */
+ * cluster in which each task that ends makes room for the next, and the queue is kept at its length. SHAPE=N: row N alone, from 0. */
 #include "core/core.h"
 #include "tests/bench/bench.h"
 

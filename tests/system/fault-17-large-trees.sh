@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# once
 # deadline: 240
 # FAULTS 17, trees: very many files, very many names in one directory, a very large file of holes, very long paths: they work, or are refused with the limit named.
 . "$SRC/tests/system/lib.sh"

@@ -88,7 +88,7 @@ expect 0 vine cache show env
 contains "$DIR/out" "its large files are bound"
 before=$(worker)
 kill -KILL "$before"
-again() { [ -n "$(worker)" ] && [ "$(worker)" != "$before" ] && vine mount; }
+again() { [ -n "$(worker)" ] && [ "$(worker)" != "$before" ] && vine mount | grep -q "$DIR/m"; }
 poll 20 again
 expect 0 vine why "$DIR/m/big"
 echo go >"$DIR/go"

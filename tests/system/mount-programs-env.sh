@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# once
 # deadline: 180
 # Interpreters and databases over `vine mount`: every module of a Python environment, perl, node and java with their libraries, sqlite by mmap. What they find in the
 # mount is what they find in the original. In soak the environment is VINE_BENCH_ENV.

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# once
 # deadline: 180
 # Unmodified tools over `vine mount`: a compiler that is itself sealed, git, static programs, tar, rsync, find, du. What they say of the mount is what they say of
 # the original.

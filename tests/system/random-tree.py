@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-# Makes a directory that holds what directories may hold, in every attribute: random-tree.py DIRECTORY SEED [EARLIEST], the earliest time in nanoseconds.
+# Makes a directory that holds what directories may hold, in every attribute: random-tree.py DIRECTORY SEED [EARLIEST [ENTRIES]], the earliest time in nanoseconds.
 import os, random, sys
 root, seed = os.fsencode(sys.argv[1]), int(sys.argv[2])
 earliest = int(sys.argv[3]) if len(sys.argv) > 3 else -10**18
+n_entries = int(sys.argv[4]) if len(sys.argv) > 4 else 700
 r = random.Random(seed)
 os.makedirs(root)
 dirs, files = [root], []
@@ -13,7 +14,7 @@ def name():
     if kind == 1: return bytes(r.choice([x for x in range(1, 256) if x != 47]) for _ in range(1, 9)) + b"%d" % r.randrange(10**6)
     if kind == 2: return b" x\ny" + b"%d" % r.randrange(10**6)
     return b"n%d" % r.randrange(10**9)
-for i in range(700):
+for i in range(n_entries):
     d = r.choice(dirs)
     p = d + b"/" + name()
     if os.path.lexists(p) or len(p) > 3000: continue

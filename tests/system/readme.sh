@@ -14,7 +14,9 @@ if [ -e /dev/fuse ] && [ -d /usr/include ]; then
 	while read -r line; do
 		eval "$line" >"$DIR/typed.out" 2>"$DIR/typed.err" || fail "$line: $(cat "$DIR/typed.err")"
 		case $line in
-		"vine mount   "*|"vine cache ls"*) contains "$DIR/typed.out" /usr/include ;;
+		"vine mount   "*) contains "$DIR/typed.out" /usr/include ;;
+		"vine cache ls"*) poll 30 eval 'vine cache ls | grep /usr/include' ;; # once it is sealed
+		*--\ grep*) contains "$DIR/typed.out" "$(grep -c define /usr/include/stdio.h)" ;;
 		esac
 	done <"$DIR/block"
 	pid=$(cat "$HOME/.local/state/vine/node/lock")

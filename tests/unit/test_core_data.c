@@ -243,6 +243,31 @@ TEST(limits_of_sources_and_nodes_hold_and_a_token_that_runs_out_is_taken_back)
 	ASSERT_EQ(w.n, 6); /* and two others have it */
 }
 
+TEST(a_token_that_who_was_woken_for_it_does_not_need_goes_to_the_next)
+{
+	WORLD(w);
+	core_source_set(c, 7, 1);
+	for (uint64_t i = 1; i <= 3; i++) {
+		add_node(c, i, 1, 0);
+		item(c, i, MB, 7, i);
+		task(c, 10 + i, i, 0, CORE_WHEN_STAGED);
+	}
+	decide(&w);
+	struct said first = expect(&w, SAID_FETCH, w.said[0].task);
+	expect_nothing(&w);
+	/* The next in line gets a neighbour that has it. */
+	add_node(c, 4, 0, 0);
+	const struct core_move *next = list_first(&core_source_get(c, 7)->parked, struct core_move, link);
+	uint64_t second = next->item->number;
+	ASSERT_EQ(core_replica_set(c, 4, second, MB), 0);
+	ASSERT_EQ(core_replica_set(c, first.node, first.task, MB), 0);
+	decide(&w);
+	unsigned n_fetches = 0;
+	for (; w.read < w.n; w.read++)
+		n_fetches += w.said[w.read].kind == SAID_FETCH;
+	ASSERT_EQ(n_fetches, 2);
+}
+
 TEST(a_source_that_will_never_have_it_fails_the_item_and_who_waits)
 {
 	WORLD(w);

@@ -376,7 +376,7 @@ TEST(readers_of_one_place_wait_for_one_read_and_not_for_ever)
 	struct drafted d;
 	struct got a, b, nobody, late;
 	_free_ char *in = make_source();
-	draft_open(&d, in, (struct fetch_settings){.deadline_usec = 20000000});
+	draft_open(&d, in, (struct fetch_settings){.deadline_usec = 20000000, .ahead_size = 1});
 	fetch_world_gate(&d.world, in);
 	get_start(&a, &d, "f5", 0, 50000);
 	get_start(&b, &d, "f5", 10000, 100);
@@ -405,6 +405,33 @@ TEST(readers_of_one_place_wait_for_one_read_and_not_for_ever)
 	free(b.p);
 	free(nobody.p);
 	free(late.p);
+	draft_close(&d);
+}
+
+/* Many at once, though a source has but four threads of those that all share. */
+TEST(what_lies_beside_a_file_that_is_read_is_here_before_it_is_asked_for)
+{
+	struct drafted d;
+	struct got got;
+	struct fetch_numbers n = {0};
+	_free_ char *in = make_source();
+	draft_open(&d, in, plain);
+	fetch_world_gate(&d.world, in);
+	get_start(&got, &d, "f5", 0, 50000);
+	while (fetch_world_n_waiting(&d.world) < 8)
+		fetch_world_turn(&d.world);
+	fetch_world_gate(&d.world, NULL);
+	fetch_world_until(&d.world, &got.is_over);
+	ASSERT_EQ(got.n, 50000);
+	while (fetch_get_numbers(d.world.fetch, &n), n.n_ahead < 19)
+		fetch_world_turn(&d.world);
+	unsigned n_reads = fetch_world_n_reads(&d.world);
+	ASSERT_EQ(check(&d, in, "f6", 0, 50000), 50000);
+	ASSERT_EQ(check(&d, in, "f4", 0, 50000), 50000);
+	ASSERT_EQ(fetch_world_n_reads(&d.world), n_reads);
+	seal_to_the_end(&d);
+	ASSERT_EQ(d.error, 0);
+	free(got.p);
 	draft_close(&d);
 }
 

@@ -14,10 +14,10 @@
 
 #define PARKED_MOST 8u /* drafts that nobody uses, and somebody may be about to mount */
 #define PARKED_USEC 60000000u
-#define NAMED_MOST 16u     /* changed files that are logged one by one */
-#define WIDE_MOST 28u       /* reads at once more than of other sources, most of them for nobody yet */
-#define QUIET_USEC 50000u    /* after a read: he who reads one file after the other is at it still */
-#define PASS_USEC 100000u    /* the sealing goes one step on, whoever reads */
+#define NAMED_MOST 16u    /* changed files that are logged one by one */
+#define WIDE_MOST 28u     /* reads at once more than of other sources, most of them for nobody yet */
+#define QUIET_USEC 50000u /* after a read: he who reads one file after the other is at it still */
+#define PASS_USEC 100000u /* the sealing goes one step on, whoever reads */
 #define LOOK_NSEC 5000000
 
 char *draft_path(const struct draft *d, uint32_t node)

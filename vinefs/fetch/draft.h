@@ -12,6 +12,14 @@ struct gate {
 	_Atomic uint64_t passed_usec; /* a thread of the sealing, while there are readers */
 };
 
+#define DRAFT_RUNS 8
+
+/* A file that is read in order. */
+struct draft_run {
+	uint32_t node;
+	uint64_t end, size; /* where it got to; how much of it without a gap */
+};
+
 #define NEAR_DIRECTORIES 16
 
 /* Where a file was read: those beside it that are named like it are read next. */
@@ -23,8 +31,8 @@ struct near_place {
 struct near {
 	struct near_place places[NEAR_DIRECTORIES]; /* the newest last */
 	unsigned n;
-	struct map seen;      /* the places that were, by directory and ending */
-	unsigned n_reading;   /* spans that nobody waits for */
+	struct map seen;    /* the places that were, by directory and ending */
+	unsigned n_reading; /* spans that nobody waits for */
 	uint64_t reading_size;
 };
 
@@ -41,14 +49,16 @@ struct draft {
 	struct map spans; /* under way, or warm */
 	struct list warm; /* the newest last */
 	uint64_t warm_size;
-	struct map given;          /* struct given of each span that was read */
-	struct map told;           /* node + 1: its change was logged */
-	struct map changed;        /* node + 1: not what it was, once it is sealed */
-	struct list waiting;       /* reads, oldest first */
-	struct timer timer;        /* their deadline */
+	struct map given;    /* struct given of each span that was read */
+	struct map told;     /* node + 1: its change was logged */
+	struct map changed;  /* node + 1: not what it was, once it is sealed */
+	struct list waiting; /* reads, oldest first */
+	struct timer timer;  /* their deadline */
 	struct gate *gate;
 	struct near near;
-	_Atomic int root;  /* the directory, once it was opened; -1 */
+	struct draft_run runs[DRAFT_RUNS];
+	unsigned last_run;
+	_Atomic int root;   /* the directory, once it was opened; -1 */
 	unsigned n_reading; /* spans */
 	struct list watches;
 	struct post announce;

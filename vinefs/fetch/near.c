@@ -3,9 +3,9 @@
  * step, they are asked for many at once before they are wanted, the newest place first, and never so much that who waits for his own bytes waits for these. */
 #include "vinefs/fetch/draft.h"
 
-#define READING_MOST 20u           /* the lane's other threads are for who waits */
-#define READING_SIZE (768u << 10)  /* some milliseconds of a source of 50 MB/s */
-#define FILE_SIZE (512u << 10)     /* of a larger one little may be wanted */
+#define READING_MOST 20u          /* the lane's other threads are for who waits */
+#define READING_SIZE (768u << 10) /* some milliseconds of a source of 50 MB/s */
+#define FILE_SIZE (512u << 10)    /* of a larger one little may be wanted */
 
 static const char *ending_of(const struct tree *t, uint32_t node)
 {

@@ -12,7 +12,7 @@ enum pool_rank { POOL_NOW /* a reader waits */, POOL_SOON /* a caller does */, P
 struct pool_lane {
 	unsigned most, n_running;
 	unsigned wide_most, n_wide; /* beyond `most`, in threads that are there for this alone: see pool_widen() */
-	bool is_local; /* its jobs wait for nothing but our own disk */
+	bool is_local;              /* its jobs wait for nothing but our own disk */
 	struct list waiting[POOL_RANKS];
 	struct list link;
 };

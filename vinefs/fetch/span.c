@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A draft is read by spans: a small file whole, a large one by 256 KiB or its chunk. A span is read from the directory by one job for all who want it, between two looks at the file, both
+ * A draft is read by spans: a small file whole, a large one by 128 KiB or its chunk. A span is read from the directory by one job for all who want it, between two looks at the file, both
  * of which must show what the walk saw; it is digested as the sealing digests it, and the digest is kept. */
 #include "vinefs/fetch/draft.h"
 
@@ -9,10 +9,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#define SPAN_SIZE (256u << 10)
-#define AHEAD_SPANS 16u     /* at most, of a large file that is read from span to span */
-#define WHOLE_SPANS 4u      /* a file of no more is read whole */
-#define GRAIN_NSEC 20000000 /* of time stamps that have nanoseconds: a tick of the kernel, at most 10 ms */
+#define SPAN_SIZE (128u << 10)  /* what the kernel asks for */
+#define AHEAD_SIZE (4u << 20)   /* at most, of a large file that is read in order */
+#define WHOLE_SIZE (512u << 10) /* a file of no more is read whole */
+#define GRAIN_NSEC 20000000     /* of time stamps that have nanoseconds: a tick of the kernel, at most 10 ms */
 #define COARSE_GRAIN_NSEC 2000000000
 #define WARM_SIZE (32u << 20) /* spans in memory: the kernel asks for 128 KiB at a time */
 
@@ -446,13 +446,16 @@ static void on_timer(struct timer *t)
 	}
 }
 
-/* How many spans before it were asked for, one after the other. */
-static uint64_t run_before(const struct draft *d, uint32_t node, uint64_t first)
+/* How many bytes were read up to here without a gap. What is mapped is touched here and there: that is no order. */
+static uint64_t run_until(struct draft *d, const struct fetch_read *r)
 {
-	uint64_t n = 0;
-	while (n < first && n < AHEAD_SPANS && map_get(&d->given, key_of(node, first - 1 - n)))
-		n++;
-	return n;
+	unsigned i = 0;
+	while (i < DRAFT_RUNS && (d->runs[i].node != r->blob || d->runs[i].end != r->offset || !d->runs[i].size))
+		i++;
+	struct draft_run *run = &d->runs[i < DRAFT_RUNS ? i : d->last_run++ % DRAFT_RUNS];
+	*run = (struct draft_run){
+		.node = r->blob, .end = r->offset + r->n, .size = (i < DRAFT_RUNS ? run->size : 0) + r->n};
+	return run->size - r->n;
 }
 
 /* The sealing will read all of it, but not soon: what is read in order is read as far ahead as it came in order, and a small library whole, which is touched all over. */
@@ -460,12 +463,14 @@ static void look_ahead(struct draft *d, const struct fetch_read *r)
 {
 	uint64_t size = d->signatures[r->blob].size, span_size = span_size_of(size), n = span_count(size);
 	uint64_t first = r->offset / span_size, last = (r->offset + r->n - 1) / span_size;
+	uint64_t most = min((uint64_t)AHEAD_SIZE, d->fetch->settings.ahead_size), run = run_until(d, r);
 	for (uint64_t i = first; i <= last; i++)
 		span_need(d, r->blob, i, true);
-	uint64_t ahead = run_before(d, r->blob, first);
-	for (uint64_t i = last + 1; i < n && i <= last + ahead; i++)
+	if (d->fetch->settings.ahead_size < span_size)
+		return;
+	for (uint64_t i = last + 1; i < n && i <= last + min(run, most) / span_size; i++)
 		span_ahead(d, r->blob, i);
-	for (uint64_t i = 0; i < n && n <= WHOLE_SPANS; i++)
+	for (uint64_t i = 0; i < n && size <= WHOLE_SIZE; i++)
 		span_ahead(d, r->blob, i);
 	near_touch(d, r->blob);
 	near_go_on(d);
