@@ -96,12 +96,12 @@ echo other >"$DIR/b/only-b"
 seq 300000 600000 >"$DIR/b/big"
 expect 0 vine seal -q "$DIR/b" --name other
 expect 0 vine mount -q env "$DIR/m" -- true # its large file is here from now on
-mkfifo "$DIR/ready" "$DIR/go1" "$DIR/go2"
+mkfifo "$DIR/ready1" "$DIR/ready2" "$DIR/go1" "$DIR/go2"
 export DIR
-vine mount -q env "$DIR/m" -- bash -c 'cat "$DIR/m/big" >/dev/null; echo >"$DIR/ready"; read -r _ <"$DIR/go1"; vine why "$DIR/m/small"; vine why "$DIR/m/big"' >"$DIR/first" 2>&1 & first=$!
-read -r _ <"$DIR/ready"
-vine mount -q other "$DIR/m" -- bash -c 'echo >"$DIR/ready"; read -r _ <"$DIR/go2"; vine why "$DIR/m/only-b"' >"$DIR/second" 2>&1 & second=$!
-read -r _ <"$DIR/ready"
+vine mount -q env "$DIR/m" -- bash -c 'cat "$DIR/m/big" >/dev/null; echo >"$DIR/ready1"; read -r _ <"$DIR/go1"; vine why "$DIR/m/small"; vine why "$DIR/m/big"' >"$DIR/first" 2>&1 & first=$!
+read -r _ <"$DIR/ready1"
+vine mount -q other "$DIR/m" -- bash -c 'echo >"$DIR/ready2"; read -r _ <"$DIR/go2"; vine why "$DIR/m/only-b"' >"$DIR/second" 2>&1 & second=$!
+read -r _ <"$DIR/ready2"
 [ "$(of_mount "$DIR/m" private)" = "True True" ] || fail "they are not said to be private: $(vine mount --json)"
 expect 0 vine mount
 [ "$(grep -c ' private ' "$DIR/out")" = 2 ] || fail "the list does not say which are private: $(cat "$DIR/out")"
@@ -151,8 +151,8 @@ poll 10 none_left
 
 # The node's end ends its own mounts and no other's: a private one lies where somebody else's is.
 start n2 'vinefs ready' vinefs --vined=none --state="$DIR/n2"
-VINE_NODE=$DIR/n2 vine mount -q "$DIR/b" "$DIR/m2" -- bash -c 'echo >"$DIR/ready"; read -r _ <"$DIR/go1"' & first=$!
-read -r _ <"$DIR/ready"
+VINE_NODE=$DIR/n2 vine mount -q "$DIR/b" "$DIR/m2" -- bash -c 'echo >"$DIR/ready2"; read -r _ <"$DIR/go1"' & first=$!
+read -r _ <"$DIR/ready2"
 expect 0 vine mount -q env "$DIR/m2"
 stop n2
 cmp "$DIR/m2/small" "$DIR/a/small"

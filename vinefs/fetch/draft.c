@@ -14,10 +14,11 @@
 
 #define PARKED_MOST 8u /* drafts that nobody uses, and somebody may be about to mount */
 #define PARKED_USEC 60000000u
-#define NAMED_MOST 16u    /* changed files that are logged one by one */
-#define WIDE_MOST 28u     /* reads at once more than of other sources, most of them for nobody yet */
-#define QUIET_USEC 50000u /* after a read: he who reads one file after the other is at it still */
-#define PASS_USEC 100000u /* the sealing goes one step on, whoever reads */
+#define NAMED_MOST 16u          /* changed files that are logged one by one */
+#define WIDE_MOST 28u           /* reads at once more than of other sources, most of them for nobody yet */
+#define QUIET_USEC 50000u       /* after a read: he who reads one file after the other is at it still */
+#define PASS_USEC 100000u       /* the sealing goes one step on, whoever reads */
+#define PATIENCE_USEC 20000000u /* since it first gave way */
 #define LOOK_NSEC 5000000
 
 char *draft_path(const struct draft *d, uint32_t node)
@@ -39,7 +40,8 @@ void draft_complain(struct draft *d, uint32_t node, const char *text)
 	log_warn("%s%s", text, d->told.n == NAMED_MOST ? " (and so on: no more of it is logged)" : "");
 }
 
-/* Readers need the source's bandwidth, not its attention alone. But one that never stops must not keep a tree from being sealed: now and then one thread passes. */
+/* Readers need the source's bandwidth, not its attention alone. But who reads all day must not keep a tree from being sealed, for what is sealed is
+ * read from the disk: now and then one thread passes, and after a while all do. */
 void draft_give_way(const struct draft *d)
 {
 	const struct timespec moment = {.tv_nsec = LOOK_NSEC};
@@ -47,7 +49,10 @@ void draft_give_way(const struct draft *d)
 	for (;;) {
 		uint64_t now = pool_now_usec(), passed = atomic_load(&g->passed_usec);
 		bool is_busy = atomic_load(&g->n_reading) || now < atomic_load(&g->quiet_usec) + QUIET_USEC;
+		uint64_t began = 0;
 		if (!is_busy || __atomic_load_n(&d->fetch->is_cancelled, __ATOMIC_RELAXED))
+			return;
+		if (!atomic_compare_exchange_strong(&g->began_usec, &began, now) && now >= began + PATIENCE_USEC)
 			return;
 		if (now >= passed + PASS_USEC && atomic_compare_exchange_strong(&g->passed_usec, &passed, now))
 			return;

@@ -10,6 +10,7 @@ struct gate {
 	_Atomic unsigned n_reading;   /* spans under way */
 	_Atomic uint64_t quiet_usec;  /* when the last of them was over */
 	_Atomic uint64_t passed_usec; /* a thread of the sealing, while there are readers */
+	_Atomic uint64_t began_usec;  /* of giving way at all */
 };
 
 #define DRAFT_RUNS 8

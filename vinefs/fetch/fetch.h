@@ -3,7 +3,7 @@
  * what is missing, once for all who wait. Knows no mount and no task. decisions/0005 says how.
  *
  * Files, top to bottom: why.c (what a person is told), fetch.c (life, numbers), sealing.c (a path becomes a tree), draft.c (and is read meanwhile),
- * span.c (how a draft is read), read.c (reads that wait), ahead.c (what will be wanted next), fill.c (one missing chunk), stock.c (a tree in use), origin.c (a chunk from its source), sources.c (which path is
+ * span.c (how a draft is read), near.c (and what lies beside it), read.c (reads that wait), ahead.c (what will be wanted next), fill.c (one missing chunk), stock.c (a tree in use), origin.c (a chunk from its source), sources.c (which path is
  * which tree), pool.c (threads). internal.h is theirs alone.
  *
  * Threads: "loop" is the thread of the loop given at the start, "any" is any and never waits. Structs that a caller embeds are zeroed before, and are his again
