@@ -206,9 +206,13 @@ static size_t find_peers(struct core *c, const struct core_move *m, struct core_
 	uint32_t n_seen = min(t->n_holders, (uint32_t)CORE_RARE);
 	uint32_t first = t->n_holders > CORE_RARE ? (uint32_t)(c->n_fetched % t->n_holders) : 0;
 	size_t n = 0;
+	struct core_node *offered = m->woken_at ? core_node_find(c, m->woken_at) : NULL;
+	const struct core_replica *there = offered ? core_replica_find(offered, t) : NULL;
+	if (there && there->is_whole)
+		peers[n++] = offered;
 	for (uint32_t i = 0; i < n_seen && n < CORE_PEERS; i++) {
 		const struct core_replica *r = t->holders[(first + i) % t->n_holders];
-		if (!r->is_whole || r == m->replica || !r->node->is_present)
+		if (!r->is_whole || r == m->replica || r == there || !r->node->is_present)
 			continue;
 		peers[n++] = r->node;
 		if (r->node->n_out < peers[0]->n_out) {
@@ -284,8 +288,10 @@ static bool try(struct core *c, struct core_move *m)
 	} else if (s) {
 		list_append(&s->parked, &m->link);
 	} else {
+		/* At one that is busy: who offered an upload to this tree in vain must not do so again at once. */
 		list_append(&t->parked, &m->link);
-		if (n_peers && list_is_empty(&t->parked_at))
+		list_remove(&t->parked_at);
+		if (n_peers)
 			list_append(&peers[0]->parked, &t->parked_at);
 	}
 	pass_on(c, m);

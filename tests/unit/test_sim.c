@@ -63,3 +63,19 @@ TEST(a_reduction_ends_though_nodes_are_lost_on_the_way)
 	ASSERT(r.n_ended > n_tasks); /* some were made again */
 	sim_free(s);
 }
+
+TEST(what_everybody_wants_reaches_everybody_though_uploads_are_few)
+{
+	/* Hundreds of tasks, anywhere, over items that come to be on more nodes than are looked at: none may wait for ever. */
+	struct sim *s = sim_new(&(struct sim_options){
+		.core = {.is_blind = true, .uploads = 1}, .n_nodes = 80, .n_cores = 4, .card = 1e8, .filesystem = 2e8});
+	for (unsigned i = 0; i < 20; i++)
+		sim_replica(s, 1 + i % 3, sim_item(s, 100 * MB, false));
+	for (uint64_t i = 0; i < 3000; i++) {
+		uint64_t item = 1 + i * 7 % 20;
+		sim_task(s, &(struct sim_task){.usec = 500000 + i * 37 % 1000000, .inputs = &item, .n_inputs = 1});
+	}
+	struct sim_result r = sim_run(s);
+	ASSERT_EQ(r.n_ended, 3000);
+	sim_free(s);
+}
