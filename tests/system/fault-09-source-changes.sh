@@ -20,7 +20,8 @@ def content(i, version): return struct.pack("<Q", version) * (size(i) // 8)
 def put(i, version, in_place, is_kept):
     old = os.stat(path(i)) if os.path.exists(path(i)) else None
     name = path(i) if in_place else "%s/../new" % root
-    fd = os.open(name, os.O_WRONLY | os.O_CREAT, 0o644)
+    # A writer that was killed may have left a part of something there.
+    fd = os.open(name, os.O_WRONLY | os.O_CREAT | (0 if in_place else os.O_TRUNC), 0o644)
     os.write(fd, content(i, version))
     os.close(fd)
     if is_kept and old: os.utime(name, ns=(0, old.st_mtime_ns))

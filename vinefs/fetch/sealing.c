@@ -358,8 +358,8 @@ static void save_run(struct pool_job *j)
 	/* The tree is there; only what is evicted later could not be read again after a restart. */
 	if (r < 0)
 		log_warn("%s/sources cannot be written: %s", s->fetch->directory, strerror(-r));
-	/* Who is told that a tree has his name relies on it, whatever dies next. */
-	if (s->has_names && !j->is_dropped)
+	/* Who is told that a tree has his name relies on it, whatever dies next; and who seals again at once finds what was digested. */
+	if (!j->is_dropped)
 		cache_flush(s->fetch->settings.cache);
 }
 
