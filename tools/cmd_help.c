@@ -31,9 +31,11 @@ static const struct {
 static const struct {
 	const char *status, *text;
 } statuses[] = {
-	{"0", "success; of run: the command's"},           {"125", "Vine failed; one line on standard error says why"},
-	{"126", "of run: the command cannot be executed"}, {"127", "of run: the command is not found"},
-	{"128+N", "of run: signal N ended the command"},
+	{"0", "success; of run and mount with a command: the command's"},
+	{"125", "Vine failed; one line on standard error says why"},
+	{"126", "of these: the command cannot be executed"},
+	{"127", "of these: the command is not found"},
+	{"128+N", "of these: signal N ended the command"},
 };
 
 /* Words broken at 80 columns. */

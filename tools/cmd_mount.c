@@ -6,6 +6,7 @@
 #include "tools/node.h"
 
 #include <inttypes.h>
+#include <limits.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -138,24 +139,46 @@ static bool is_ignored(const char *option)
 	return !*option || has_prefix(option, "x-");
 }
 
+static void let_all_signals_in(void)
+{
+	sigset_t none;
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+/* SIGINT and SIGTERM, which are blocked here by now, end the program: what it has begun it takes back. Its exit status. */
 static int run(const char *program, char *const argv[])
 {
-	int status = -1;
-	pid_t pid = fork();
+	int status = -1, signo = 0;
+	sigset_t wanted;
+	sigemptyset(&wanted);
+	sigaddset(&wanted, SIGINT);
+	sigaddset(&wanted, SIGTERM);
+	sigaddset(&wanted, SIGCHLD);
+	signal(SIGCHLD, SIG_DFL);
+	sigprocmask(SIG_BLOCK, &wanted, NULL);
+	pid_t pid = fork(), ended = pid;
 	if (pid == 0) {
+		let_all_signals_in();
 		execv(program, argv);
 		dprintf(STDERR_FILENO, "%s: %s\n", program, strerror(errno));
 		_exit(EXIT_VINE_FAILED);
 	}
-	return pid < 0 || waitpid(pid, &status, 0) < 0 || !WIFEXITED(status) ? EXIT_VINE_FAILED : WEXITSTATUS(status);
+	while (pid > 0 && (ended = waitpid(pid, &status, WNOHANG)) == 0) {
+		signo = sigwaitinfo(&wanted, NULL);
+		if (signo == SIGINT || signo == SIGTERM)
+			kill(pid, signo);
+	}
+	if (ended < 0)
+		return tool_fail(&mount_table, "%s: %s", program, strerror(errno));
+	return WIFEXITED(status) ? WEXITSTATUS(status)
+				 : tool_fail(&mount_table, "%s was ended: %s", program, strsignal(WTERMSIG(status)));
 }
 
 /* It goes on as the command: the terminal, signals and the exit status are that one's. */
 static int become(const char *program, char *const argv[])
 {
-	sigset_t none;
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
+	let_all_signals_in();
 	execv(program, argv);
 	return tool_fail(&mount_table, "%s: %s", program, strerror(errno));
 }
@@ -164,7 +187,7 @@ static int attach(const struct mount_options *o, const struct node *n, const str
 		  char *const *words)
 {
 	enum { WORDS_BEFORE = 6, WORDS_OWN = 5 };
-	char no_bind[] = "no-bind", no_warm[] = "no-warm", end[] = "--";
+	char no_bind[] = "no-bind", no_warm[] = "no-warm", given[] = "-o", end[] = "--";
 	char id[DIGEST_TEXT_SIZE];
 	_free_ char *program = mount_program();
 	_free_ char *socket = xasprintf("%s/mount.sock", node_directory(n));
@@ -175,7 +198,7 @@ static int attach(const struct mount_options *o, const struct node *n, const str
 	while (words[n_words])
 		n_words++;
 	assert(n_words >= 2);
-	_free_ char **argv = xcalloc(WORDS_BEFORE + WORDS_OWN + strlen(options) + n_words, sizeof *argv);
+	_free_ char **argv = xcalloc(WORDS_BEFORE + WORDS_OWN + strlen(options) * 2 + n_words, sizeof *argv);
 	char *const before[WORDS_BEFORE] = {
 		(char[]){"vine-mount"}, (char[]){"attach"}, socket, digest_text(tree, id), name, words[1]};
 	for (; at < WORDS_BEFORE; at++)
@@ -183,8 +206,10 @@ static int attach(const struct mount_options *o, const struct node *n, const str
 	if (!program)
 		return tool_fail(&mount_table, "vine-mount is not found: set VINE_MOUNT to its path");
 	for (char *save = NULL, *word = strtok_r(options, ",", &save); word; word = strtok_r(NULL, ",", &save))
-		if (!is_ignored(word))
+		if (!is_ignored(word)) {
+			argv[at++] = given;
 			argv[at++] = word;
+		}
 	if (draft)
 		argv[at++] = number;
 	if (!o->bind)
@@ -212,15 +237,14 @@ static int find_path(const struct mount_options *o, struct node *n, const char *
 	return status;
 }
 
-/* The tree that a word means: what is no path must be known. 0 or the exit status. */
-static int find(const struct mount_options *o, struct node *n, const char *what, struct digest *tree, uint64_t *draft)
+/* The tree that a word means: what is no path must be known. `st` is of the path, NULL: nothing is there. 0 or the exit status. */
+static int find(const struct mount_options *o, struct node *n, const char *what, const struct stat *st,
+		struct digest *tree, uint64_t *draft)
 {
-	struct stat st;
-	bool is_here = stat(what, &st) == 0;
-	if (is_here || strchr(what, '/') == what || has_prefix(what, "./") || has_prefix(what, "../")) {
-		if (is_here && !S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode))
+	if (st || strchr(what, '/') == what || has_prefix(what, "./") || has_prefix(what, "../")) {
+		if (st && !S_ISDIR(st->st_mode) && !S_ISREG(st->st_mode))
 			return tool_fail(&mount_table, "%s is neither a directory nor a file", what);
-		return find_path(o, n, what, is_here && S_ISDIR(st.st_mode), tree, draft);
+		return find_path(o, n, what, st && S_ISDIR(st->st_mode), tree, draft);
 	}
 	const struct wire_cache_list m = {.tree = what};
 	_free_ void *reply = NULL;
@@ -233,6 +257,33 @@ static int find(const struct mount_options *o, struct node *n, const char *what,
 	return 0;
 }
 
+/* 0 or the exit status. A dead mount of ours is taken away by the helper; it lies on nothing that was refused. */
+static int check_place(const char *directory, const struct node *n, bool is_private)
+{
+	char at[PATH_MAX], state[PATH_MAX];
+	struct stat st;
+	if (!*directory)
+		return tool_fail(&mount_table, "the directory to mount on is empty; name one that exists");
+	if (stat(directory, &st) < 0)
+		return errno == ENOTCONN ? 0
+					 : tool_fail(&mount_table, "%s: %s; make it first: mkdir -p %s", directory,
+						     strerror(errno), directory);
+	if (!realpath(directory, at))
+		return tool_fail(&mount_table, "%s: %s", directory, strerror(errno));
+	if (streq(at, "/"))
+		return tool_fail(&mount_table,
+				 "nothing can be mounted on /, for whoever runs already would not see it; "
+				 "choose a directory below it");
+	size_t length = strlen(at);
+	if (n && !is_private && realpath(node_directory(n), state) && strncmp(state, at, length) == 0 &&
+	    (state[length] == '/' || !state[length]))
+		return tool_fail(&mount_table,
+				 "%s contains this node's state (%s), which a mount would hide: mount "
+				 "elsewhere, or for one command: vine mount WHAT DIR -- COMMAND",
+				 directory, state);
+	return 0;
+}
+
 /* words: what, where, and the command, if there is one. */
 static int mount_it(const struct mount_options *o, char *const *words)
 {
@@ -241,13 +292,21 @@ static int mount_it(const struct mount_options *o, char *const *words)
 	struct digest tree;
 	uint64_t draft = 0;
 	struct stat st;
-	/* A dead mount of ours is taken away by the helper. */
-	if (stat(directory, &st) < 0 && errno != ENOTCONN)
-		return tool_fail(&mount_table, "%s: %s; make it first: mkdir -p %s", directory, strerror(errno),
-				 directory);
-	if (node_open(&n, true) || node_catch_signals(n))
+	if (!*what)
+		return tool_fail(&mount_table, "what to mount is empty; name a path, a tree's id or its name");
+	/* Whatever asks a filesystem, which may not answer, comes before signals are only noted. */
+	bool is_here = stat(what, &st) == 0;
+	int status = check_place(directory, NULL, words[2] != NULL);
+	if (status)
+		return status;
+	if (node_open(&n, true))
 		return tool_fail(&mount_table, "%s", node_error(n));
-	int status = find(o, n, what, &tree, &draft);
+	status = check_place(directory, n, words[2] != NULL);
+	if (status)
+		return status;
+	if (node_catch_signals(n))
+		return tool_fail(&mount_table, "%s", node_error(n));
+	status = find(o, n, what, is_here ? &st : NULL, &tree, &draft);
 	return status ? status : attach(o, n, &tree, draft, words);
 }
 

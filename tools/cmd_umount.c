@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * vine umount: ends a mount, or says who holds it. */
+#include "common/path.h"
 #include "tools/cmd.h"
 #include "tools/node.h"
 
@@ -40,14 +41,20 @@ int cmd_umount(int argc, char **argv)
 {
 	struct umount_options o = {0};
 	int status = 0, n = tool_words(&umount_table, &o, argc, argv, &status);
-	_free_ char *program = mount_program();
+	_free_ char *found = mount_program();
+	_free_ char *here = getcwd(NULL, 0);
+	_free_ char *program = found ? path_join(here ?: "/", found) : NULL;
+	/* We are no holders, wherever we were started. */
+	if (here && chdir("/") < 0)
+		status = tool_fail(&umount_table, "/: %s", strerror(errno));
 	if (n == 0)
 		status = tool_fail(&umount_table, "which directory? `vine mount` lists the mounts");
 	else if (n > 0 && !program)
 		status = tool_fail(&umount_table, "vine-mount is not found: set VINE_MOUNT to its path");
 	for (int i = 1; i <= n && program; i++) {
 		fflush(stdout);
-		int r = run(program, argv[i], o.force);
+		_free_ char *directory = *argv[i] ? path_join(here ?: "/", argv[i]) : xstrdup("");
+		int r = run(program, directory, o.force);
 		if (r == 1)
 			fprintf(stderr,
 				"vine umount: %s is in use, by the processes above; `vine umount -f %s` takes it from "

@@ -302,7 +302,8 @@ int node_ask_word(struct node *n, const struct node_ask *a, const char **word, v
 	*word = absolute;
 	r = node_ask(n, a, reply);
 	*word = "";
-	return r ? refuse(n, r, "%s", first) : 0;
+	/* That it is known as a path, but something else is wrong, tells more than that it is no name. */
+	return r == -ENOENT ? refuse(n, r, "%s", first) : r;
 }
 
 int node_catch_signals(struct node *n)

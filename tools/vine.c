@@ -40,12 +40,13 @@ const struct command commands[] = {
 	{"mount", cmd_mount, &mount_table,
 	 "Mounts a tree on DIR, read-only: every file in it is verified and comes from this node's cache. A PATH that "
 	 "is "
-	 "a directory is there as soon as its names are known, as a draft, and sealed behind; what has not changed is "
+	 "a directory is there as soon as its names are known, as a draft, whose bytes come from the source until it "
+	 "is sealed behind; what has not changed is "
 	 "not read again. A file that changes before it was sealed gives ESTALE there, and is named by vine why; "
 	 "--sealed waits until all is sealed. The mount shows what was sealed until it is unmounted, also after the "
 	 "source has changed. With -- COMMAND it is mounted in a namespace of the command's own: nobody else sees it, "
 	 "large complete files are bound from the cache, no root is needed, and it ends with the last process of the "
-	 "command, whose exit status is vine's. "
+	 "command, whose exit status is vine's, with 125, 126 and 127 as of run. "
 	 "Without words it lists the mounts."},
 	{"umount", cmd_umount, &umount_table,
 	 "Unmounts what `vine mount` mounted. If it is in use, says by whom, with exit status 1; with --force it "

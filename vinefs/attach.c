@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * vine-mount attach SOCKET TREE NAME DIRECTORY [OPTION ...] [-- COMMAND ...]      vine-mount detach DIRECTORY [force]
+ * vine-mount attach SOCKET TREE NAME DIRECTORY [WORD ...] [-o OPTION ...] [-- COMMAND ...]      vine-mount detach DIRECTORY [force]
  *
  * Does for `vine mount` and `vine umount` what must happen in the caller's namespace: opens /dev/fuse, mounts it, and hands it to the vinefs that listens at
  * SOCKET; or unmounts. With a COMMAND it makes a namespace first, mounts there, binds large files over their paths, and becomes the command: so signals and the exit status are the command's own, and the
@@ -20,6 +20,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/resource.h>
+#include <sys/signalfd.h>
 #include <unistd.h>
 
 #define ANSWER_MSEC 60000
@@ -77,9 +78,9 @@ static int send_offer(int to, const struct attach_offer *m, int fd)
 }
 
 /* *fd is the file of attach.h; -1 with an error. */
-static int hear(int from, struct attach_answer *a, int *fd)
+static int hear(int from, int signals, struct attach_answer *a, int *fd)
 {
-	struct pollfd p = {.fd = from, .events = POLLIN};
+	struct pollfd p[] = {{.fd = from, .events = POLLIN}, {.fd = signals, .events = POLLIN}};
 	union {
 		struct cmsghdr head;
 		char room[CMSG_SPACE(sizeof(int))];
@@ -88,9 +89,11 @@ static int hear(int from, struct attach_answer *a, int *fd)
 	struct msghdr head = {
 		.msg_iov = &v, .msg_iovlen = 1, .msg_control = control.room, .msg_controllen = sizeof control.room};
 	*fd = -1;
-	int r = poll(&p, 1, ANSWER_MSEC);
+	int r = poll(p, countof(p), ANSWER_MSEC);
 	if (r <= 0)
 		return r < 0 ? -errno : -ETIMEDOUT;
+	if (!p[0].revents)
+		return -EINTR;
 	ssize_t n = recvmsg(from, &head, MSG_CMSG_CLOEXEC);
 	if (n != (ssize_t)sizeof *a)
 		return n < 0 ? -errno : -ECONNRESET;
@@ -101,8 +104,8 @@ static int hear(int from, struct attach_answer *a, int *fd)
 	return 0;
 }
 
-/* 0 and the file that came, or the exit status. */
-static int offer(const struct wish *w, struct mount_connection *c, int *texts)
+/* 0 and the file that came, or the exit status. `to` is a connection to the node's vinefs. */
+static int offer(const struct wish *w, int to, int signals, struct mount_connection *c, int *texts)
 {
 	struct attach_offer m = {.magic = ATTACH_MAGIC,
 				 .tree = w->tree,
@@ -120,14 +123,11 @@ static int offer(const struct wish *w, struct mount_connection *c, int *texts)
 	snprintf(m.name, sizeof m.name, "%s", w->name);
 	if (snprintf(m.directory, sizeof m.directory, "%s", w->directory) >= (int)sizeof m.directory)
 		return fail("%s: the path is too long", w->directory);
-	_close_ int fd = meet(w->socket);
-	if (fd < 0)
-		return fail("%s: no vinefs listens there: %s", w->socket, strerror(-fd));
-	int r = send_offer(fd, &m, c->fd);
+	int r = send_offer(to, &m, c->fd);
 	/* The kernel keeps waiting for an answer as long as anybody has this. */
 	c->fd = close_fd(c->fd);
 	if (!r)
-		r = hear(fd, &a, texts);
+		r = hear(to, signals, &a, texts);
 	if (r)
 		return fail("%s: the node's vinefs did not take the mount: %s%s", w->directory, strerror(-r),
 			    r == -ECONNRESET ? "; if it is older than this command, `vine node upgrade` replaces it"
@@ -152,9 +152,9 @@ static int resolve(const char *path, char to[PATH_MAX])
 
 /* ---- a namespace of its own */
 
-static int enter(const struct wish *w)
+static int enter(void)
 {
-	const char *device = w->place.device ? w->place.device : "/dev/fuse";
+	static const char device[] = "/dev/fuse";
 	struct view_step s = {.op = VIEW_UNSHARE, .flags = geteuid() ? VIEW_USER : 0};
 	unsigned n;
 	int r = view_do(&s, 1, &n);
@@ -210,6 +210,7 @@ static int become(char **command, const char *where)
 
 /* ---- mounting */
 
+/* The words are vine's; what a user gave with -o follows a -o of its own and can be none of them. */
 static int understand(int argc, char **argv, struct wish *w)
 {
 	if (argc < 6 || digest_parse(argv[3], &w->tree) < 0)
@@ -219,18 +220,16 @@ static int understand(int argc, char **argv, struct wish *w)
 	for (int i = 6; i < argc && !w->command; i++) {
 		if (streq(argv[i], "--") && i + 1 < argc)
 			w->command = &argv[i + 1];
-		else if (streq(argv[i], "allow_other"))
-			w->place.is_for_others = true;
-		else if (streq(argv[i], "helper"))
-			w->place.is_by_helper = true;
 		else if (streq(argv[i], "no-bind"))
 			w->is_unbound = true;
 		else if (streq(argv[i], "no-warm"))
 			w->is_cold = true;
 		else if (has_prefix(argv[i], "draft="))
 			w->draft = strtoull(strchr(argv[i], '=') + 1, NULL, 10);
-		else if (has_prefix(argv[i], "device="))
-			w->place.device = strchr(argv[i], '=') + 1;
+		else if (!streq(argv[i], "-o") || i + 1 == argc)
+			return fail("vine-mount: it is called by vine mount");
+		else if (streq(argv[++i], "allow_other"))
+			w->place.is_for_others = true;
 		else
 			return fail("'%s' is no option of a mount", argv[i]);
 	}
@@ -272,14 +271,39 @@ static void prepare(const struct wish *w, int fd)
 		attach_warm(w->directory, &w->tree, texts[0], texts[1]);
 }
 
+/* A mount that nobody serves is worse than none: what would end us in between is awaited with the answer. 0 and the file that came, or the exit status. */
+static int mount_and_offer(const struct wish *w, int *texts)
+{
+	char error[MOUNT_ERROR_SIZE] = "";
+	struct mount_connection c = {.fd = -1};
+	sigset_t ends, before;
+	/* Before there is a mount, for the socket may lie beneath it. */
+	_close_ int to = meet(w->socket);
+	if (to < 0)
+		return fail("%s: no vinefs listens there: %s", w->socket, strerror(-to));
+	sigemptyset(&ends);
+	sigaddset(&ends, SIGINT);
+	sigaddset(&ends, SIGTERM);
+	_close_ int signals = signalfd(-1, &ends, SFD_CLOEXEC);
+	if (signals < 0)
+		return fail("signalfd: %s", strerror(errno));
+	sigprocmask(SIG_BLOCK, &ends, &before);
+	int r = mount_connect(&w->place, &c, error);
+	int status = r ? fail("%s", *error ? error : strerror(-r)) : offer(w, to, signals, &c, texts);
+	_cleanup_(buf_fini) struct buf holders = {0};
+	if (!r && status)
+		mount_disconnect(w->directory, true, &holders);
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	return status;
+}
+
 static int attach(int argc, char **argv)
 {
-	char error[MOUNT_ERROR_SIZE] = "", directory[PATH_MAX];
+	char directory[PATH_MAX];
 	struct wish w = {0};
-	struct mount_connection c = {.fd = -1};
 	int status = understand(argc, argv, &w);
 	if (!status && w.command)
-		status = enter(&w);
+		status = enter();
 	if (status)
 		return status;
 	_free_ char *where = getcwd(NULL, 0);
@@ -287,16 +311,10 @@ static int attach(int argc, char **argv)
 	if (r)
 		return fail("%s: %s", argv[5], strerror(-r));
 	w.directory = w.place.directory = directory;
-	r = mount_connect(&w.place, &c, error);
-	if (r)
-		return fail("%s", *error ? error : strerror(-r));
 	_close_ int texts = -1;
-	status = offer(&w, &c, &texts);
-	_cleanup_(buf_fini) struct buf holders = {0};
-	if (status) {
-		mount_disconnect(directory, true, &holders);
+	status = mount_and_offer(&w, &texts);
+	if (status)
 		return status;
-	}
 	prepare(&w, texts);
 	return w.command ? become(w.command, where ?: "/") : 0;
 }

@@ -38,10 +38,10 @@ static bool warm(struct warming *w, uint32_t node)
 	assert(n->type != TREE_LINK);
 	if (n->type == TREE_DIRECTORY) {
 		w->n_names += n->n;
-		if (w->n_names > BUDGET_NAMES)
+		if (w->n_names >= BUDGET_NAMES)
 			return false;
 	}
-	return now_usec() < w->until_usec && mount_warm(w->directory, w->tree, &node, 1, &done) == 0;
+	return mount_warm(w->directory, w->tree, &node, 1, w->until_usec, &done) == 0;
 }
 
 /* A mark for each directory to be listed. */

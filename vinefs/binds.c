@@ -93,9 +93,10 @@ static void run(struct fetch_work *w)
 	find(b, index);
 	for (size_t i = 0; i < b->n_files && b->n < BINDS_MAX && !atomic_load(&b->is_over); i++) {
 		struct bound f = b->files[i];
-		int r = cache_tree_bind(t, f.blob, tree_node(index, f.node), f.path);
+		const struct tree_node *node = tree_node(index, f.node);
+		int r = cache_tree_bind(t, f.blob, node, b->settings.has_others, f.path);
 		if (r == -EUCLEAN && !verify(b, t, f.blob, until))
-			r = cache_tree_bind(t, f.blob, tree_node(index, f.node), f.path);
+			r = cache_tree_bind(t, f.blob, node, b->settings.has_others, f.path);
 		if (!r)
 			b->files[b->n++] = f;
 		else if (r != -EUCLEAN && r != -ENODATA && r != -EBUSY)

@@ -15,6 +15,7 @@ struct binds_settings {
 	struct fetch *fetch;
 	const char *cache_path, *directory; /* of the cache, of the mount; borrowed for the call */
 	struct digest id;
+	bool has_others; /* private mounts of a vinefs before are served, with who knows what bound */
 	/* Once, later: binds_put() has something to say now, if there is anything. */
 	void (*on_done)(void *arg);
 	void *arg;

@@ -58,6 +58,12 @@ static void keep_bound(struct door *d, struct binds *binds, uint64_t number)
 		free_bound(b);
 }
 
+static void look_for_others(void *arg, const struct mounts_info *i)
+{
+	bool *has_others = arg;
+	*has_others |= i->is_private && i->is_restored;
+}
+
 /* ---- offers */
 
 static void free_offer(struct offer *o)
@@ -157,20 +163,22 @@ static void refuse(struct offer *o, int error)
 static void on_served(struct mounts_add *a, int error, uint64_t number)
 {
 	struct offer *o = container_of(a, struct offer, add);
-	const struct binds_settings s = {.fetch = o->door->settings.fetch,
-					 .cache_path = o->door->settings.cache_path,
-					 .directory = o->directory,
-					 .id = a->id,
-					 .on_done = on_ready,
-					 .arg = o};
+	struct binds_settings s = {.fetch = o->door->settings.fetch,
+				   .cache_path = o->door->settings.cache_path,
+				   .directory = o->directory,
+				   .id = a->id,
+				   .on_done = on_ready,
+				   .arg = o};
 	if (error) {
 		refuse(o, error);
 		return;
 	}
 	o->number = number;
 	/* What is a draft now is served to its end. */
-	if (o->is_bound && !a->draft)
+	if (o->is_bound && !a->draft) {
+		mounts_each(o->door->settings.mounts, look_for_others, &s.has_others);
 		o->binds = binds_new(&s);
+	}
 	if (!o->binds)
 		on_ready(o);
 }

@@ -388,6 +388,7 @@ unsigned mounts_each(struct mounts *m, void (*each)(void *arg, const struct moun
 					.name = s->name,
 					.id = s->id,
 					.is_private = s->is_private,
+					.is_restored = s->is_restored,
 					.is_draft = s->source || s->draft,
 					.reason = ""};
 		if (s->mount)

@@ -69,6 +69,7 @@ struct mounts_info {
 	struct digest id;             /* of a draft: of its names */
 	struct mount_numbers numbers;
 	bool is_private, is_draft;
+	bool is_restored; /* taken up from a process before */
 	const char *reason; /* why a draft stays one; "": it is being sealed. Borrowed as the others */
 	struct seal_progress progress;
 };

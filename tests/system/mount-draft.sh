@@ -11,7 +11,7 @@ befalls() { # stall|nothing [names]: whoever opens a held file; whoever looks fo
 }
 befalls nothing
 befalls nothing names
-for name in a b c d e f; do echo "held $name" >"$DIR/behind/$name"; done
+for name in a b c d e f g; do echo "held $name" >"$DIR/behind/$name"; done
 # Whoever opens one of its files waits while it stalls; what the kernel knows of them it goes on to know.
 shared() { # DIRECTORY FAULTS
 	exec "$BUILD/tests/system/mirror" "$1" -f -o source="$DIR/behind",faults="$2",attr_timeout=3600,entry_timeout=3600,intr
@@ -20,7 +20,7 @@ shared "$DIR/shared" "$DIR/faults" &
 mirrors=($!)
 shared "$DIR/names" "$DIR/faults.names" &
 mirrors+=($!)
-trap 'befalls nothing; befalls nothing names; umount -l "$DIR"/m "$DIR"/m2 "$DIR"/[abcdef]/0held? "$DIR/e/sub/names" "$DIR/shared" "$DIR/names" 2>/dev/null || :; on_exit' EXIT
+trap 'befalls nothing; befalls nothing names; umount -l "$DIR"/m "$DIR"/m2 "$DIR"/[abcdefg]/0held? "$DIR/e/sub/names" "$DIR/shared" "$DIR/names" 2>/dev/null || :; on_exit' EXIT
 poll 10 mountpoint "$DIR/shared"
 poll 10 mountpoint "$DIR/names"
 
@@ -175,6 +175,29 @@ echo >"$DIR/waits"
 wait $slow || fail "it was told of a draft, and there is none"
 cmp "$DIR/m2/big" "$DIR/f/big"
 expect 0 vine umount "$DIR/m2"
+
+# What changes after a mount or a seal was asked for is in the next, though the first is sealed still.
+source_of g
+expect 0 timeout 60 vine mount -q "$DIR/g" "$DIR/m" -- true
+timeout 120 vine seal -q "$DIR/g" >"$DIR/g.first" & first=$!
+echo newer >"$DIR/g/sub/newer"
+expect 0 timeout 60 vine mount -q "$DIR/g" "$DIR/m" -- cat "$DIR/m/sub/newer"
+contains "$DIR/out" newer
+# However many mount it at once.
+many=()
+for i in {1..40}; do
+	timeout 120 vine mount -q "$DIR/g" "$DIR/m" -- cat "$DIR/m/sub/newer" >"$DIR/many.$i" 2>&1 & many+=($!)
+done
+for i in {1..40}; do
+	wait "${many[i - 1]}" || fail "mount $i of 40: $(cat "$DIR/many.$i")"
+	[ "$(cat "$DIR/many.$i")" = newer ] || fail "mount $i of 40 has other bytes: $(cat "$DIR/many.$i")"
+done
+timeout 120 vine seal -q "$DIR/g" >"$DIR/g.second" & second=$!
+befalls nothing
+wait $first && wait $second || fail "a sealing failed"
+expect 0 vine tree ls -R "$(cat "$DIR/g.second")"
+contains "$DIR/out" newer
+umount "$DIR"/g/0held?
 
 # A source that does not tell its names again ends the mount in time: nobody answers it before.
 start n2 'vinefs ready' vinefs --vined=none --state="$DIR/n2" --seal-threads=4 --read-deadline=2s

@@ -212,8 +212,8 @@ static int say_hot(const char *id, const char *name)
 	return r;
 }
 
-/* All of a tree, by a process of its own. */
-static int warm(const char *id, const char *name)
+/* All of a tree, by a process of its own; within so long, if it is said. */
+static int warm(const char *id, const char *name, const char *budget_usec)
 {
 	const struct served *s = find(name);
 	if (!s)
@@ -229,7 +229,11 @@ static int warm(const char *id, const char *name)
 		for (uint32_t i = 0; i < n; i++)
 			nodes[i] = i;
 		_free_ char *root = *name ? xasprintf("%s/%s", directory, name) : xstrdup(directory);
-		int r = mount_warm(root, s->index, nodes, n, &w);
+		struct timespec now;
+		clock_gettime(CLOCK_MONOTONIC, &now);
+		uint64_t now_usec = (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+		uint64_t until_usec = budget_usec ? now_usec + strtoull(budget_usec, NULL, 10) : 0;
+		int r = mount_warm(root, s->index, nodes, n, until_usec, &w);
 		printf("%s: directories=%llu files=%llu bytes=%llu\n", id, (unsigned long long)w.n_directories,
 		       (unsigned long long)w.n_files, (unsigned long long)w.size);
 		fflush(stdout);
@@ -273,7 +277,7 @@ static int do_command(const char *id, const char *what, const char *a, const cha
 	else if (streq(what, "hot"))
 		return say_hot(id, a ? a : "");
 	else if (streq(what, "warm"))
-		return warm(id, a ? a : "");
+		return warm(id, a ? a : "", b);
 	else if (streq(what, "ahead"))
 		return mount_set_read_ahead(directory, (unsigned)atoi(a));
 	else if (streq(what, "remove"))

@@ -298,7 +298,7 @@ TEST(chunks_come_one_by_one_and_a_wrong_one_is_never_seen)
 	ASSERT_EQ(cache_tree_read(t, 0, 5 * w.sizes[0] - 1, &byte, 1, true), 0);
 	uint8_t two[2];
 	ASSERT_EQ(cache_tree_read(t, 0, 5 * w.sizes[0] - 1, two, 2, true), -ENODATA);
-	ASSERT_EQ(cache_tree_bind(t, 0, &as, path), -ENODATA);
+	ASSERT_EQ(cache_tree_bind(t, 0, &as, false, path), -ENODATA);
 	cache_tree_close(t);
 	cache_lease_free(lease);
 	cache_free(c);
@@ -310,7 +310,7 @@ TEST(chunks_come_one_by_one_and_a_wrong_one_is_never_seen)
 	ASSERT_EQ(world_n_resident(t), w.n_chunks);
 	ASSERT_EQ(world_count("cache", "p/*"), 0);
 	ASSERT_EQ(world_count("cache", "b/*/*"), 3);
-	ASSERT_EQ(cache_tree_bind(t, 0, &as, path), 0);
+	ASSERT_EQ(cache_tree_bind(t, 0, &as, false, path), 0);
 	ASSERT_EQ(cache_evict(c, &id), -EBUSY);
 	cache_tree_unbind(t, 0);
 	cache_tree_close(t);

@@ -77,7 +77,7 @@ TEST(after_a_reboot_every_blob_is_verified_before_its_first_use)
 	ASSERT_EQ(cache_tree_residency(t, 0), CACHE_DOUBTFUL);
 	ASSERT_EQ(cache_tree_read(t, 0, 0, &byte, 1, true), -EUCLEAN);
 	ASSERT_EQ(cache_tree_read(t, 0, 0, &byte, 1, false), -EUCLEAN);
-	ASSERT_EQ(cache_tree_bind(t, 0, &(struct tree_node){.mode = 0400}, path), -EUCLEAN);
+	ASSERT_EQ(cache_tree_bind(t, 0, &(struct tree_node){.mode = 0400}, false, path), -EUCLEAN);
 	ASSERT_EQ(cache_tree_verify(t, 0, 1), 0);
 	ASSERT_EQ(cache_tree_read(t, 0, 0, &byte, 1, true), 0);
 	cache_tree_close(t);

@@ -118,7 +118,10 @@ void blob_path(const struct blob *b, char path[DIGEST_TEXT_SIZE + 8])
 int blob_rename_in(struct cache *c, int dir, const char *name, const struct blob *b)
 {
 	char path[DIGEST_TEXT_SIZE + 8], directory[3] = {b->text[0], b->text[1], 0};
+	const struct timespec plain[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = BLOB_PLAIN_SEC}};
 	blob_path(b, path);
+	if (utimensat(dir, name, plain, AT_SYMLINK_NOFOLLOW) < 0)
+		return -errno;
 	for (unsigned n_tries = 0, i = 0; i < RENAME_TRIES; i++) {
 		if (renameat(dir, name, c->blobs_fd, path) == 0)
 			return 0;

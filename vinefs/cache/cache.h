@@ -126,10 +126,12 @@ int cache_tree_read(struct cache_tree *t, uint32_t blob, uint64_t offset, void *
 /* Pool: verifies chunks [first, first + n) of the tree that are there and doubtful. 0, -EBADMSG: some were damaged and are absent now. */
 int cache_tree_verify(struct cache_tree *t, uint64_t first, uint64_t n);
 #define CACHE_BLOB_PATH (DIGEST_TEXT_SIZE + 10)
-/* Pool: a whole, verified blob to be bound over the path of the node `as`, whose mode and time its file gets; `path` is the file's, below the cache's directory. It stays in the cache, and so,
- * until cache_tree_unbind(). -ENODATA, -EUCLEAN, -EBUSY: it is bound already, with another mode or time. Those who bound it for a process that died are not known any more: should the
- * blob go, they keep its inode and its room on the disk, which is counted no longer. */
-int cache_tree_bind(struct cache_tree *t, uint32_t blob, const struct tree_node *as, char path[CACHE_BLOB_PATH]);
+/* Pool: a whole, verified blob to be bound over the path of a node, whose mode and time its file gets; `path` is the file's, below the cache's directory. It stays in the cache, and so,
+ * until cache_tree_unbind(). -ENODATA, -EUCLEAN (doubtful, or its file is not as we left it: cache_tree_verify, then again), -EBUSY: it is bound already, with another mode or time.
+ * has_others: mounts of a process before may have bound it; then a file that shows the mode and time of some path keeps them. Should such a blob go, they keep its inode and its room on
+ * the disk, which is counted no longer. */
+int cache_tree_bind(struct cache_tree *t, uint32_t blob, const struct tree_node *node, bool has_others,
+		    char path[CACHE_BLOB_PATH]);
 void cache_tree_unbind(struct cache_tree *t, uint32_t blob); /* loop */
 /* For tree_export and the like: reads with waiting, verifies what is doubtful. Pool; *r is good as long as the tree is open. */
 void cache_tree_reader(struct cache_tree *t, struct blob_reader *r);

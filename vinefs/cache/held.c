@@ -226,65 +226,119 @@ void cache_tree_reader(struct cache_tree *t, struct blob_reader *r)
 
 /* ---- bound over its path */
 
-static bool is_bound_so(const struct blob *b, const struct tree_node *as)
+static bool is_alike(const struct look *a, const struct look *b)
 {
-	return b->bound_mode == as->mode && b->bound_sec == as->mtime_sec && b->bound_nsec == as->mtime_nsec;
+	return a->mode == b->mode && a->mtime_sec == b->mtime_sec && a->mtime_nsec == b->mtime_nsec;
+}
+
+static int look_at(int fd, const struct blob *b, struct look *found)
+{
+	struct stat st;
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	*found = (struct look){
+		.mode = st.st_mode & 07777, .mtime_sec = st.st_mtim.tv_sec, .mtime_nsec = (uint32_t)st.st_mtim.tv_nsec};
+	return (uint64_t)st.st_size == b->size ? 0 : -EBADMSG;
+}
+
+/* The bytes may not be those any more that were verified. By its mover. */
+static int doubt(struct cache *c, struct blob *b, const struct look *found)
+{
+	_Atomic uint64_t *ready = atomic_load(&b->ready);
+	cache_lock(c);
+	assert(b->is_moving && ready && atomic_load(&b->state) == BLOB_WHOLE);
+	b->doubted = *found;
+	for (uint64_t i = 0; i <= b->n_chunks / 64; i++)
+		atomic_store(&ready[i], 0);
+	atomic_store(&b->n_ready, 0);
+	atomic_store(&b->state, BLOB_DOUBTFUL);
+	/* Who reads just now asks again. */
+	atomic_fetch_add(&b->generation, 1);
+	cache_unlock(c);
+	log_warn("cache %s: blob %s was changed, or bound before the node was started: it is verified again", c->path,
+		 b->text);
+	return -EUCLEAN;
+}
+
+/* Whoever looks at the bound file sees the inode of the cache: its look is the claim of those who bound it, also for a process that died since. By its mover. */
+static int dress(struct cache *c, struct blob *b, int fd, const struct look *as, bool has_others)
+{
+	static const struct look plain = {.mode = BLOB_PLAIN_MODE, .mtime_sec = BLOB_PLAIN_SEC};
+	const struct timespec times[2] = {{.tv_nsec = UTIME_OMIT},
+					  {.tv_sec = as->mtime_sec, .tv_nsec = (long)as->mtime_nsec}};
+	struct look found;
+	int r = look_at(fd, b, &found);
+	if (r || is_alike(as, &plain))
+		return r ? r : -ENODATA;
+	if (is_alike(&found, as))
+		return 0;
+	bool is_ours = b->is_own_look && is_alike(&found, &b->look);
+	if (!is_alike(&found, &plain) && !is_ours) {
+		if (has_others && !b->is_own_look)
+			return -EBUSY;
+		if (!is_alike(&found, &b->doubted))
+			return doubt(c, b, &found);
+	}
+	if (fchmod(fd, as->mode) < 0 || futimens(fd, times) < 0)
+		return -errno;
+	b->is_own_look = true;
+	return 0;
 }
 
 /* Locked. */
-static int claim(struct blob *b, const struct tree_node *as)
+static int may_bind(const struct blob *b, const struct look *as)
 {
 	int state = atomic_load(&b->state);
 	if (state != BLOB_WHOLE)
 		return state == BLOB_DOUBTFUL ? -EUCLEAN : -ENODATA;
-	if (b->n_bound && !is_bound_so(b, as))
-		return -EBUSY;
+	return b->n_bound && !is_alike(&b->look, as) ? -EBUSY : 0;
+}
+
+/* By its mover. */
+static int bind_moving(struct cache *c, struct blob *b, const struct look *as, bool has_others, const char *path)
+{
+	_close_ int fd = openat(c->blobs_fd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	int r = fd < 0 ? (errno == ENOENT ? -ENODATA : -errno) : dress(c, b, fd, as, has_others);
+	if (r)
+		return r;
+	cache_lock(c);
 	b->n_held++;
 	b->n_bound++;
-	b->bound_mode = as->mode;
-	b->bound_sec = as->mtime_sec;
-	b->bound_nsec = as->mtime_nsec;
+	b->look = *as;
+	cache_unlock(c);
 	return 0;
 }
 
-/* Whoever looks at the bound file sees the inode of the cache. */
-static int dress(const struct cache *c, const char *path, const struct tree_node *as)
-{
-	struct stat st;
-	const struct timespec times[2] = {{.tv_nsec = UTIME_OMIT},
-					  {.tv_sec = as->mtime_sec, .tv_nsec = (long)as->mtime_nsec}};
-	_close_ int fd = openat(c->blobs_fd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	if (fd < 0 || fstat(fd, &st) < 0)
-		return errno == ENOENT ? -ENODATA : -errno;
-	if ((st.st_mode & 07777) != as->mode && fchmod(fd, as->mode) < 0)
-		return -errno;
-	if (st.st_mtim.tv_sec == times[1].tv_sec && st.st_mtim.tv_nsec == times[1].tv_nsec)
-		return 0;
-	return futimens(fd, times) < 0 ? -errno : 0;
-}
-
-int cache_tree_bind(struct cache_tree *t, uint32_t blob, const struct tree_node *as, char path[CACHE_BLOB_PATH])
+int cache_tree_bind(struct cache_tree *t, uint32_t blob, const struct tree_node *node, bool has_others,
+		    char path[CACHE_BLOB_PATH])
 {
 	static const char below[] = "b/";
+	const struct look as = {.mode = node->mode, .mtime_sec = node->mtime_sec, .mtime_nsec = node->mtime_nsec};
 	struct cache *c = t->cache;
 	struct blob *b = held_blob(t, blob);
 	/* Its owner could not open it any more, neither there nor here. */
-	if (!(as->mode & S_IRUSR))
+	if (!(as.mode & S_IRUSR))
 		return -ENODATA;
 	/* All of it may be there and not in b/, if there was no room for a directory. */
 	if (atomic_load(&b->state) == BLOB_PART)
 		part_settle(c, b);
-	cache_lock(c);
-	int r = claim(b, as);
-	cache_unlock(c);
-	if (r)
-		return r;
 	memcpy(path, below, sizeof below);
 	blob_path(b, path + sizeof below - 1);
-	r = dress(c, path + sizeof below - 1, as);
-	if (r)
-		cache_tree_unbind(t, blob);
-	return r;
+	cache_lock(c);
+	blob_move(c, b);
+	uint32_t generation = atomic_load(&b->generation);
+	int r = may_bind(b, &as);
+	cache_unlock(c);
+	if (!r)
+		r = bind_moving(c, b, &as, has_others, path + sizeof below - 1);
+	cache_lock(c);
+	blob_moved(c, b);
+	cache_unlock(c);
+	/* Cut or grown: whatever its chunks say, that is not the file. */
+	if (r != -EBADMSG)
+		return r;
+	held_damaged(c, b, 0, generation);
+	return -ENODATA;
 }
 
 void cache_tree_unbind(struct cache_tree *t, uint32_t blob)

@@ -29,6 +29,17 @@ enum blob_state {
 	BLOB_WHOLE,    /* b/: complete and verified */
 };
 
+/* What a blob's file shows of itself. Mode 0: none. */
+struct look {
+	uint16_t mode;
+	uint32_t mtime_nsec;
+	int64_t mtime_sec;
+};
+
+/* The look of a file in b/ that nobody bound yet; no path of a tree gets it. Who writes to the file changes its time. */
+#define BLOB_PLAIN_MODE 0400
+#define BLOB_PLAIN_SEC 86399
+
 struct blob {
 	struct digest address;
 	char text[DIGEST_TEXT_SIZE];
@@ -50,9 +61,9 @@ struct blob {
 	unsigned n_wanted;   /* of them, not evicted */
 	unsigned n_held;     /* sealings and binds */
 	unsigned n_bound;    /* of them, binds: its file looks so until the last of them is over */
-	uint16_t bound_mode;
-	uint32_t bound_nsec;
-	int64_t bound_sec;
+	struct look look;    /* of the last bind */
+	struct look doubted; /* was found, and by nobody's doing: the bytes were verified after that, or are to be */
+	bool is_own_look;    /* we gave it: no mount of a process before shows it */
 	unsigned n_writers;
 	unsigned n_seen; /* by the scrub's present round */
 	uint64_t hand;   /* where chilling goes on */

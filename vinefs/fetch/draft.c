@@ -14,6 +14,7 @@
 
 #define PARKED_MOST 8u /* drafts that nobody uses, and somebody may be about to mount */
 #define PARKED_USEC 60000000u
+#define AWAITED_USEC 30000000u  /* who was told of one finds it, however many others were told of theirs */
 #define NAMED_MOST 16u          /* changed files that are logged one by one */
 #define WIDE_MOST 28u           /* reads at once more than of other sources, most of them for nobody yet */
 #define QUIET_USEC 50000u       /* after a read: he who reads one file after the other is at it still */
@@ -241,7 +242,7 @@ static void park(struct draft *d)
 		if (!oldest && !x->n_users)
 			oldest = x;
 	}
-	if (n > PARKED_MOST)
+	if (n > PARKED_MOST && loop_now_usec(d->fetch->loop) >= oldest->told_usec + AWAITED_USEC)
 		draft_free(oldest);
 }
 
@@ -309,7 +310,13 @@ void drafts_free(struct fetch *f)
 uint64_t draft_tell(struct draft *d)
 {
 	d->n_awaited++;
+	d->told_usec = loop_now_usec(d->fetch->loop);
 	return d->number;
+}
+
+bool draft_is_same(const struct draft *a, const struct draft *b)
+{
+	return digest_is_equal(&a->face, &b->face);
 }
 
 const struct tree *draft_index(const struct draft *d)

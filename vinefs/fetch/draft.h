@@ -64,6 +64,7 @@ struct draft {
 	struct list watches;
 	struct post announce;
 	unsigned n_awaited; /* who were told its number and have not come yet */
+	uint64_t told_usec; /* the last of them */
 	bool is_announcing; /* the post is with the loop */
 	bool is_over;       /* whoever watches may be told */
 	int error;

@@ -2,7 +2,7 @@
  * Whence bytes come: the node's cache first, then the source they were sealed from. Seals paths into trees, remembers which path is which tree, and fills
  * what is missing, once for all who wait. Knows no mount and no task. decisions/0005 says how.
  *
- * Files, top to bottom: why.c (what a person is told), fetch.c (life, numbers), sealing.c (a path becomes a tree), draft.c (and is read meanwhile),
+ * Files, top to bottom: why.c (what a person is told), fetch.c (life, numbers), sealing.c (a path becomes a tree), sealing_run.c (in the pool), draft.c (and is read meanwhile),
  * span.c (how a draft is read), near.c (and what lies beside it), read.c (reads that wait), ahead.c (what will be wanted next), fill.c (one missing chunk), stock.c (a tree in use), origin.c (a chunk from its source), sources.c (which path is
  * which tree), pool.c (threads). internal.h is theirs alone.
  *
@@ -87,7 +87,8 @@ struct fetch_seal {
 	int error; /* the name's */
 };
 
-/* Seals an absolute path, stores and publishes the tree, gives it the name (NULL: none), and remembers the path as a source of it. Callers of one path share one sealing. What is
+/* Seals an absolute path, stores and publishes the tree, gives it the name (NULL: none), and remembers the path as a source of it. Callers of one path share a sealing that has not begun to look at it; else theirs comes after, so that they see
+ * what was there when they asked. What is
  * unchanged is not read again. What does not fit into the cache is digested and left at its source. on_done comes later, never within the call. -EINVAL: no absolute path. */
 int fetch_seal_start(struct fetch *f, struct fetch_seal *s, const char *path, const char *name);
 /* The caller hears nothing more; the sealing is cancelled with its last caller. Safe on one that is over. */

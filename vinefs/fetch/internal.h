@@ -203,6 +203,7 @@ void draft_ref(struct draft *d);
 void draft_unref(struct draft *d);
 void draft_drop(struct draft *d); /* its only user, and nobody knows its number */
 uint64_t draft_tell(struct draft *d); /* its number, to somebody who will open it */
+bool draft_is_same(const struct draft *a, const struct draft *b); /* names, attributes, signatures */
 const struct tree *draft_index(const struct draft *d); /* any */
 void draft_progress(struct draft *d, const struct seal_progress *p);
 /* Its sealing is over. What it sealed is leased within the call. */

@@ -149,7 +149,9 @@ struct mount_warmed {
 	uint64_t n_directories, n_files, size;
 };
 
-/* Lists each directory of `nodes` below `root` (a path of the mounted tree), so that the kernel has its names and attributes, and reads the files ahead. 0 or -errno. */
-int mount_warm(const char *root, const struct tree *t, const uint32_t *nodes, size_t n, struct mount_warmed *out);
+/* Lists each directory of `nodes` below `root` (a path of the mounted tree), so that the kernel has its names and attributes, and reads the files ahead. 0 or -errno;
+ * -ETIME: until_usec of CLOCK_MONOTONIC (0: never) came, perhaps within a directory. */
+int mount_warm(const char *root, const struct tree *t, const uint32_t *nodes, size_t n, uint64_t until_usec,
+	       struct mount_warmed *out);
 
 #endif

@@ -6,15 +6,27 @@
 
 #include <fcntl.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #define LISTING_ROOM (64u << 10)
 
-static int list(int fd, struct mount_warmed *out)
+static bool is_late(uint64_t until_usec)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return until_usec && (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000 >= until_usec;
+}
+
+/* One directory may have more names than there is time for. */
+static int list(int fd, uint64_t until_usec, struct mount_warmed *out)
 {
 	_free_ char *entries = xmalloc(LISTING_ROOM);
 	long n;
+	assert(fd >= 0);
 	do {
+		if (is_late(until_usec))
+			return -ETIME;
 		n = syscall(SYS_getdents64, fd, entries, LISTING_ROOM);
 	} while (n > 0 || (n < 0 && errno == EINTR));
 	out->n_directories += n == 0;
@@ -31,7 +43,7 @@ static int read_ahead(int fd, uint64_t size, struct mount_warmed *out)
 	return 0;
 }
 
-static int warm_one(int root, const struct tree *t, uint32_t node, struct mount_warmed *out)
+static int warm_one(int root, const struct tree *t, uint32_t node, uint64_t until_usec, struct mount_warmed *out)
 {
 	unsigned type = tree_node(t, node)->type;
 	_free_ char *path = tree_path(t, node);
@@ -42,10 +54,11 @@ static int warm_one(int root, const struct tree *t, uint32_t node, struct mount_
 	if (fd < 0)
 		return node == 0 ? -errno : fd;
 	assert(node < tree_n_nodes(t));
-	return type == TREE_DIRECTORY ? list(fd, out) : read_ahead(fd, tree_file_size(t, node), out);
+	return type == TREE_DIRECTORY ? list(fd, until_usec, out) : read_ahead(fd, tree_file_size(t, node), out);
 }
 
-int mount_warm(const char *root, const struct tree *t, const uint32_t *nodes, size_t n, struct mount_warmed *out)
+int mount_warm(const char *root, const struct tree *t, const uint32_t *nodes, size_t n, uint64_t until_usec,
+	       struct mount_warmed *out)
 {
 	*out = (struct mount_warmed){0};
 	int kind = tree_node(t, 0)->type == TREE_FILE ? 0 : O_DIRECTORY; /* a single file is its own root */
@@ -57,7 +70,7 @@ int mount_warm(const char *root, const struct tree *t, const uint32_t *nodes, si
 		for (size_t i = 0; i < n; i++) {
 			if (nodes[i] >= tree_n_nodes(t) || (tree_node(t, nodes[i])->type != TREE_DIRECTORY) != is_file)
 				continue;
-			int r = warm_one(fd, t, nodes[i], out);
+			int r = is_late(until_usec) ? -ETIME : warm_one(fd, t, nodes[i], until_usec, out);
 			if (r < 0 && r != -EACCES)
 				return r;
 		}

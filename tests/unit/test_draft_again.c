@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Several sealings of one directory: each shows what was there after it was asked for. */
+#include "tests/unit/draft_world.h"
+
+struct asked {
+	struct fetch_seal seal;
+	struct fetch_open open;
+	struct fetch_tree *tree;
+	struct digest id;
+	uint64_t number;
+	bool has_new, is_told, is_open;
+};
+
+static void on_asked_draft(struct fetch_seal *s, uint64_t number, const struct tree *names,
+			   const struct seal_report *notes _unused_)
+{
+	struct asked *a = container_of(s, struct asked, seal);
+	ASSERT(!a->is_told);
+	a->has_new = tree_find(names, "new") >= 0;
+	a->number = number;
+	a->is_told = true;
+}
+
+static void on_asked_done(struct fetch_seal *s, int error, const struct digest *id,
+			  const struct seal_report *errors _unused_, const struct seal_report *notes _unused_)
+{
+	struct asked *a = container_of(s, struct asked, seal);
+	ASSERT(!a->is_told && !error);
+	a->id = *id;
+	a->is_told = true;
+}
+
+static void on_asked_open(struct fetch_open *o, int error, struct fetch_tree *t)
+{
+	struct asked *a = container_of(o, struct asked, open);
+	ASSERT_EQ(error, 0);
+	a->tree = t;
+	a->is_open = true;
+}
+
+static void ask(struct drafted *d, struct asked *a, const char *path, bool is_draft)
+{
+	*a = (struct asked){.seal = {.on_done = on_asked_done, .on_draft = is_draft ? on_asked_draft : NULL}};
+	a->open.on_done = on_asked_open;
+	ASSERT_EQ(fetch_seal_start(d->world.fetch, &a->seal, path, NULL), 0);
+}
+
+TEST(who_asks_after_a_change_is_shown_it_though_an_older_sealing_runs)
+{
+	struct drafted d;
+	struct asked sealed, drafts[40];
+	struct fetch_numbers n;
+	struct digest id;
+	const char *rest;
+	_free_ char *in = make_source();
+	_free_ char *new = path_join(in, "new");
+	draft_open(&d, in, plain);
+	ASSERT_EQ(path_write(new, "new", 3, 0600, false), 0);
+	ask(&d, &sealed, in, false);
+	for (unsigned i = 0; i < countof(drafts); i++)
+		ask(&d, &drafts[i], in, true);
+	/* Beside the first, which stands still; the rest share one more walk at most. */
+	for (unsigned i = 0; i < countof(drafts); i++) {
+		fetch_world_until(&d.world, &drafts[i].is_told);
+		ASSERT(drafts[i].has_new);
+	}
+	ASSERT(!d.is_over && !sealed.is_told);
+	seal_to_the_end(&d);
+	ASSERT_EQ(d.error, 0);
+	ASSERT_EQ(tree_find(fetch_index(d.tree), "new"), -ENOENT);
+	fetch_world_until(&d.world, &sealed.is_told);
+	ASSERT_EQ(world_compare(d.world.cache, &sealed.id, in), 0);
+	while (fetch_get_numbers(d.world.fetch, &n), n.n_sealed < 2)
+		fetch_world_turn(&d.world);
+	ASSERT_EQ(fetch_find(d.world.fetch, in, &id, &rest), 0);
+	ASSERT(digest_is_equal(&id, &sealed.id));
+	for (time_t until = time(NULL) + 1; time(NULL) < until;)
+		fetch_world_turn(&d.world);
+	fetch_get_numbers(d.world.fetch, &n);
+	ASSERT(n.n_sealed <= 4);
+	draft_close(&d);
+}
+
+TEST(who_leaves_while_it_waits_for_its_turn_ends_it)
+{
+	struct drafted d;
+	struct asked a, b;
+	struct fetch_numbers n;
+	_free_ char *in = make_source();
+	draft_open(&d, in, plain);
+	ask(&d, &a, in, false);
+	fetch_seal_stop(&a.seal);
+	ask(&d, &b, in, false);
+	seal_to_the_end(&d);
+	fetch_world_until(&d.world, &b.is_told);
+	ASSERT(!a.is_told);
+	fetch_get_numbers(d.world.fetch, &n);
+	ASSERT_EQ(n.n_sealed, 2);
+	/* One that waits, and one that has not begun, end with the fetch. */
+	hold(in);
+	ask(&d, &a, in, true);
+	fetch_world_until(&d.world, &a.is_told);
+	draft_close(&d);
+}
+
+TEST(whoever_was_told_of_a_draft_finds_it_however_many_there_are)
+{
+	struct drafted d;
+	struct asked told[20];
+	struct digest id;
+	const char *rest;
+	drafted_open(&d, plain);
+	for (unsigned i = 0; i < countof(told); i++) {
+		_free_ char *name = xasprintf("in%u", i);
+		_free_ char *in = world_files(name, 3, 1000, i + 1);
+		told[i] = (struct asked){.open.on_done = on_asked_open, .seal.is_any_draft = true};
+		told[i].seal.on_draft = on_asked_draft;
+		told[i].seal.on_done = on_asked_done;
+		ASSERT_EQ(fetch_seal_start(d.world.fetch, &told[i].seal, in, NULL), 0);
+		fetch_world_until(&d.world, &told[i].is_told);
+		ASSERT(told[i].number);
+		while (fetch_find(d.world.fetch, in, &id, &rest))
+			fetch_world_turn(&d.world);
+	}
+	for (unsigned i = 0; i < countof(told); i++) {
+		ASSERT_EQ(fetch_open_draft(d.world.fetch, &told[i].open, told[i].number), 0);
+		fetch_world_until(&d.world, &told[i].is_open);
+		fetch_close(told[i].tree);
+	}
+	draft_close(&d);
+}
