@@ -19,56 +19,18 @@
 static const struct cache_settings roomy;
 static const struct fetch_settings plain;
 
-/* ---- the sealing, held */
+/* ---- the sealing, held: its reads below a directory wait; NULL lets them go */
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t change = PTHREAD_COND_INITIALIZER;
-static char *held; /* below it */
-static unsigned n_held;
-static _Thread_local bool is_draft_read;
-static int (*gate_read)(void *arg, int root, const char *path, uint64_t offset, void *p, size_t n, struct stat *st);
+extern pthread_mutex_t draft_lock;
+extern pthread_cond_t draft_change;
+extern char *draft_held; /* below it */
+extern unsigned draft_n_held;
+extern int (*draft_gate_read)(void *arg, int root, const char *path, uint64_t offset, void *p, size_t n,
+			      struct stat *st);
 
-static inline bool is_below(const char *directory, int fd)
-{
-	char link[64], path[4096];
-	snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-	ssize_t n = readlink(link, path, sizeof path - 1);
-	path[max(n, (ssize_t)0)] = 0;
-	return has_prefix(path, directory);
-}
-
-/* In place of libc's. */
-ssize_t pread(int fd, void *p, size_t n, off_t offset)
-{
-	if (!is_draft_read) {
-		pthread_mutex_lock(&lock);
-		if (held && is_below(held, fd)) {
-			n_held++;
-			while (held)
-				pthread_cond_wait(&change, &lock);
-		}
-		pthread_mutex_unlock(&lock);
-	}
-	return syscall(SYS_pread64, fd, p, n, offset);
-}
-
-static inline int draft_read(void *arg, int root, const char *path, uint64_t offset, void *p, size_t n, struct stat *st)
-{
-	is_draft_read = true;
-	int r = gate_read(arg, root, path, offset, p, n, st);
-	is_draft_read = false;
-	return r;
-}
-
-static inline void hold(const char *directory)
-{
-	pthread_mutex_lock(&lock);
-	free(held);
-	held = directory ? xstrdup(directory) : NULL;
-	n_held = 0;
-	pthread_cond_broadcast(&change);
-	pthread_mutex_unlock(&lock);
-}
+void draft_hold(const char *directory);
+/* In place of fetch's own: the draft's reads, which are never held. */
+int draft_read(void *arg, int root, const char *path, uint64_t offset, void *p, size_t n, struct stat *st);
 
 /* ---- a draft at hand */
 
@@ -127,7 +89,7 @@ static inline void drafted_open(struct drafted *d, struct fetch_settings fs)
 {
 	*d = (struct drafted){.seal = {.on_draft = on_draft, .on_done = on_done}};
 	fetch_world_open(&d->world, "cache", roomy, fs);
-	gate_read = d->world.files.read;
+	draft_gate_read = d->world.files.read;
 	d->world.files.read = draft_read;
 }
 
@@ -135,7 +97,7 @@ static inline void drafted_open(struct drafted *d, struct fetch_settings fs)
 static inline void draft_open(struct drafted *d, const char *path, struct fetch_settings fs)
 {
 	drafted_open(d, fs);
-	hold(path);
+	draft_hold(path);
 	ASSERT_EQ(fetch_seal_start(d->world.fetch, &d->seal, path, NULL), 0);
 	fetch_world_until(&d->world, &d->is_drafted);
 	d->open.on_done = on_open;
@@ -148,7 +110,7 @@ static inline void draft_open(struct drafted *d, const char *path, struct fetch_
 
 static inline void draft_close(struct drafted *d)
 {
-	hold(NULL);
+	draft_hold(NULL);
 	fetch_watch_stop(&d->watch);
 	if (d->tree)
 		fetch_close(d->tree);
@@ -158,7 +120,7 @@ static inline void draft_close(struct drafted *d)
 
 static inline void seal_to_the_end(struct drafted *d)
 {
-	hold(NULL);
+	draft_hold(NULL);
 	fetch_world_until(&d->world, &d->is_over);
 }
 

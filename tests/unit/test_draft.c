@@ -199,7 +199,7 @@ TEST(a_sealing_goes_on_when_its_draft_is_closed)
 	fetch_watch_stop(&d.watch);
 	fetch_close(d.tree);
 	d.tree = NULL;
-	hold(NULL);
+	draft_hold(NULL);
 	for (time_t until = time(NULL) + 30; fetch_find(d.world.fetch, in, &id, &rest) && time(NULL) < until;)
 		fetch_world_turn(&d.world);
 	ASSERT_EQ(fetch_find(d.world.fetch, in, &id, &rest), 0);
@@ -307,7 +307,7 @@ TEST(readers_see_one_version_of_a_file_whatever_is_written)
 		}
 		draft_open(&m.d, m.in, plain);
 		model_run(&m, 120);
-		hold(NULL);
+		draft_hold(NULL);
 		model_run(&m, 40); /* while it goes on */
 		fetch_world_until(&m.d.world, &m.d.is_over);
 		ASSERT(m.d.error == 0 || m.d.error == -ESTALE || m.d.error == -EIO);

@@ -97,7 +97,7 @@ TEST(who_leaves_while_it_waits_for_its_turn_ends_it)
 	fetch_get_numbers(d.world.fetch, &n);
 	ASSERT_EQ(n.n_sealed, 2);
 	/* One that waits, and one that has not begun, end with the fetch. */
-	hold(in);
+	draft_hold(in);
 	ask(&d, &a, in, true);
 	fetch_world_until(&d.world, &a.is_told);
 	draft_close(&d);
