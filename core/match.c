@@ -189,16 +189,24 @@ static void take(struct core *c, struct core_lane *l, struct core_node *n, struc
 	core_place(c, t, n);
 }
 
+/* The first node with new room that finds a lane, taken from `grown`; those that find none have nothing to ask for. */
+static struct core_lane *next_grown(struct core *c, struct core_node **n, struct core_replica **r)
+{
+	struct core_lane *l = NULL;
+	while (!l && (*n = list_first(&c->grown, struct core_node, grown))) {
+		l = find_lane(c, *n, r);
+		list_remove(&(*n)->grown);
+	}
+	return l;
+}
+
 /* Each node with new room brings its best lane among the fresh ones; if that comes before all of these it is served at once. */
 static bool ask_grown(struct core *c)
 {
 	struct core_node *n;
-	while ((n = list_first(&c->grown, struct core_node, grown))) {
-		struct core_replica *r;
-		struct core_lane *l = find_lane(c, n, &r);
-		list_remove(&n->grown);
-		if (!l)
-			continue;
+	struct core_replica *r;
+	struct core_lane *l;
+	while ((l = next_grown(c, &n, &r))) {
 		const struct core_link *first = core_heap_first(&c->fresh);
 		struct core_key key = {first->major, first->minor};
 		if (l->is_blocked && core_key_is_less(core_lane_key(l), key)) {
@@ -216,18 +224,14 @@ static bool ask_grown(struct core *c)
 static bool place_grown(struct core *c)
 {
 	struct core_node *n;
+	struct core_replica *r;
 	list_splice(&c->grown, &c->asked);
-	while ((n = list_first(&c->grown, struct core_node, grown))) {
-		struct core_replica *r;
-		struct core_lane *l = find_lane(c, n, &r);
-		list_remove(&n->grown);
-		if (!l)
-			continue;
-		list_append(&c->grown, &n->grown);
-		take(c, l, n, r);
-		return true;
-	}
-	return false;
+	struct core_lane *l = next_grown(c, &n, &r);
+	if (!l)
+		return false;
+	list_append(&c->grown, &n->grown);
+	take(c, l, n, r);
+	return true;
 }
 
 bool core_match_next(struct core *c)

@@ -4,6 +4,7 @@
 # The model: random trees. Sealed twice, on one and on four threads, from the directory and from its tar, each has one id; from the installed daemon's mount, and
 # exported, it equals its original in every attribute. A damaged index is never a wrong byte.
 . "$SRC/tests/system/lib.sh"
+. "$SRC/tests/system/tree-lib"
 
 [ -e /dev/fuse ] || skip "no /dev/fuse"
 n_rounds=1
@@ -15,21 +16,10 @@ mkdir "$DIR/m"
 trap 'umount -l "$DIR/m" 2>/dev/null || :; on_exit' EXIT
 on() { VINE_NODE=$DIR/$1 vine "${@:2}"; }
 
-# A hard link is a file of its own in a tree, a directory's size and link count are the filesystem's affair, setuid bits go.
-list() {
-	(cd "$1" && find . \( -type f -printf '%y %m %s ' -o -type d -printf '%y %m - ' -o -type l -printf '%y %m %s %l ' \) -printf '%T@ %U %G %P\0') |
-		python3 -c 'import sys
-def plain(e):
-    f = e.split(b" ")
-    if f[0] in (b"f", b"d"): f[1] = b"%o" % (int(f[1], 8) & 0o1777)
-    return b" ".join(f)
-for e in sorted(map(plain, sys.stdin.buffer.read().split(b"\0"))): print(e)'
-}
-packed() { tar --sort=name --hard-dereference --mode=a=rwx -C "$1" -cf - . | sha256sum; }
 equal() { # WHERE
-	list "$1" >"$DIR/got"
+	list_tree "$1" >"$DIR/got"
 	cmp "$DIR/want" "$DIR/got" || fail "attributes in $1 differ: $(diff "$DIR/want" "$DIR/got" | head -n 4)"
-	[ "$(packed "$1")" = "$want" ] || fail "contents in $1 differ"
+	[ "$(packed_tree "$1")" = "$want" ] || fail "contents in $1 differ"
 }
 id_of() { # NODE [OPTION...] PATH
 	expect 0 on "$1" seal -q "${@:2}"
@@ -42,8 +32,8 @@ for ((round = 0; round < n_rounds; round++)); do
 	src=$DIR/tree$round
 	# Not before 1970: libarchive reads the fraction of such a time in a tar with the wrong sign.
 	python3 "$SRC/tests/system/random-tree.py" "$src" "$seed" 0 $n_entries
-	list "$src" >"$DIR/want"
-	want=$(packed "$src")
+	list_tree "$src" >"$DIR/want"
+	want=$(packed_tree "$src")
 	id=$(id_of one "$src")
 	for each in "one $src" "one --refresh $src" "four $src" "four --refresh $src"; do
 		[ "$(id_of $each)" = "$id" ] || fail "$each: another id"

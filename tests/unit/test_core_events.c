@@ -32,10 +32,7 @@ struct model {
 
 static uint64_t roll(struct model *m, uint64_t n)
 {
-	m->state ^= m->state << 13;
-	m->state ^= m->state >> 7;
-	m->state ^= m->state << 17;
-	return (m->state >> 11) % n;
+	return (unit_random(&m->state) >> 11) % n;
 }
 
 static struct task *task_of(struct model *m, uint64_t number)
@@ -477,16 +474,11 @@ static void run_model(uint64_t seed, unsigned n_events, unsigned check_each)
 /* A failing seed is the last one printed; CORE_SEED=N runs it alone, with every event checked. */
 TEST(events_of_every_kind_break_no_invariant_and_every_task_ends)
 {
-	const char *one = getenv("CORE_SEED");
-	if (one) {
-		run_model(strtoull(one, NULL, 10), 20000, 1);
-		return;
-	}
-	unsigned n_seeds = getenv("SOAK") ? 500 : 20;
-	printf(" seeds");
-	for (uint64_t seed = 1; seed <= n_seeds; seed++) {
-		printf(" %llu", (unsigned long long)seed);
-		fflush(stdout);
-		run_model(seed, 20000, seed < 3 ? 1 : 64);
-	}
+	unit_run_seeds(&(struct unit_seeds){.name = "CORE_SEED",
+					    .n_seeds = 20,
+					    .n_soak = 500,
+					    .n_steps = 20000,
+					    .n_dense = 2,
+					    .check_each = 64},
+		       run_model);
 }

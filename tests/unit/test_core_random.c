@@ -34,10 +34,7 @@ struct model {
 
 static uint64_t roll(struct model *m, uint64_t n)
 {
-	m->state ^= m->state << 13;
-	m->state ^= m->state >> 7;
-	m->state ^= m->state << 17;
-	return (m->state >> 11) % n;
+	return (unit_random(&m->state) >> 11) % n;
 }
 
 static struct task *model_task(struct model *m, uint64_t number)
@@ -286,16 +283,11 @@ static void run_model(uint64_t seed, unsigned n_events, unsigned check_each)
 /* A failing seed is the last one printed; CORE_SEED=N runs it alone, with every event checked. */
 TEST(random_events_break_no_invariant_and_every_task_ends)
 {
-	const char *one = getenv("CORE_SEED");
-	if (one) {
-		run_model(strtoull(one, NULL, 10), 20000, 1);
-		return;
-	}
-	unsigned n_seeds = getenv("SOAK") ? 500 : 50;
-	printf(" seeds");
-	for (uint64_t seed = 1; seed <= n_seeds; seed++) {
-		printf(" %llu", (unsigned long long)seed);
-		fflush(stdout);
-		run_model(seed, 20000, seed < 4 ? 1 : 16);
-	}
+	unit_run_seeds(&(struct unit_seeds){.name = "CORE_SEED",
+					    .n_seeds = 50,
+					    .n_soak = 500,
+					    .n_steps = 20000,
+					    .n_dense = 3,
+					    .check_each = 16},
+		       run_model);
 }

@@ -10,26 +10,13 @@
 
 static uint64_t seed;
 
-static uint64_t next_random(void)
-{
-	seed ^= seed << 13;
-	seed ^= seed >> 7;
-	seed ^= seed << 17;
-	return seed;
-}
-
-static char *in_tmp(const char *name)
-{
-	return path_join(unit_tmpdir(), name);
-}
-
 static void put_file(const char *path, size_t n, uint64_t from)
 {
 	_free_ uint8_t *bytes = xmalloc(n);
 	uint64_t keep = seed;
 	seed = from * 2654435761u + 1;
 	for (size_t i = 0; i < n; i++)
-		bytes[i] = (uint8_t)next_random();
+		bytes[i] = (uint8_t)unit_random(&seed);
 	seed = keep;
 	ASSERT_EQ(path_write(path, bytes, n, 0644, false), 0);
 }
@@ -49,21 +36,21 @@ static void make_random_tree(const char *root, unsigned n)
 	ASSERT_EQ(path_make_dirs(root, 0755), 0);
 	for (unsigned i = 0; i < n; i++) {
 		char name[300];
-		snprintf(name, sizeof name, "%c%s%u", (int)('!' + next_random() % 14),
-			 next_random() % 3 ? "a" : "\xff\xfe b", i);
+		snprintf(name, sizeof name, "%c%s%u", (int)('!' + unit_random(&seed) % 14),
+			 unit_random(&seed) % 3 ? "a" : "\xff\xfe b", i);
 		_free_ char *path = path_join(directory, name);
-		unsigned what = (unsigned)(next_random() % 10);
+		unsigned what = (unsigned)(unit_random(&seed) % 10);
 		if (what == 0) {
-			ASSERT_EQ(symlink(next_random() % 2 ? "../x y" : "/absolute", path), 0);
+			ASSERT_EQ(symlink(unit_random(&seed) % 2 ? "../x y" : "/absolute", path), 0);
 		} else if (what <= 2) {
 			ASSERT_EQ(mkdir(path, 0755), 0);
 			free(directory);
-			directory = xstrdup(next_random() % 3 ? path : root);
+			directory = xstrdup(unit_random(&seed) % 3 ? path : root);
 		} else {
-			put_file(path, sizes[next_random() % countof(sizes)], next_random() % 8);
-			ASSERT_EQ(chmod(path, 0400 | (next_random() % 01000)), 0);
+			put_file(path, sizes[unit_random(&seed) % countof(sizes)], unit_random(&seed) % 8);
+			ASSERT_EQ(chmod(path, 0400 | (unit_random(&seed) % 01000)), 0);
 		}
-		age(path, (int64_t)(next_random() % 2000000000), (uint32_t)(next_random() % 1000000000));
+		age(path, (int64_t)(unit_random(&seed) % 2000000000), (uint32_t)(unit_random(&seed) % 1000000000));
 	}
 }
 
@@ -111,7 +98,7 @@ static void assert_equal(const struct tree *a, const struct tree *b)
 static struct tree *export_and_seal(struct memory_store *m, const struct tree *t, const char *name)
 {
 	struct seal_report errors = {0};
-	_free_ char *path = in_tmp(name);
+	_free_ char *path = unit_path(name);
 	ASSERT_EQ(mkdir(path, 0700), 0);
 	_close_ int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	ASSERT_EQ(tree_export(t, &m->reader, fd, &errors), 0);
@@ -126,7 +113,7 @@ TEST(a_sealed_tree_written_out_and_sealed_again_is_the_same)
 		char name[32];
 		seed = round * 7919;
 		snprintf(name, sizeof name, "in%u", (unsigned)round);
-		_free_ char *in = in_tmp(name);
+		_free_ char *in = unit_path(name);
 		snprintf(name, sizeof name, "out%u", (unsigned)round);
 		make_random_tree(in, 150);
 		memory_store_init(&m);
@@ -189,7 +176,7 @@ static uint64_t make_linked_tree(const char *root, unsigned n_files, unsigned n_
 
 TEST(a_file_of_many_names_is_read_once_whoever_meets_it_first)
 {
-	_free_ char *in = in_tmp("in");
+	_free_ char *in = unit_path("in");
 	uint64_t size = make_linked_tree(in, 40, 6);
 	static const unsigned n_threads[] = {1, 2, 4, 16};
 	struct tree *before = NULL;
@@ -223,7 +210,7 @@ TEST(a_directory_and_its_archives_have_one_id)
 	struct memory_store m;
 	char command[1024];
 	seed = 4242;
-	_free_ char *in = in_tmp("in");
+	_free_ char *in = unit_path("in");
 	make_random_tree(in, 120);
 	memory_store_init(&m);
 	_cleanup_(tree_freep) struct tree *a = seal_well(&m, in, 2);
@@ -235,7 +222,7 @@ TEST(a_directory_and_its_archives_have_one_id)
 		snprintf(command, sizeof command, "cd %s && tar --format=pax %s -cf ../a.%s .", in, flags[i], kinds[i]);
 		run(command);
 		snprintf(command, sizeof command, "a.%s", kinds[i]);
-		_free_ char *archive = in_tmp(command);
+		_free_ char *archive = unit_path(command);
 		_cleanup_(tree_freep) struct tree *b = seal_well(&m, archive, 1);
 		assert_equal(a, b);
 	}
@@ -261,8 +248,8 @@ TEST(a_damaged_archive_is_refused_and_says_where)
 	struct memory_store m;
 	char command[1024];
 	struct stat st;
-	_free_ char *in = in_tmp("in"), *large = in_tmp("in/large"), *small = in_tmp("in/small");
-	_free_ char *cut = in_tmp("cut.tar"), *bad = in_tmp("bad.tar.xz");
+	_free_ char *in = unit_path("in"), *large = unit_path("in/large"), *small = unit_path("in/small");
+	_free_ char *cut = unit_path("cut.tar"), *bad = unit_path("bad.tar.xz");
 	path_make_dirs(in, 0755);
 	put_file(large, 900000, 1);
 	put_file(small, 5000, 2);
@@ -290,8 +277,8 @@ TEST(a_damaged_archive_is_refused_and_says_where)
 TEST(hard_links_are_files_of_one_content_and_holes_cost_nothing)
 {
 	struct memory_store m;
-	_free_ char *in = in_tmp("in");
-	_free_ char *first = in_tmp("in/first"), *second = in_tmp("in/second"), *sparse = in_tmp("in/sparse");
+	_free_ char *in = unit_path("in");
+	_free_ char *first = unit_path("in/first"), *second = unit_path("in/second"), *sparse = unit_path("in/sparse");
 	path_make_dirs(in, 0755);
 	put_file(first, 200000, 1);
 	ASSERT_EQ(link(first, second), 0);
@@ -311,7 +298,7 @@ TEST(hard_links_are_files_of_one_content_and_holes_cost_nothing)
 	char command[600];
 	snprintf(command, sizeof command, "cd %s && tar --format=pax -S -cf ../a.tar .", in);
 	run(command);
-	_free_ char *archive = in_tmp("a.tar");
+	_free_ char *archive = unit_path("a.tar");
 	_cleanup_(tree_freep) struct tree *b = seal_well(&m, archive, 1);
 	assert_equal(t, b);
 	memory_store_fini(&m);
@@ -320,15 +307,15 @@ TEST(hard_links_are_files_of_one_content_and_holes_cost_nothing)
 TEST(an_unchanged_tree_is_not_read_again_and_one_changed_file_costs_its_pack)
 {
 	struct memory_store m;
-	_free_ char *in = in_tmp("in");
+	_free_ char *in = unit_path("in");
 	path_make_dirs(in, 0755);
 	for (unsigned i = 0; i < 300; i++) {
 		char name[32];
 		snprintf(name, sizeof name, "in/%03u", i);
-		_free_ char *path = in_tmp(name);
+		_free_ char *path = unit_path(name);
 		put_file(path, 60000, i);
 	}
-	_free_ char *large = in_tmp("in/large"), *changed = in_tmp("in/150");
+	_free_ char *large = unit_path("in/large"), *changed = unit_path("in/150");
 	put_file(large, 3000000, 7);
 	/* ctime cannot be set: wait until the files are no longer young. */
 	struct timespec begin, now;
@@ -355,7 +342,7 @@ TEST(what_is_no_file_is_left_out_and_said)
 	struct memory_store m;
 	struct seal_report errors = {0}, notes = {0};
 	struct tree *t = NULL;
-	_free_ char *in = in_tmp("in"), *fifo = in_tmp("in/fifo"), *suid = in_tmp("in/suid");
+	_free_ char *in = unit_path("in"), *fifo = unit_path("in/fifo"), *suid = unit_path("in/suid");
 	path_make_dirs(in, 0755);
 	ASSERT_EQ(mkfifo(fifo, 0644), 0);
 	put_file(suid, 10, 1);
@@ -375,7 +362,7 @@ TEST(an_unreadable_file_is_named_and_nothing_is_sealed)
 	struct memory_store m;
 	struct seal_report errors = {0}, notes = {0};
 	struct tree *t = NULL;
-	_free_ char *in = in_tmp("in"), *one = in_tmp("in/one"), *two = in_tmp("in/two");
+	_free_ char *in = unit_path("in"), *one = unit_path("in/one"), *two = unit_path("in/two");
 	path_make_dirs(in, 0755);
 	put_file(one, 10, 1);
 	put_file(two, 300000, 1);
@@ -397,7 +384,7 @@ TEST(a_store_without_room_ends_the_sealing)
 	struct memory_store m;
 	struct seal_report errors = {0}, notes = {0};
 	struct tree *t = NULL;
-	_free_ char *in = in_tmp("in"), *large = in_tmp("in/large");
+	_free_ char *in = unit_path("in"), *large = unit_path("in/large");
 	path_make_dirs(in, 0755);
 	put_file(large, 300000, 1);
 	memory_store_init(&m);
@@ -411,7 +398,7 @@ TEST(a_single_file_is_a_tree_of_one_node)
 {
 	struct memory_store m;
 	char byte;
-	_free_ char *file = in_tmp("file");
+	_free_ char *file = unit_path("file");
 	put_file(file, 5000, 3);
 	memory_store_init(&m);
 	_cleanup_(tree_freep) struct tree *t = seal_well(&m, file, 1);

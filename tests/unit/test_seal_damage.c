@@ -11,19 +11,6 @@
 
 static uint64_t seed;
 
-static uint64_t next_random(void)
-{
-	seed ^= seed << 13;
-	seed ^= seed >> 7;
-	seed ^= seed << 17;
-	return seed;
-}
-
-static char *in_tmp(const char *name)
-{
-	return path_join(unit_tmpdir(), name);
-}
-
 static void run(const char *command)
 {
 	ASSERT_EQ(system(command), 0);
@@ -113,7 +100,7 @@ static bool make_archive(const struct kind *kind, char **bytes, size_t *n, struc
 {
 	char command[600];
 	struct seal_report errors = {0};
-	_free_ char *in = in_tmp("in"), *archive = in_tmp("it");
+	_free_ char *in = unit_path("in"), *archive = unit_path("it");
 	snprintf(command, sizeof command, "command -v %s >/dev/null", kind->needs);
 	if (system(command) != 0)
 		return false;
@@ -124,7 +111,7 @@ static bool make_archive(const struct kind *kind, char **bytes, size_t *n, struc
 		 in, archive, in, in, kind->command, archive);
 	run(command);
 	/* zip adds its suffix. */
-	_free_ char *suffixed = in_tmp("it.zip");
+	_free_ char *suffixed = unit_path("it.zip");
 	bool is_zip = access(suffixed, F_OK) == 0;
 	*bytes = path_read(is_zip ? suffixed : archive, 1 << 20, n);
 	ASSERT(*bytes != NULL);
@@ -162,9 +149,11 @@ TEST(a_byte_changed_anywhere_in_a_compressed_archive_is_seen_or_does_not_matter)
 		seed = first;
 		for (unsigned k = 0; k < rounds; k++) {
 			/* Heads and ends are a small part of the bytes and the greater part of the traps. */
-			size_t near = (size_t)(next_random() % min(n, (size_t)600)), far = (size_t)(next_random() % n);
+			size_t near = (size_t)(unit_random(&seed) % min(n, (size_t)600)),
+			       far = (size_t)(unit_random(&seed) % n);
 			size_t at = k % 4 == 0 ? near : k % 4 == 1 ? n - 1 - near : far;
-			char change = (char)(next_random() % 2 ? 1u << next_random() % 8 : 1 + next_random() % 255);
+			char change = (char)(unit_random(&seed) % 2 ? 1u << unit_random(&seed) % 8
+								    : 1 + unit_random(&seed) % 255);
 			if (strcmp(kinds[i].name, "zip") == 0 && !is_covered(bytes, n, at))
 				continue;
 			bytes[at] = (char)(bytes[at] ^ change);
@@ -244,7 +233,7 @@ TEST(a_gzip_has_members_and_padding_but_nothing_else_behind_it)
 		 "{ head -c 9999 t | gzip; tail -c +10000 t | gzip -1; } >t.gz",
 		 unit_tmpdir());
 	run(command);
-	_free_ char *path = in_tmp("t.gz");
+	_free_ char *path = unit_path("t.gz");
 	ASSERT((bytes = path_read(path, 1 << 20, &n)) != NULL);
 	ASSERT_EQ(seal_bytes(bytes, n, true, &twice, &errors), 0);
 	assert_equal(right, twice);

@@ -73,6 +73,38 @@ const char *unit_tmpdir(void)
 	return unit.tmpdir;
 }
 
+char *unit_path(const char *name)
+{
+	char *path;
+	if (asprintf(&path, "%s/%s", unit_tmpdir(), name) < 0)
+		abort();
+	return path;
+}
+
+uint64_t unit_random(uint64_t *seed)
+{
+	*seed ^= *seed << 13;
+	*seed ^= *seed >> 7;
+	*seed ^= *seed << 17;
+	return *seed;
+}
+
+void unit_run_seeds(const struct unit_seeds *s, void (*run)(uint64_t seed, unsigned n_steps, unsigned check_each))
+{
+	const char *one = getenv(s->name);
+	if (one) {
+		run(strtoull(one, NULL, 10), s->n_steps, 1);
+		return;
+	}
+	unsigned n = getenv("SOAK") ? s->n_soak : s->n_seeds;
+	printf(" seeds");
+	for (uint64_t seed = 1; seed <= n; seed++) {
+		printf(" %llu", (unsigned long long)seed);
+		fflush(stdout);
+		run(seed, s->n_steps, seed <= s->n_dense ? 1 : s->check_each);
+	}
+}
+
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *where)
 {
 	(void)st, (void)type, (void)where;

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 
 // Defines a test and registers it; tests run in the order of their definition.
 #define TEST(name)                                                     \
@@ -34,6 +35,19 @@
 
 // A private directory of the running test, removed with all it holds when the test ends. Borrowed.
 const char *unit_tmpdir(void);
+// The path of a name in it, to be freed.
+char *unit_path(const char *name);
+
+// The next number of a sequence that its seed (not 0) replays.
+uint64_t unit_random(uint64_t *seed);
+
+// Runs a random model on the seeds 1 to n_seeds, or n_soak of them if SOAK is set, printing each first: a failing one is the last printed. All is checked after each
+// step of the first n_dense, after each `check_each` of the others. NAME=seed in the environment runs that one alone, densely.
+struct unit_seeds {
+	const char *name;
+	unsigned n_seeds, n_soak, n_steps, n_dense, check_each;
+};
+void unit_run_seeds(const struct unit_seeds *s, void (*run)(uint64_t seed, unsigned n_steps, unsigned check_each));
 
 // What the macros call.
 void unit_add(const char *name, void (*run)(void));
