@@ -275,6 +275,16 @@ char *fetch_world_why(struct fetch_tree *t, const char *node)
 	return text;
 }
 
+void fetch_world_settle(struct fetch_world *w, struct fetch_tree *t, const char *node)
+{
+	for (uint64_t end = real_usec() + 30000000u;; fetch_world_turn(w)) {
+		_free_ char *why = fetch_world_why(t, node);
+		if (!strstr(why, "on the way"))
+			return;
+		ASSERT(real_usec() < end);
+	}
+}
+
 struct evicted {
 	struct fetch_work work;
 	struct fetch_world *world;

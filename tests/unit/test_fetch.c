@@ -189,6 +189,7 @@ TEST(a_changed_file_is_stale_and_the_text_names_old_and_new)
 	_free_ char *why = fetch_world_why(t, "big/f0");
 	ASSERT(strstr(why, f0) &&
 	       strstr(why, "it was 1048576 bytes of 2001-09-09 01:46:40.000000000, it is 1048576 bytes"));
+	fetch_world_settle(&w, t, "big/f0");
 	/* All four small files lie in one chunk. */
 	_free_ char *f3 = path_join(in, "f3");
 	ASSERT_EQ(fetch_world_check(&w, t, "f3", f3), -ESTALE);
