@@ -5,14 +5,18 @@
 
 #include "vined/store.h"
 
-/* Everything that is not over, at start: nodes, then runs that have tasks, then tasks (those that ended last, in the order of their
- * results). What they point to is valid during the call. */
+/* Everything that is not over, at start: nodes, settings, then runs that have tasks, shapes, items that tasks which are not over name (and those
+ * whose producer is recorded and that are not forgotten), then tasks with their bindings (those that ended last, in the order of their results).
+ * Arrays come before their elements; an element without a row is queued. What they point to is valid during the call. */
 struct store_loader {
 	void (*on_node)(void *arg, const struct store_node *n);
 	void (*on_run)(void *arg, const struct store_run *r);
+	void (*on_setting)(void *arg, uint64_t run, const char *name, const char *value);
+	void (*on_shape)(void *arg, const struct store_shape *s);
+	void (*on_item)(void *arg, const struct store_item *i);
 	void (*on_task)(void *arg, const struct store_task *t);
 	void *arg;
-	uint64_t last_task, last_run, last_node; /* set: the highest numbers ever given */
+	uint64_t last_task, last_run, last_node, last_shape, last_item; /* set: the highest numbers ever given */
 };
 int store_load(struct store *s, struct store_loader *l);
 
@@ -25,6 +29,9 @@ void store_remember_body(struct store *s, uint64_t id, const struct wire_bytes *
 /* The result of a task, and the task's tag and attempts in *t if it is not NULL. Borrowed, until the next call. -ENOENT: it has none (*t is filled if there is such
  * a task: t->id). */
 int store_read_result(struct store *s, uint64_t task, struct store_result *r, struct store_task *t);
+
+/* The bindings of a task, in order, with the items' texts; of an element: its array's, as patterns. Borrowed until the next call. */
+int store_read_bindings(struct store *s, uint64_t task, const struct store_binding **at, size_t *n);
 
 /* A run by its name; r->name is the caller's. -ENOENT. */
 int store_find_run(struct store *s, const char *name, struct store_run *r);
