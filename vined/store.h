@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * What vined remembers, in SQLite, and the only place that speaks SQL.
  *
- * Files: store.c (opening, batches, the writer thread), store_write.c (operations as statements), store_read.c (loading, results,
- * rows), store_sql.c (the connection, schema and migrations).
+ * Files: store.c (opening, batches, the writer thread), store_write.c and store_submit.c (operations as statements), store_load.c (all, at
+ * start), store_read.c (bodies, results, rows), store_archive.c (what is over goes), store_migrate.c (schema and migrations), store_sql.c
+ * (the connection).
  *
  * 1. The loop's thread puts operations into a batch; the writer thread owns the writing connection and commits all that has
  *    gathered while it was busy: at once when idle, in groups under load.
@@ -61,10 +62,14 @@ struct store_item {
 	bool is_lost, is_forgotten;
 };
 
+#define STORE_BINDINGS_MAX 65536u /* of one task: who submits refuses more */
+
 struct store_binding {
 	uint64_t item;
-	const char *path;
-	uint8_t mode; /* 1 ro, 2 rw, 3 out */
+	const char *path; /* by loading NULL: store_read_bindings() tells it shortly before the task runs */
+	uint8_t mode;	  /* 1 ro, 2 rw, 3 out */
+	/* by store_read_bindings() */
+	const char *name, *signature; /* of the item; empty: it is not known any more */
 };
 
 /* Tasks alike with numbers in a row, stored as one row; an element has a row of its own from its first START or end on. */
@@ -124,7 +129,7 @@ enum store_kind {
 	STORE_REPLICAS, /* so much of a tree on a node; put seldom, for people: nodes know the truth */
 	STORE_SETTING,
 	STORE_EVENT,  /* for people: what no other table tells */
-	STORE_FORGET, /* a run that is over, with all of it */
+	STORE_FORGET, /* a run that is over, with all of it; on_stored as soon as that is decided for good, the rows go in small steps */
 };
 
 struct store_replica {
@@ -178,6 +183,8 @@ struct store_op {
 struct store_options {
 	const char *path;
 	bool exclusive; /* one connection without shared memory: for filesystems where WAL has none */
+	bool is_archiving; /* runs that were over `keep_usec` ago go into archive.sqlite beside it */
+	uint64_t keep_usec;
 };
 
 /* Opens or makes it, brings its schema up, raises the boot number and makes that durable. -errno with e->text. */
