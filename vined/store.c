@@ -73,7 +73,7 @@ void store_put(struct store *s, const struct store_op *op)
 {
 	struct store_op *copy = store_alloc(s, sizeof *copy);
 	/* A promise needs an answer either way; what is kept hears only of success. */
-	assert(op->kind <= STORE_DONE);
+	assert(op->kind <= STORE_FORGET);
 	*copy = *op;
 	list_init(&copy->link);
 	list_append(&s->open->ops, &copy->link);
@@ -254,11 +254,11 @@ static int open_all(struct store *s, const struct store_options *o, struct conf_
 {
 	int r = store_sql_open(o->path, false, o->exclusive, &s->db, e);
 	if (!r)
-		r = store_sql_migrate(s->db, o->path, &store_migrations, e);
+		r = store_migrate(s->db, o->path, &store_migrations, e);
 	if (r)
 		return r;
 	r = begin_boot(s);
-	if (!r && !(s->writer = store_writer_new(s->db)))
+	if (!r && !(s->writer = store_writer_new(s->db, s->boot)))
 		r = store_sql_errno(s->db);
 	if (r) {
 		snprintf(e->text, sizeof e->text, "%s: cannot write to the database: %s", o->path, strerror(-r));
@@ -268,7 +268,7 @@ static int open_all(struct store *s, const struct store_options *o, struct conf_
 		s->reader_db = s->db;
 	else
 		r = store_sql_open(o->path, true, false, &s->reader_db, e);
-	if (!r && !(s->reader = store_reader_new(s->reader_db))) {
+	if (!r && (!(s->reader = store_reader_new(s->reader_db)) || !(s->rows = store_rows_new(s->reader_db)))) {
 		r = store_sql_errno(s->reader_db);
 		snprintf(e->text, sizeof e->text, "%s: cannot read the database: %s", o->path, strerror(-r));
 	}
@@ -300,6 +300,7 @@ void store_free(struct store *s)
 	if (s->open)
 		batch_free(s->open);
 	store_reader_free(s->reader);
+	store_rows_free(s->rows);
 	store_writer_free(s->writer);
 	if (s->reader_db != s->db)
 		sqlite3_close(s->reader_db);

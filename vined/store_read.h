@@ -59,4 +59,9 @@ typedef void (*store_on_row)(void *arg, const struct store_row *row);
 int store_list_tasks(struct store *s, uint64_t task, uint64_t run, uint32_t most, store_on_row on_row, void *arg);
 int store_list_runs(struct store *s, uint64_t run, uint32_t most, store_on_row on_row, void *arg);
 
+/* The tasks of a run that have this tag or key, over or not; an array with how many elements it has (a task: 1). Reads all the run has. */
+enum store_word { STORE_TAG, STORE_KEY };
+int store_find_tasks(struct store *s, uint64_t run, enum store_word which, const char *word,
+		     void (*on_task)(void *arg, uint64_t id, uint64_t n), void *arg);
+
 #endif
