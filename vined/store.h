@@ -183,8 +183,6 @@ struct store_op {
 struct store_options {
 	const char *path;
 	bool exclusive; /* one connection without shared memory: for filesystems where WAL has none */
-	bool is_archiving; /* runs that were over `keep_usec` ago go into archive.sqlite beside it */
-	uint64_t keep_usec;
 };
 
 /* Opens or makes it, brings its schema up, raises the boot number and makes that durable. -errno with e->text. */
@@ -194,6 +192,10 @@ DEFINE_FREEP(struct store, store_free)
 
 const char *store_cluster(const struct store *s);
 uint64_t store_boot(const struct store *s);
+
+/* Runs that were over so long ago go into archive.sqlite beside the database, by small steps when there is nothing else to write. Without this
+ * call, before store_start(), none goes. */
+void store_keep(struct store *s, uint64_t keep_usec);
 
 /* From here on the writer thread runs and operations may be put. */
 int store_start(struct store *s, struct loop *l);
