@@ -218,8 +218,10 @@ static int read_task(struct store_reader *r, uint64_t id, struct store_task *t)
 		if (error)
 			return error;
 		store_get_array(r->sql[SQL_ARRAY], t);
-		if (id - t->id >= t->array.n)
+		if (id - t->id >= t->array.n) {
+			*t = (struct store_task){.tag = "", .key = ""};
 			return -ENOENT;
+		}
 		store_make_element(t, id);
 		t->key = "";
 	}
