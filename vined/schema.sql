@@ -13,29 +13,27 @@ CREATE TABLE meta (
 CREATE TABLE nodes (
 	id INTEGER PRIMARY KEY,
 	user INTEGER NOT NULL,
-	uuid TEXT NOT NULL UNIQUE,
+	uuid TEXT NOT NULL,
 	name TEXT NOT NULL
 );
+CREATE UNIQUE INDEX nodes_uuid ON nodes (uuid);
 
 CREATE TABLE runs (
 	id INTEGER PRIMARY KEY,
 	user INTEGER NOT NULL,
-	name TEXT NOT NULL UNIQUE,
+	name TEXT NOT NULL,
 	attached INTEGER NOT NULL, -- its tasks are cancelled when its client is gone
-	archived INTEGER NOT NULL, -- its tasks have left for archive.sqlite
+	archived INTEGER NOT NULL, -- tasks of it have left for archive.sqlite
 	created_usec INTEGER NOT NULL
 );
+CREATE UNIQUE INDEX runs_name ON runs (name);
 
 -- Which numbers went to which run, in the order of submitting.
 CREATE TABLE submits (
 	first INTEGER PRIMARY KEY,
 	n INTEGER NOT NULL,
-	run INTEGER NOT NULL
-);
-
--- Runs that were forgotten and whose rows are still on their way out.
-CREATE TABLE leaving (
-	run INTEGER PRIMARY KEY
+	run INTEGER NOT NULL,
+	leaving INTEGER NOT NULL -- 1: on their way to archive.sqlite, 2: forgotten; rows of theirs may be gone
 );
 
 -- Of a run, or of the cluster (0).
@@ -50,9 +48,10 @@ CREATE TABLE settings (
 -- What tasks share, each once: "directory\0argv0\0argv1\0..." or "NAME=value\0...".
 CREATE TABLE commands (
 	id INTEGER PRIMARY KEY,
-	digest BLOB NOT NULL UNIQUE,
+	digest BLOB NOT NULL,
 	body BLOB NOT NULL
 );
+CREATE UNIQUE INDEX commands_digest ON commands (digest);
 
 -- What tasks ask for, each kind once. named and counters: "name=amount ..."; features: "word ...".
 CREATE TABLE shapes (

@@ -6,6 +6,7 @@
 #include "common/list.h"
 #include "common/map.h"
 #include "vined/store.h"
+#include "vined/store_set.h"
 
 #include <pthread.h>
 #include <sqlite3.h>
@@ -124,6 +125,8 @@ struct store {
 	struct store_writer *writer;
 	struct store_reader *reader;
 	struct store_rows *rows;
+	struct store_archive *archive;
+	struct store_set untold; /* items that loading did not tell: whoever runs now has never heard of them */
 	struct loop *loop;
 
 	/* the loop's thread */

@@ -7,13 +7,7 @@
  * 3. nodes, settings, runs, shapes, items, arrays with their elements, tasks, and what has ended, by its place. */
 #include "vined/store_internal.h"
 #include "vined/store_read.h"
-
-/* A set of numbers from `base` on. */
-struct bits {
-	uint64_t *at;
-	size_t room; /* words */
-	uint64_t base;
-};
+#include "vined/store_set.h"
 
 /* Of a statement in the order of its first column; UINT64_MAX: at its end. */
 struct cursor {
@@ -30,7 +24,9 @@ struct load {
 	struct store_loader *l;
 	int error;
 	struct cursor attempts, results;
-	struct bits unfinished, runs, items;
+	struct store_set unfinished, runs, items, known_runs;
+	struct store_set *untold;
+	struct cursor leaving; /* spans whose rows are on their way out */
 	uint64_t first_unfinished;
 	struct buf arrays;	    /* struct kept_array: not all delivered */
 	struct buf bindings;	    /* uint64_t: TASK_MARK and a task, then its items with their modes */
@@ -41,27 +37,6 @@ struct load {
 
 #define TASK_MARK ((uint64_t)1 << 63)
 #define MODE_SHIFT 60
-
-/* ---- sets */
-
-static void bits_add(struct bits *b, uint64_t id)
-{
-	assert(id >= b->base);
-	size_t word = (size_t)((id - b->base) / 64);
-	if (word >= b->room) {
-		size_t room = max(word + 1, b->room * 2);
-		b->at = xrealloc(b->at, room * sizeof *b->at);
-		memset(b->at + b->room, 0, (room - b->room) * sizeof *b->at);
-		b->room = room;
-	}
-	b->at[word] |= (uint64_t)1 << (id - b->base) % 64;
-}
-
-static bool bits_has(const struct bits *b, uint64_t id)
-{
-	uint64_t word = (id - b->base) / 64;
-	return id >= b->base && word < b->room && b->at[word] >> (id - b->base) % 64 & 1;
-}
 
 /* ---- cursors */
 
@@ -119,24 +94,39 @@ static bool cursor_find(struct load *l, struct cursor *c, uint64_t id)
 
 /* ---- what is not over */
 
+static void open_leaving(struct load *l)
+{
+	cursor_open(l, &l->leaving, "SELECT first, n FROM submits WHERE first >= ?1 AND leaving ORDER BY first", 0);
+}
+
+/* Numbers are asked for in their order. */
+static bool is_leaving(struct load *l, uint64_t id)
+{
+	while (l->leaving.id <= id && id - l->leaving.id >= store_number(l->leaving.q, 1))
+		cursor_next(l, &l->leaving);
+	return l->leaving.id <= id;
+}
+
 static void survey_tasks(struct load *l)
 {
 	struct cursor t, r;
 	cursor_open(l, &t, "SELECT id, run FROM tasks WHERE id >= ?1 ORDER BY id", 0);
 	cursor_open(l, &r, "SELECT task, delivered FROM results WHERE task >= ?1 ORDER BY task", 0);
+	open_leaving(l);
 	for (; t.id != UINT64_MAX && !l->error; cursor_next(l, &t)) {
 		bool is_over = cursor_find(l, &r, t.id);
-		if (is_over && sqlite3_column_int(r.q, 1))
+		if ((is_over && sqlite3_column_int(r.q, 1)) || is_leaving(l, t.id))
 			continue;
-		bits_add(&l->runs, store_number(t.q, 1));
+		store_set_add(&l->runs, store_number(t.q, 1));
 		if (is_over)
 			continue;
 		if (l->first_unfinished == UINT64_MAX)
 			l->first_unfinished = l->unfinished.base = t.id;
-		bits_add(&l->unfinished, t.id);
+		store_set_add(&l->unfinished, t.id);
 	}
 	cursor_close(&t);
 	cursor_close(&r);
+	cursor_close(&l->leaving);
 }
 
 /* After the tasks: an array's number is no task's. */
@@ -145,17 +135,21 @@ static void survey_arrays(struct load *l)
 	struct cursor a;
 	sqlite3_stmt *count = prepare(l, "SELECT count(*), total(delivered) FROM results WHERE task >= ?1 AND task < ?1 + ?2");
 	cursor_open(l, &a, "SELECT id, n, run FROM arrays WHERE id >= ?1 ORDER BY id", 0);
+	open_leaving(l);
 	for (; a.id != UINT64_MAX && !l->error; cursor_next(l, &a)) {
 		const struct kept_array kept = {a.id, store_number(a.q, 1)};
+		if (is_leaving(l, a.id))
+			continue;
 		store_sql_bind(count, 2, (int64_t[]){(int64_t)kept.id, (int64_t)kept.n});
 		if (step(l, count) && store_number(count, 1) < kept.n) {
 			buf_put(&l->arrays, &kept, sizeof kept);
-			bits_add(&l->runs, store_number(a.q, 2));
+			store_set_add(&l->runs, store_number(a.q, 2));
 		}
 		store_sql_reset(count);
 	}
 	sqlite3_finalize(count);
 	cursor_close(&a);
+	cursor_close(&l->leaving);
 }
 
 static bool has_array(const struct load *l, uint64_t id)
@@ -187,7 +181,7 @@ static void gather_bindings(struct load *l)
 	cursor_open(l, &b, "SELECT id, item, mode FROM bindings WHERE id >= ?1 ORDER BY id", from * STORE_BINDINGS_MAX);
 	for (; b.id != UINT64_MAX && !l->error; cursor_next(l, &b)) {
 		uint64_t of = b.id / STORE_BINDINGS_MAX, item = store_number(b.q, 1), mode = store_number(b.q, 2);
-		if (of != task && !bits_has(&l->unfinished, of) && !has_array(l, of))
+		if (of != task && !store_set_has(&l->unfinished, of) && !has_array(l, of))
 			continue;
 		if (item >> MODE_SHIFT || mode > 3) {
 			l->error = -EUCLEAN;
@@ -197,7 +191,7 @@ static void gather_bindings(struct load *l)
 			put_number(&l->bindings, TASK_MARK | of);
 		task = of;
 		put_number(&l->bindings, item | mode << MODE_SHIFT);
-		bits_add(&l->items, item);
+		store_set_add(&l->items, item);
 	}
 	cursor_close(&b);
 }
@@ -264,7 +258,7 @@ static void load_settings(struct load *l)
 	sqlite3_stmt *q = prepare(l, "SELECT run, name, value FROM settings");
 	while (step(l, q)) {
 		uint64_t run = store_number(q, 0);
-		if (!run || bits_has(&l->runs, run))
+		if (!run || store_set_has(&l->runs, run))
 			l->l->on_setting(l->l->arg, run, store_column_text(q, 1), store_column_text(q, 2));
 	}
 	sqlite3_finalize(q);
@@ -275,7 +269,8 @@ static void load_runs(struct load *l)
 	sqlite3_stmt *q = prepare(l, "SELECT id, name, attached FROM runs");
 	while (step(l, q)) {
 		const struct store_run r = {store_number(q, 0), store_column_text(q, 1), store_number(q, 2) != 0};
-		if (bits_has(&l->runs, r.id))
+		store_set_add(&l->known_runs, r.id);
+		if (store_set_has(&l->runs, r.id))
 			l->l->on_run(l->l->arg, &r);
 	}
 	sqlite3_finalize(q);
@@ -298,9 +293,13 @@ static void load_items(struct load *l)
 	struct store_item i;
 	cursor_open(l, &c, "SELECT " STORE_ITEM_COLUMNS " FROM items WHERE id >= ?1 ORDER BY id", 0);
 	for (; c.id != UINT64_MAX && !l->error; cursor_next(l, &c)) {
+		uint64_t run = store_number(c.q, 1);
 		bool is_made = store_number(c.q, 3) && !store_number(c.q, 5);
-		if (!is_made && !bits_has(&l->items, c.id))
+		bool is_orphan = run && !store_set_has(&l->known_runs, run);
+		if (is_orphan || (!is_made && !store_set_has(&l->items, c.id))) {
+			store_set_add(l->untold, c.id);
 			continue;
+		}
 		store_get_item(c.q, &i);
 		l->l->on_item(l->l->arg, &i);
 	}
@@ -382,7 +381,7 @@ static void load_tasks(struct load *l)
 	open_states(l, l->first_unfinished);
 	l->binding = 0;
 	for (; c.id != UINT64_MAX && !l->error; cursor_next(l, &c)) {
-		if (!bits_has(&l->unfinished, c.id))
+		if (!store_set_has(&l->unfinished, c.id))
 			continue;
 		store_get_task(c.q, &t);
 		add_state(l, &t);
@@ -434,17 +433,19 @@ int store_load(struct store *s, struct store_loader *to)
 		survey_tasks, survey_arrays, gather_bindings, load_last,   load_nodes, load_settings, load_runs,
 		load_shapes,  load_items,    load_arrays,     load_tasks, load_ended,
 	};
-	struct load l = {.db = s->reader_db, .l = to, .first_unfinished = UINT64_MAX};
+	struct load l = {.db = s->reader_db, .l = to, .untold = &s->untold, .first_unfinished = UINT64_MAX};
 	l.attempts.id = l.results.id = UINT64_MAX;
+	store_set_fini(&s->untold);
 	int begun = store_sql_exec(s->reader_db, "BEGIN");
 	l.error = begun;
 	for (size_t i = 0; i < countof(parts) && !l.error; i++)
 		parts[i](&l);
 	if (!begun)
 		store_sql_exec(s->reader_db, "COMMIT");
-	free(l.unfinished.at);
-	free(l.runs.at);
-	free(l.items.at);
+	store_set_fini(&l.unfinished);
+	store_set_fini(&l.runs);
+	store_set_fini(&l.known_runs);
+	store_set_fini(&l.items);
 	free(l.told);
 	buf_fini(&l.arrays);
 	buf_fini(&l.bindings);

@@ -24,10 +24,10 @@ enum {
 	" LEFT JOIN nodes n ON n.id = ifnull(e.node, a.node) "
 #define RUN_ROW                                                                                                       \
 	"SELECT id, id, name, '', 0, attached, '', 0, 0, '', created_usec FROM runs r "                               \
-	"WHERE (archived = 0 OR EXISTS (SELECT 1 FROM submits WHERE run = r.id)) "
+	"WHERE (archived = 0 OR EXISTS (SELECT 1 FROM submits WHERE run = r.id AND leaving = 0)) "
 
 static const char *const texts[SQL_N] = {
-	[SQL_SPANS] = "SELECT first, first + n FROM submits WHERE ?1 IN (0, run) AND first < ?2 ORDER BY first DESC",
+	[SQL_SPANS] = "SELECT first, first + n FROM submits WHERE ?1 IN (0, run) AND first < ?2 AND leaving = 0 ORDER BY first DESC",
 	[SQL_ARRAYS] = "SELECT id, id + n FROM arrays WHERE id >= ?1 AND id < ?2 ORDER BY id DESC LIMIT 1",
 	[SQL_TASKS] = "SELECT t.id" ROW "FROM tasks t" ROW_JOINS("t.id") "WHERE t.id >= ?1 AND t.id < ?2 "
 			  "ORDER BY t.id DESC LIMIT ?3",

@@ -33,7 +33,7 @@ static const char *const texts[SQL_N] = {
 	[SQL_BINDING] = "INSERT INTO bindings (id, item, mode, path) VALUES " BINDING_ROW,
 	[SQL_BINDINGS] = "INSERT INTO bindings (id, item, mode, path) VALUES " BINDING_ROWS_8 "," BINDING_ROWS_8
 			 "," BINDING_ROWS_8 "," BINDING_ROWS_8,
-	[SQL_SPAN] = "INSERT INTO submits (first, n, run) VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET n = ?2",
+	[SQL_SPAN] = "INSERT INTO submits (first, n, run, leaving) VALUES (?1, ?2, ?3, 0) ON CONFLICT DO UPDATE SET n = ?2",
 	[SQL_START] = "INSERT INTO attempts (task, attempt, node, attempts, started_usec, state, cancelled, losses, failures) "
 		      "VALUES (?1, ?2, ?3, ?4, ?5, 1, 0, 0, 0) ON CONFLICT DO UPDATE "
 		      "SET state = 1, attempt = ?2, node = ?3, attempts = ?4, started_usec = ?5 WHERE attempt <= ?2",
@@ -59,7 +59,7 @@ static const char *const texts[SQL_N] = {
 			"ON CONFLICT DO UPDATE SET value = ?4, user = ?2",
 	[SQL_NO_SETTING] = "DELETE FROM settings WHERE run = ?1 AND name = ?2",
 	[SQL_EVENT] = "INSERT INTO events (at_usec, user, task, node, item, what, text) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-	[SQL_LEAVE] = "INSERT INTO leaving (run) VALUES (?1) ON CONFLICT DO NOTHING",
+	[SQL_LEAVE] = "UPDATE submits SET leaving = 2 WHERE run = ?1",
 	[SQL_FORGET_RUN] = "DELETE FROM runs WHERE id = ?1",
 	[SQL_FORGET_SETTINGS] = "DELETE FROM settings WHERE run = ?1",
 };
@@ -261,6 +261,7 @@ static int put_forget(struct store_writer *w, uint64_t run)
 	}
 	if (w->span.run == run)
 		w->span.n = 0;
+	w->has_forgotten = true;
 	return r;
 }
 

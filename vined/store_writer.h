@@ -59,6 +59,7 @@ struct store_writer {
 	int64_t user, now_usec; /* wall clock, for people */
 	uint64_t last_place, last_command;
 	bool has_array_keys;
+	bool has_forgotten; /* rows wait to be deleted */
 	struct store_span span; /* the last row of submits; n 0: a new one begins */
 	struct store_interned interned[STORE_INTERNED];
 	/* the last body that was looked up: tasks of one submit mostly share their environment */

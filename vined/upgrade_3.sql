@@ -6,7 +6,7 @@ INSERT INTO runs (id, user, name, attached, archived, created_usec) SELECT id, u
 INSERT INTO commands (id, digest, body) SELECT id, digest, body FROM old_commands;
 INSERT INTO shapes (cores, gpus, memory, disk, wall_usec, retries, staging, named, counters, features, category)
 	SELECT DISTINCT cores, 0, memory, 0, 0, 0, 1, '', '', '', '' FROM old_tasks;
-INSERT INTO submits (first, n, run) SELECT id, 1, run FROM old_tasks ORDER BY id;
+INSERT INTO submits (first, n, run, leaving) SELECT id, 1, run, 0 FROM old_tasks ORDER BY id;
 INSERT INTO tasks (id, run, user, shape, command, environment, priority, deadline_usec, session, submitted_usec, tag, key)
 	SELECT t.id, t.run, t.user, s.id, t.command, t.environment, t.priority, 0, t.session, t.submitted_usec, t.tag, t.key
 	FROM old_tasks t JOIN shapes s ON s.cores = t.cores AND s.memory = t.memory ORDER BY t.id;
