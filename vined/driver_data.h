@@ -18,6 +18,9 @@ void driver_forget(struct run *r, const struct wire_forget *m, struct promise *p
 void driver_on_event(struct driver *d, void (*on_event)(void *arg, const struct run *r, const struct wire_event *e),
 		     void *arg);
 
+/* A test's own, like loop_set_clock(). */
+void driver_set_wall_clock(struct driver *d, uint64_t (*wall_clock)(void));
+
 /* ---- looking in: `size_t i = 0; while (driver_next_x(d, &i, &x))` */
 struct driver_item {
 	uint64_t id, size, producer;

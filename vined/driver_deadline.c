@@ -17,9 +17,11 @@ struct deadline {
 	uint64_t wall_usec;
 };
 
-uint64_t wall_usec(void)
+uint64_t wall_usec(const struct driver *d)
 {
 	struct timespec t;
+	if (d->wall_clock)
+		return d->wall_clock();
 	clock_gettime(CLOCK_REALTIME, &t);
 	return (uint64_t)t.tv_sec * 1000000u + (uint64_t)t.tv_nsec / 1000u;
 }
@@ -28,7 +30,7 @@ static void on_expire(struct timer *timer);
 
 static void start(struct deadline *d)
 {
-	uint64_t now = wall_usec(), left = d->wall_usec > now ? d->wall_usec - now : 0;
+	uint64_t now = wall_usec(d->task->run->driver), left = d->wall_usec > now ? d->wall_usec - now : 0;
 	timer_start(&d->timer, d->task->run->driver->o.loop, min(left, FAR_USEC), on_expire);
 }
 
@@ -36,7 +38,7 @@ static void on_expire(struct timer *timer)
 {
 	struct deadline *d = container_of(timer, struct deadline, timer);
 	struct task *t = d->task;
-	if (wall_usec() < d->wall_usec) {
+	if (wall_usec(t->run->driver) < d->wall_usec) {
 		start(d);
 		return;
 	}
@@ -54,7 +56,7 @@ static void on_look(struct timer *timer)
 	struct deadline *each;
 	if (!d->deadlines.n)
 		return;
-	int64_t offset = (int64_t)(wall_usec() - loop_now_usec(d->o.loop));
+	int64_t offset = (int64_t)(wall_usec(d) - loop_now_usec(d->o.loop));
 	int64_t moved = offset - d->wall_offset_usec;
 	if (moved > JUMP_USEC || moved < -JUMP_USEC) {
 		log_info("the wall clock has moved by %lld s: %zu deadlines move with it", (long long)moved / 1000000,
@@ -76,7 +78,7 @@ void deadline_set(struct task *t, uint64_t at_usec)
 	map_put(&d->deadlines, t->id, each);
 	start(each);
 	if (!d->wall.loop) {
-		d->wall_offset_usec = (int64_t)(wall_usec() - loop_now_usec(d->o.loop));
+		d->wall_offset_usec = (int64_t)(wall_usec(d) - loop_now_usec(d->o.loop));
 		timer_start(&d->wall, d->o.loop, LOOK_USEC, on_look);
 	}
 }
@@ -88,4 +90,9 @@ void deadline_end(struct task *t)
 	t->has_deadline = false;
 	timer_stop(&each->timer);
 	free(each);
+}
+
+void driver_set_wall_clock(struct driver *d, uint64_t (*wall_clock)(void))
+{
+	d->wall_clock = wall_clock;
 }

@@ -15,7 +15,7 @@ void event_tell(struct driver *d, const struct run *r, const char *what, uint64_
 	struct store *s = d->o.store;
 	const struct wire_event e = {
 		.what = what,
-		.at_usec = wall_usec(),
+		.at_usec = wall_usec(d),
 		.task = task,
 		.node = n ? n->name : "",
 		.reason = reason,

@@ -41,8 +41,9 @@ struct driver {
 	struct timer record;
 	struct map deadlines; /* of tasks that were not begun, by their numbers */
 	struct timer wall;
-	int64_t wall_offset_usec; /* wall clock minus loop's clock, as last seen */
-	struct node *past;        /* driver_past.c; NULL: it is over */
+	uint64_t (*wall_clock)(void); /* a test's; NULL: the real one */
+	int64_t wall_offset_usec;     /* wall clock minus loop's clock, as last seen */
+	struct node *past;            /* driver_past.c; NULL: it is over */
 	void (*on_event)(void *arg, const struct run *r, const struct wire_event *e);
 	void *on_event_arg;
 	uint64_t n_ended;
@@ -271,7 +272,7 @@ int send_start(struct task *t);
 /* ---- driver_deadline.c */
 void deadline_set(struct task *t, uint64_t wall_usec);
 void deadline_end(struct task *t);
-uint64_t wall_usec(void);
+uint64_t wall_usec(const struct driver *d);
 
 /* ---- driver_set.c */
 void category_name(const struct run *r, const char *category, char text[256]);

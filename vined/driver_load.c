@@ -6,6 +6,7 @@
 struct loading {
 	struct driver *driver;
 	uint64_t n_tasks, n_orphans;
+	struct map makers; /* an item each of those who made one that is not forgotten, by task */
 };
 
 static void load_node(void *arg, const struct store_node *s)
@@ -43,26 +44,36 @@ static void load_item(void *arg, const struct store_item *s)
 	struct run *r = s->run ? map_get(&l->driver->runs_by_id, s->run) : NULL;
 	if (s->run && !r)
 		return;
-	if (!item_load(l->driver, r, s))
+	struct item *i = item_load(l->driver, r, s);
+	if (!i)
 		log_error("item %llu of the database (%.100s) cannot be read", (unsigned long long)s->id, s->name);
+	else if (i->producer && !i->is_forgotten)
+		map_put(&l->makers, i->producer, i);
 }
 
 /* ---- tasks */
 
-static void bind_items(struct task *t, const struct store_task *s, bool is_out)
+static struct item *find_item(struct driver *d, uint64_t id)
+{
+	struct item *i = map_get(&d->items, id);
+	struct store_item s;
+	/* An input of what is over was not told. */
+	if (!i && !store_read_item(d->o.store, id, &s) && !s.run)
+		i = item_load(d, NULL, &s);
+	return i;
+}
+
+static void bind_items(struct task *t, const struct store_binding *at, size_t n, bool is_out)
 {
 	struct driver *d = t->run->driver;
-	uint64_t hash = item_key_hash(s->key ? s->key : "");
-	for (size_t i = 0; i < s->n_bindings; i++) {
-		struct item *it = map_get(&d->items, s->bindings[i].item);
-		if ((s->bindings[i].mode == 3) != is_out || !it)
+	for (size_t i = 0; i < n; i++) {
+		struct item *it = (at[i].mode == 3) == is_out ? find_item(d, at[i].item) : NULL;
+		if (!it)
 			continue;
 		t->items[t->n_inputs + t->n_outputs] = it;
 		t->n_outputs += is_out;
 		t->n_inputs += !is_out;
 		item_ref(it);
-		if (is_out && it->producer == t->id)
-			it->producer_key = hash;
 	}
 }
 
@@ -117,32 +128,70 @@ static void load_tries(struct task *t, const struct store_task *s)
 	a->failures = (uint16_t)min(s->failures, (uint32_t)UINT16_MAX);
 }
 
-static void load_task(void *arg, const struct store_task *s)
+static struct task *make_task(struct loading *l, const struct store_task *s, const struct store_binding *at, size_t n)
 {
-	struct loading *l = arg;
 	struct driver *d = l->driver;
 	struct run *run = map_get(&d->runs_by_id, s->run);
 	struct shape *shape = map_get(&d->shapes_by_id, s->shape);
 	if (!run || !shape) {
 		l->n_orphans++;
-		return;
+		return NULL;
 	}
-	struct task *t = task_new(run, s->id, shape_ref(shape), s->n_bindings, s->tag);
-	bind_items(t, s, false);
-	bind_items(t, s, true);
+	/* Finding items may end what `at` was borrowed for. */
+	_free_ struct store_binding *copy = n ? xmemdup(at, n * sizeof *at) : NULL;
+	struct task *t = task_new(run, s->id, shape_ref(shape), n, s->tag);
+	bind_items(t, copy, n, false);
+	bind_items(t, copy, n, true);
 	load_tries(t, s);
 	task_enter(t, s);
 	l->n_tasks++;
+	return t;
+}
+
+static void load_task(void *arg, const struct store_task *s)
+{
+	struct loading *l = arg;
+	struct driver *d = l->driver;
+	const struct store_binding *at = s->bindings;
+	size_t n = s->n_bindings;
+	/* Of those that have ended only makers name anything that matters. */
+	if (s->state >= STORE_ENDED && map_get(&l->makers, s->id) && store_read_bindings(d->o.store, s->id, &at, &n))
+		n = 0;
+	struct task *t = make_task(l, s, at, n);
+	if (!t)
+		return;
 	if (t->state != STORE_DELIVERED)
 		task_claim_by_id(t, s->session, true);
-	run_watch_client(run);
-	int r = 0;
-	if (t->state >= STORE_ENDED)
+	run_watch_client(t->run);
+	if (t->state >= STORE_ENDED) {
 		load_outputs(t, s);
-	else
-		r = add_to_core(d, t, s);
+		return;
+	}
+	int r = add_to_core(d, t, s);
 	if (r)
 		log_errno(-r, "task %llu from the database", (unsigned long long)s->id);
+}
+
+/* Makers whose results were acknowledged are not told: they are looked up by what they made. */
+static void load_makers(struct loading *l)
+{
+	struct driver *d = l->driver;
+	const struct item *i;
+	for (size_t k = 0; (i = map_next(&l->makers, &k));) {
+		struct store_result e;
+		struct store_task s;
+		if (map_get(&d->tasks, i->producer))
+			continue;
+		int r = store_read_result(d->o.store, i->producer, &e, &s);
+		if (r || s.state != STORE_DELIVERED) {
+			log_error("item %s: task %llu, which made it, cannot be read: %s", i->name,
+				  (unsigned long long)i->producer, strerror(-r));
+			continue;
+		}
+		s.attempt = e.attempt;
+		load_task(l, &s);
+	}
+	map_fini(&l->makers);
 }
 
 static void let_go_of_shapes(struct driver *d)
@@ -164,6 +213,7 @@ int driver_load(struct driver *d)
 				 .on_task = load_task,
 				 .arg = &loading};
 	int r = store_load(d->o.store, &l);
+	load_makers(&loading);
 	map_fini(&d->runs_by_id);
 	let_go_of_shapes(d);
 	d->last_task = l.last_task;

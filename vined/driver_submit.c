@@ -41,6 +41,18 @@ static struct wire_bytes join_texts(struct store *s, const char *first, const st
 	return (struct wire_bytes){body, (uint32_t)n};
 }
 
+/* Of a task that was read at a restart the key is only in the store. */
+static uint64_t key_of_maker(struct item *i)
+{
+	struct store_result e;
+	struct store_task row;
+	if (i->producer_key)
+		return i->producer_key;
+	store_read_result(i->run->driver->o.store, i->producer, &e, &row);
+	i->producer_key = row.id ? item_key_hash(row.key) : 0;
+	return i->producer_key;
+}
+
 /* The same key once more is the same task: what it makes it made before. */
 static int claim_output(struct task *t, struct item *i, const char *key, char reason[256])
 {
@@ -49,7 +61,7 @@ static int claim_output(struct task *t, struct item *i, const char *key, char re
 		snprintf(reason, 256, "item '%.100s': an output is a temp:NAME", i->name);
 		return -EINVAL;
 	}
-	if (i->producer && !(hash && hash == i->producer_key)) {
+	if (i->producer && !(hash && hash == key_of_maker(i))) {
 		snprintf(reason, 256, "item '%.100s': task %" PRIu64 " makes it already", i->name, i->producer);
 		return -EEXIST;
 	}

@@ -49,16 +49,18 @@ static const char *name_of_node(const struct driver *d, uint64_t node)
 
 static void say_input(const struct driver *d, const struct core_why *why, char reason[256])
 {
-	const char *item = name_of_item(d, why->item);
+	const struct item *i = map_get(&d->items, why->item);
+	const char *item = i ? i->name : "";
 	char by[64] = "";
-	if (why->producer)
-		snprintf(by, sizeof by, ", which task %" PRIu64 " makes", why->producer);
+	uint64_t maker = i ? i->producer : why->producer; /* the core forgets one that failed */
+	if (maker)
+		snprintf(by, sizeof by, ", which task %" PRIu64 " makes", maker);
 	if (why->reason == CORE_REASON_INPUT_FAILED)
-		snprintf(reason, 256, "its input %.140s%s, will never be there", item, by);
+		snprintf(reason, 256, "its input %.140s%s%s will never be there", item, by, maker ? "," : "");
 	else if (why->reason == CORE_REASON_INPUT_LOST)
-		snprintf(reason, 256, "its input %.140s%s, was lost%s", item, by,
-			 why->producer ? " and is made again" : "; nobody can make it again");
-	else if (why->producer)
+		snprintf(reason, 256, "its input %.140s%s%s was lost%s", item, by, maker ? "," : "",
+			 maker ? " and is made again" : "; nobody can make it again");
+	else if (maker)
 		snprintf(reason, 256, "it waits for input %.140s%s", item, by);
 	else
 		snprintf(reason, 256, "it waits for input %.140s, which no node that is there has", item);
