@@ -73,6 +73,22 @@ int store_writer_commit(struct store_writer *w, const struct list *batches);
 int store_writer_begin(struct store_writer *w);
 int store_writer_end(struct store_writer *w, int r);
 
+/* ---- store_wal.c: the writer thread's */
+void store_wal_watch(struct store *s);
+void store_wal_care(struct store *s, bool is_idle);
+
+/* ---- store_copy.c */
+/* Rows of `select` (?1 first, ?2 end) into a table with as many columns, replacing those of the same key; adds to *n. 0 or -errno. */
+int store_copy(sqlite3 *from, const char *select, uint64_t first, uint64_t end, sqlite3 *to, const char *table,
+	       uint64_t *n);
+
+/* ---- store_archive.c: the writer thread's, when it has nothing to commit */
+struct store_archive;
+struct store_archive *store_archive_new(struct store *s, const char *path);
+void store_archive_free(struct store_archive *a);
+/* Returns in how many microseconds it wants to be called again. */
+uint64_t store_archive_step(struct store_archive *a);
+
 /* ---- store_read.c */
 struct store_reader;
 struct store_reader *store_reader_new(sqlite3 *db);
@@ -121,6 +137,9 @@ struct store_batch {
 struct store {
 	char cluster[UUID_TEXT_SIZE];
 	uint64_t boot;
+	char *path;
+	bool is_keeping;
+	uint64_t keep_usec;
 	sqlite3 *db, *reader_db; /* the same in exclusive mode */
 	struct store_writer *writer;
 	struct store_reader *reader;
@@ -143,6 +162,11 @@ struct store {
 
 	pthread_t thread;
 	bool is_running;
+
+	/* the writer thread */
+	int wal_pages, wal_tried;
+	bool is_wal_large;
+	uint64_t chore_usec; /* monotonic, when the last one was done */
 };
 
 #endif

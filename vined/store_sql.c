@@ -124,7 +124,8 @@ static int configure(sqlite3 *db, bool is_reader, bool exclusive)
 	if (!r)
 		r = store_sql_exec(db, sql);
 	if (!r && !is_reader)
-		r = store_sql_exec(db, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = OFF");
+		r = store_sql_exec(db, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = OFF;"
+				       "PRAGMA journal_size_limit = 67108864");
 	return r;
 }
 

@@ -60,6 +60,7 @@ static const char *const texts[SQL_N] = {
 	[SQL_NO_SETTING] = "DELETE FROM settings WHERE run = ?1 AND name = ?2",
 	[SQL_EVENT] = "INSERT INTO events (at_usec, user, task, node, item, what, text) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
 	[SQL_LEAVE] = "UPDATE submits SET leaving = 2 WHERE run = ?1",
+	[SQL_LAST_RUN] = "INSERT INTO meta VALUES ('last_run', ?1) ON CONFLICT DO UPDATE SET value = max(value, ?1)",
 	[SQL_FORGET_RUN] = "DELETE FROM runs WHERE id = ?1",
 	[SQL_FORGET_SETTINGS] = "DELETE FROM settings WHERE run = ?1",
 };
@@ -253,7 +254,7 @@ static int put_event(struct store_writer *w, const struct store_event *e)
 /* Its name and its keys are free at once; its rows leave when there is nothing else to do. */
 static int put_forget(struct store_writer *w, uint64_t run)
 {
-	static const int steps[] = {SQL_LEAVE, SQL_FORGET_SETTINGS, SQL_FORGET_RUN};
+	static const int steps[] = {SQL_LEAVE, SQL_FORGET_SETTINGS, SQL_LAST_RUN, SQL_FORGET_RUN};
 	int r = 0;
 	for (size_t i = 0; i < countof(steps) && !r; i++) {
 		sqlite3_bind_int64(w->sql[steps[i]], 1, (int64_t)run);

@@ -127,18 +127,31 @@ static inline void put_result(uint64_t task, uint64_t attempt, const char *out)
 
 /* ---- what a second reader sees */
 
-static inline int64_t ask(const char *sql)
+static inline int64_t ask_file(const char *path, const char *sql)
 {
 	sqlite3 *db = NULL;
 	sqlite3_stmt *s = NULL;
 	int64_t n = -1;
 	// A reader alone may not recover what a killed writer left.
-	if (sqlite3_open_v2(db_path(), &db, SQLITE_OPEN_READWRITE, NULL) == SQLITE_OK &&
+	if (sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE, NULL) == SQLITE_OK &&
 	    sqlite3_prepare_v2(db, sql, -1, &s, NULL) == SQLITE_OK && sqlite3_step(s) == SQLITE_ROW)
 		n = sqlite3_column_int64(s, 0);
 	sqlite3_finalize(s);
 	sqlite3_close(db);
 	return n;
+}
+
+static inline int64_t ask(const char *sql)
+{
+	return ask_file(db_path(), sql);
+}
+
+static inline void run_sql(const char *sql)
+{
+	sqlite3 *db = NULL;
+	ASSERT_EQ(sqlite3_open(db_path(), &db), SQLITE_OK);
+	ASSERT_EQ(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+	sqlite3_close(db);
 }
 
 /* ---- a restart */

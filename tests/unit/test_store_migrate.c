@@ -3,14 +3,6 @@
 
 #include <sys/stat.h>
 
-static void run_sql(const char *sql)
-{
-	sqlite3 *db = NULL;
-	ASSERT_EQ(sqlite3_open(db_path(), &db), SQLITE_OK);
-	ASSERT_EQ(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
-	sqlite3_close(db);
-}
-
 TEST(a_newer_schema_is_refused_in_words)
 {
 	char text[512];

@@ -334,12 +334,13 @@ TEST(a_setting_is_replaced_and_taken_away)
 	int n = 0;
 	open_store();
 	put_run(1, "sweep");
+	put_run(9, "idle");
 	put_setting(0, "counter.lic", "4");
 	put_setting(1, "lifetime", "1d");
 	put_setting(0, "counter.lic", "5");
 	put_setting(1, "lifetime", "");
 	put_setting(9, "lifetime", "2d");
-	flush(6);
+	flush(7);
 	reopen(&s);
 	ASSERT_EQ(s.n_settings, 1); /* those of a run without tasks are read when it is attached to */
 	ASSERT_STR(s.setting, "0 counter.lic=5");
