@@ -62,9 +62,7 @@ struct core_key {
 
 struct core_bracket {
 	uint32_t n, room, n_dims, n_spare;
-	uint64_t *memory, *records;
-	void **leaves;
-	uint32_t *spare;
+	uint64_t *memory;
 };
 
 void core_bracket_fini(struct core_bracket *b);
@@ -77,7 +75,12 @@ void core_bracket_remove(struct core_bracket *b, uint32_t at);
 typedef bool (*core_bracket_accepts)(const void *what, const struct core_vector *ask);
 void *core_bracket_find(const struct core_bracket *b, const struct core_vector *ask, const struct core_key *after,
 			core_bracket_accepts accepts);
-void *core_bracket_only(const struct core_bracket *b); /* of one that has one */
+void *core_bracket_first(const struct core_bracket *b); /* of the smallest key; NULL: it is empty */
+void *core_bracket_at(const struct core_bracket *b, uint32_t at);
+bool core_bracket_is(const struct core_bracket *b, uint32_t at, const struct core_vector *v);
+/* Has the processor fetch what finding the first will look at; then what changing its key will. */
+void core_bracket_warm(const struct core_bracket *b);
+void core_bracket_warm_first(const struct core_bracket *b);
 /* What no leaf has more of; false if there is none. Amounts beyond n_dims are left alone. */
 bool core_bracket_sum(const struct core_bracket *b, struct core_vector *v);
 struct core_key core_bracket_best(const struct core_bracket *b); /* the greatest there is if it is empty */
@@ -111,7 +114,7 @@ unsigned core_bucket_of(uint64_t amount);
 uint64_t core_bucket_end(unsigned bucket);
 
 /* ---- timers: what core_set_time() wakes. */
-enum core_timer_kind { CORE_TIMER_DEADLINE, CORE_TIMER_TOKEN, CORE_TIMER_BLOCKED };
+enum core_timer_kind { CORE_TIMER_DEADLINE, CORE_TIMER_TOKEN, CORE_TIMER_BLOCKED, CORE_TIMER_SLOW };
 
 struct core_timer {
 	struct core_link link;

@@ -98,7 +98,7 @@ static struct core_lane *find_local(const struct core_node *n, const struct core
 	if (!*r)
 		return NULL;
 	const struct core_bracket *local = &(*r)->tree->local;
-	return local->n == 1 ? core_bracket_only(local) : core_bracket_find(local, ask, NULL, NULL);
+	return local->n == 1 ? core_bracket_first(local) : core_bracket_find(local, ask, NULL, NULL);
 }
 
 static struct core_lane *find_late(const struct core *c, const struct core_vector *ask)
@@ -111,7 +111,7 @@ static struct core_lane *find_lane(const struct core *c, const struct core_node 
 {
 	*r = NULL;
 	struct core_vector room;
-	if (!core_node_room(c, n, &room))
+	if (!n->cores_free || !core_node_room(c, n, &room))
 		return NULL;
 	if (room.at[CORE_DIM_TIME] != UINT64_MAX)
 		room.at[CORE_DIM_TIME] -= min(room.at[CORE_DIM_TIME], c->now_usec);
@@ -152,7 +152,7 @@ static struct core_node *find_kept(const struct core *c, const struct core_lane 
 /* Of all that fits nowhere the least recently served, once many others have passed it by. */
 static void keep_one(struct core *c)
 {
-	struct core_lane *l = list_first(&c->hungry, struct core_lane, hungry);
+	struct core_lane *l = list_first(&c->hungry, struct core_lane, turn);
 	uint64_t patience = c->o.patience ? c->o.patience : PATIENCE + 2 * c->n_open;
 	if (c->kept || !l || c->n_started - l->served <= patience)
 		return;
@@ -194,6 +194,7 @@ static struct core_lane *next_grown(struct core *c, struct core_node **n, struct
 {
 	struct core_lane *l = NULL;
 	while (!l && (*n = list_first(&c->grown, struct core_node, grown))) {
+		core_warm(c);
 		l = find_lane(c, *n, r);
 		list_remove(&(*n)->grown);
 	}
@@ -249,4 +250,31 @@ bool core_match_next(struct core *c)
 		core_lane_block(c, l);
 	}
 	return place_grown(c);
+}
+
+/* ---- second attempts: only where nothing else could use the room. */
+
+static struct core_node *find_second(const struct core *c, const struct core_task *t)
+{
+	const struct core_vector need = core_vector_at(c, &t->class->need);
+	struct core_node *n = core_bracket_find(&c->free, &need, NULL, NULL);
+	if (n != t->node)
+		return n;
+	struct core_key key = core_bracket_key(&c->free, n->free_at);
+	return core_bracket_find(&c->free, &need, &key, NULL);
+}
+
+bool core_match_second(struct core *c)
+{
+	struct core_hold *h;
+	for (unsigned i = 0; i < PROBES && c->free.n && (h = list_first(&c->slow, struct core_hold, running)); i++) {
+		struct core_node *n = h->task->class->is_stopped ? NULL : find_second(c, h->task);
+		list_remove(&h->running);
+		if (n) {
+			core_place_second(c, h->task, n);
+			return true;
+		}
+		list_append(&c->slow, &h->running);
+	}
+	return false;
 }
