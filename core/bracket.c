@@ -185,13 +185,6 @@ void *core_bracket_at(const struct core_bracket *b, uint32_t at)
 	return at && at <= b->room ? leaves(b)[at - 1] : NULL;
 }
 
-bool core_bracket_is(const struct core_bracket *b, uint32_t at, const struct core_vector *v)
-{
-	assert(at && at <= b->room);
-	const uint64_t *r = record(b, b->room + at - 1);
-	return r[FEATURES] == v->features && !memcmp(r + AMOUNTS, v->at, b->n_dims * sizeof(uint64_t));
-}
-
 void core_bracket_warm(const struct core_bracket *b)
 {
 	if (b->n && b->room > 1) {
@@ -204,13 +197,18 @@ void core_bracket_warm(const struct core_bracket *b)
 	}
 }
 
-void core_bracket_warm_first(const struct core_bracket *b)
+void core_bracket_warm_at(const struct core_bracket *b, uint32_t at)
 {
-	for (uint32_t i = b->n ? b->room + winner(b, 1) : 0; i > 1; i /= 2) {
+	assert(at <= b->room);
+	for (uint32_t i = at ? b->room + at - 1 : 0; i > 1; i /= 2) {
 		__builtin_prefetch(record(b, i));
 		__builtin_prefetch(record(b, i ^ 1));
-		__builtin_prefetch(record(b, i / 2));
 	}
+}
+
+void core_bracket_warm_first(const struct core_bracket *b)
+{
+	core_bracket_warm_at(b, b->n ? winner(b, 1) + 1 : 0);
 }
 
 bool core_bracket_sum(const struct core_bracket *b, struct core_vector *v)
@@ -235,6 +233,11 @@ static bool covers(const struct core_bracket *b, const uint64_t *r, const struct
 	for (uint32_t k = 0; k < b->n_dims; k++)
 		is_enough &= r[AMOUNTS + k] >= ask->at[k];
 	return is_enough;
+}
+
+bool core_bracket_may(const struct core_bracket *b, const struct core_vector *ask)
+{
+	return b->n && covers(b, record(b, 1), ask);
 }
 
 struct search {

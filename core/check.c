@@ -173,7 +173,6 @@ static size_t check_lane(const struct core *c, const struct core_lane *l)
 	require(!l->anywhere_at == !is_anywhere && !l->local_at == !is_local);
 	require(!l->late_at == !l->is_late && (!l->is_late || is_local));
 	require(l->is_patient == (is_local && !l->is_late));
-	require(!l->is_patient || l->late_usec > c->now_usec);
 	require(l->is_hungry == (l->is_blocked && (l->anywhere_at || l->late_at)));
 	require(list_is_empty(&l->turn) == (!l->is_patient && !l->is_hungry));
 	require(!l->fresh.at == !l->is_fresh && l->is_fresh == (is_in && !l->is_blocked));

@@ -30,6 +30,7 @@
 #define FETCHES 4
 #define TOKEN_USEC UINT64_C(60000000)
 #define RATE UINT64_C(125000000)
+#define LATE_AT_ONCE 4096u
 
 struct core *core_new(const struct core_actions *actions, void *arg, const struct core_options *o)
 {
@@ -172,8 +173,9 @@ void core_set_time(struct core *c, uint64_t now_usec)
 	c->now_usec = max(c->now_usec, now_usec);
 	while ((first = core_heap_first(&c->due)) && first->major <= c->now_usec)
 		wake(c, container_of(first, struct core_timer, link));
+	/* The rest with the next call, which is due at once: where a million begin to be late together nobody waits for all. */
 	struct core_lane *l;
-	while ((l = core_patient_first(c)) && l->late_usec <= c->now_usec)
+	for (unsigned i = 0; i < LATE_AT_ONCE && (l = core_patient_first(c)) && l->late_usec <= c->now_usec; i++)
 		core_lane_late(c, l);
 }
 

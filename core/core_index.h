@@ -14,7 +14,10 @@ struct core_link {
 };
 
 struct core_heap {
-	struct core_link **items;
+	struct core_slot {
+		uint64_t major, minor;
+		struct core_link *link;
+	} * items;
 	size_t n, room;
 };
 
@@ -26,7 +29,7 @@ void core_heap_check(const struct core_heap *h);
 
 static inline struct core_link *core_heap_first(const struct core_heap *h)
 {
-	return h->n ? h->items[0] : NULL;
+	return h->n ? h->items[0].link : NULL;
 }
 
 /* ---- amounts of everything. A room covers a need if it has the features and as much of each. */
@@ -44,6 +47,11 @@ static inline void core_vector_not(struct core_vector *to, const struct core_vec
 	to->features = ~v->features;
 	for (uint32_t i = 0; i < n_dims; i++)
 		to->at[i] = ~v->at[i];
+}
+
+static inline bool core_vector_equals(const struct core_vector *a, const struct core_vector *b, uint32_t n_dims)
+{
+	return a->features == b->features && !memcmp(a->at, b->at, n_dims * sizeof a->at[0]);
 }
 
 static inline bool core_vector_covers(const struct core_vector *room, const struct core_vector *need, uint32_t n_dims)
@@ -77,10 +85,12 @@ void *core_bracket_find(const struct core_bracket *b, const struct core_vector *
 			core_bracket_accepts accepts);
 void *core_bracket_first(const struct core_bracket *b); /* of the smallest key; NULL: it is empty */
 void *core_bracket_at(const struct core_bracket *b, uint32_t at);
-bool core_bracket_is(const struct core_bracket *b, uint32_t at, const struct core_vector *v);
-/* Has the processor fetch what finding the first will look at; then what changing its key will. */
+/* Has the processor fetch what finding the first will look at; then what changing its key will, or that at another place. */
 void core_bracket_warm(const struct core_bracket *b);
 void core_bracket_warm_first(const struct core_bracket *b);
+void core_bracket_warm_at(const struct core_bracket *b, uint32_t at);
+/* Whether anything could be found; if it says yes there may be nothing after all. */
+bool core_bracket_may(const struct core_bracket *b, const struct core_vector *ask);
 /* What no leaf has more of; false if there is none. Amounts beyond n_dims are left alone. */
 bool core_bracket_sum(const struct core_bracket *b, struct core_vector *v);
 struct core_key core_bracket_best(const struct core_bracket *b); /* the greatest there is if it is empty */

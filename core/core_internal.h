@@ -267,7 +267,7 @@ struct core_tree {
 
 struct core_tree *core_tree_get(struct core *c, uint64_t number);
 struct core_tree *core_tree_find(const struct core *c, uint64_t number);
-/* Its lanes changed: the brackets of its holders follow. */
+/* The best priority of its lanes or what they need least changed: the brackets of its holders follow. */
 void core_tree_settle(struct core *c, struct core_tree *t);
 /* A node has served it: the other trees there come first next time. */
 void core_replica_rotate(struct core_replica *r);

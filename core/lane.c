@@ -128,11 +128,16 @@ static struct core_key late_key(const struct core_lane *l, struct core_key key)
 
 static void set_local(struct core *c, struct core_lane *l, bool is_local, struct core_key key)
 {
+	const struct core_bracket *local = &l->tree->local;
+	struct core_vector before, after;
 	bool was_local = l->local_at;
-	bool is_same = was_local && is_local && core_bracket_key(&l->tree->local, l->local_at).major == key.major;
+	bool had_any = core_bracket_sum(local, &before);
+	uint64_t major = core_bracket_best(local).major;
 	set_at(c, &l->tree->local, &l->local_at, l, is_local, key);
-	/* Of equal priority it changes nothing for the holders. */
-	if (!is_same)
+	/* What holders are told of the tree is seldom changed by one lane. */
+	bool has_any = core_bracket_sum(local, &after);
+	if (had_any != has_any ||
+	    (has_any && (major != core_bracket_best(local).major || !core_vector_equals(&before, &after, c->n_dims))))
 		core_tree_settle(c, l->tree);
 	if (is_local && !was_local) {
 		begin_patience(c, l);
@@ -206,9 +211,10 @@ void core_lane_late(struct core *c, struct core_lane *l)
 {
 	assert(l->local_at && !l->is_late);
 	end_patience(c, l);
-	/* Who may go to more nodes than before has not been asked about them. */
+	/* Who may go to more nodes than before has not been asked about them; mostly none has room. */
+	struct core_vector need = core_vector_at(c, &l->class->need);
 	l->is_late = true;
-	l->is_blocked = false;
+	l->is_blocked &= !core_bracket_may(&c->free, &need);
 	core_lane_settle(c, l);
 }
 

@@ -56,6 +56,8 @@ static struct core_node *find_node(const struct core *c, const struct core_lane 
 	struct core_vector room, need = core_vector_at(c, &l->class->need);
 	if (c->kept_for == l && core_node_room(c, c->kept, &room) && core_vector_covers(&room, &need, c->n_dims))
 		return c->kept;
+	if (!core_bracket_may(&c->free, &need))
+		return NULL;
 	const struct core_tree *tree = l->tree ? l->tree : tree_of_first(c, l);
 	struct core_node *n = tree && tree->n_holders ? find_holder(c, l, tree) : NULL;
 	if (n || (l->local_at && !l->is_late))

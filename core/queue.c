@@ -108,7 +108,7 @@ size_t core_queue_check(const struct core_queue *q, const struct core_lane *lane
 	if (q->more && n)
 		abort();
 	for (size_t i = 0; q->more && i < q->more->order.n; i++) {
-		const struct core_level *l = container_of(q->more->order.items[i], struct core_level, link);
+		const struct core_level *l = container_of(q->more->order.items[i].link, struct core_level, link);
 		size_t n_here = check_level(&l->tasks, lane);
 		if (!n_here || list_first(&l->tasks, struct core_task, link)->priority != l->priority)
 			abort();

@@ -58,29 +58,23 @@ static void change_local(struct core_tree *t, struct core_replica *r, const stru
 	core_bracket_set(b, r->local_at, key, asked);
 }
 
-/* Its best priority and what its lanes need least: seldom does one lane more or less change that. */
 void core_tree_settle(struct core *c, struct core_tree *t)
 {
 	struct core_vector sum;
-	bool was_local = t->is_local, is_local = t->local.n;
-	if (!t->n_holders || (!is_local && !was_local))
-		return;
-	uint64_t major = core_bracket_best(&t->local).major;
-	const struct core_replica *first = t->holders[0];
-	if (core_bracket_sum(&t->local, &sum) && was_local && major == t->major &&
-	    core_bracket_is(&first->node->local, first->local_at, &sum))
+	bool was_local = t->is_local, is_local = core_bracket_sum(&t->local, &sum);
+	if (!t->n_holders)
 		return;
 	assert(t->local.n_dims == c->n_dims);
 	t->is_local = is_local;
-	t->major = major;
+	t->major = core_bracket_best(&t->local).major;
 	for (uint32_t i = 0; i < t->n_holders; i++) {
 		struct core_replica *r = t->holders[i];
-		if (!is_local)
-			core_bracket_remove(&r->node->local, r->local_at), r->local_at = 0;
-		else if (!was_local)
-			put_local(t, r, &sum);
-		else
+		if (is_local && was_local)
 			change_local(t, r, &sum);
+		else if (is_local)
+			put_local(t, r, &sum);
+		else if (was_local)
+			core_bracket_remove(&r->node->local, r->local_at), r->local_at = 0;
 	}
 }
 

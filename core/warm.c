@@ -46,7 +46,7 @@ static void warm_trees(size_t n, const struct core_node *const nodes[AHEAD], con
 	}
 }
 
-static void warm_tasks(size_t n, const struct core_tree *const trees[AHEAD])
+static void warm_tasks(const struct core *c, size_t n, const struct core_tree *const trees[AHEAD])
 {
 	const struct core_lane *lanes[AHEAD];
 	const struct list *tasks[AHEAD];
@@ -60,6 +60,7 @@ static void warm_tasks(size_t n, const struct core_tree *const trees[AHEAD])
 	for (size_t i = 0; i < n; i++) {
 		tasks[i] = lanes[i]->queue.tasks.next;
 		warm(container_of(tasks[i], const struct core_task, link), 2 * LINE);
+		core_bracket_warm_at(&c->late, lanes[i]->late_at);
 		if (lanes[i]->queue.n > 1)
 			continue;
 		/* With its last task the lane leaves its lists. */
@@ -83,7 +84,7 @@ void core_warm(struct core *c)
 	size_t n = find_nodes(c, nodes);
 	c->n_warm = AHEAD - 1;
 	warm_trees(n, nodes, trees);
-	warm_tasks(n, trees);
+	warm_tasks(c, n, trees);
 }
 
 /* The same for one task: who holds what it reads. */
