@@ -8,6 +8,7 @@
 #include "core/core_internal.h"
 
 #define LINE 64u
+#define EFFORT 64u /* records looked at, while one of equal major is known */
 enum { MAJOR, MINOR, FEATURES, AMOUNTS };
 
 static uint32_t stride(const struct core_bracket *b)
@@ -246,13 +247,15 @@ struct search {
 	const uint64_t *after; /* a key */
 	uint64_t best[2];
 	uint32_t leaf;
+	uint32_t n_left; /* records to look at; then only a better major counts */
 };
 
 static void find_below(const struct core_bracket *b, uint32_t i, struct search *s)
 {
 	const uint64_t *r = record(b, i);
-	if (!is_less(r, s->best) || !covers(b, r, s->ask))
+	if (!is_less(r, s->best) || (!s->n_left && s->leaf && r[MAJOR] >= s->best[MAJOR]) || !covers(b, r, s->ask))
 		return;
+	s->n_left -= s->n_left > 0;
 	if (i >= b->room) {
 		if (s->after && !is_less(s->after, r))
 			return;
@@ -272,7 +275,7 @@ void *core_bracket_find(const struct core_bracket *b, const struct core_vector *
 			core_bracket_accepts accepts)
 {
 	uint64_t key[2];
-	struct search s = {.ask = ask, .accepts = accepts, .best = {UINT64_MAX, UINT64_MAX}};
+	struct search s = {.ask = ask, .accepts = accepts, .best = {UINT64_MAX, UINT64_MAX}, .n_left = UINT32_MAX};
 	if (!b->n)
 		return NULL;
 	void *first = core_bracket_first(b);
@@ -284,6 +287,14 @@ void *core_bracket_find(const struct core_bracket *b, const struct core_vector *
 		s.after = key;
 	}
 	find_below(b, 1, &s);
+	return s.leaf ? leaves(b)[s.leaf - 1] : NULL;
+}
+
+void *core_bracket_find_soon(const struct core_bracket *b, const struct core_vector *ask)
+{
+	struct search s = {.ask = ask, .best = {UINT64_MAX, UINT64_MAX}, .n_left = EFFORT};
+	if (b->n)
+		find_below(b, 1, &s);
 	return s.leaf ? leaves(b)[s.leaf - 1] : NULL;
 }
 

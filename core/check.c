@@ -80,6 +80,7 @@ static void check_rooms(const struct core *c, const struct core_node *n)
 	require(!n->whole_at == !(n->is_offered && n->whole.at[CORE_DIM_CORES]));
 	require(n->cores_free == (has_room ? room.at[CORE_DIM_CORES] : 0));
 	require(n->cores_whole == (n->whole_at ? n->whole.at[CORE_DIM_CORES] : 0));
+	require(n->is_idle == (n->free_at && list_is_empty(&n->grown)));
 	if (n->free_at)
 		require(core_bracket_at(&c->free, n->free_at) == n);
 	core_bracket_check(&n->local);
@@ -130,7 +131,7 @@ static void check_moves(const struct core *c, const struct core_node *n)
 
 static void check_nodes(const struct core *c)
 {
-	uint64_t n_present = 0, n_open = 0, cores = 0, cores_free = 0, n_replicas = 0;
+	uint64_t n_present = 0, n_open = 0, cores = 0, cores_free = 0, n_replicas = 0, n_idle = 0;
 	const struct core_node *n;
 	for (size_t i = 0; (n = map_next(&c->nodes, &i));) {
 		require(n->is_present || !n->is_open);
@@ -139,12 +140,13 @@ static void check_nodes(const struct core *c)
 		check_moves(c, n);
 		n_present += n->is_present;
 		n_open += n->is_open;
+		n_idle += n->is_idle;
 		cores += n->cores_whole;
 		cores_free += n->cores_free;
 		n_replicas += n->replicas.n;
 	}
 	require(n_present == c->n_present && n_open == c->n_open && n_replicas == c->n_replicas);
-	require(cores == c->cores && cores_free == c->cores_free);
+	require(n_idle == c->n_idle && cores == c->cores && cores_free == c->cores_free);
 	require(!c->kept == !c->kept_for);
 	core_bracket_check(&c->free);
 	core_bracket_check(&c->whole);

@@ -83,6 +83,8 @@ void core_bracket_remove(struct core_bracket *b, uint32_t at);
 typedef bool (*core_bracket_accepts)(const void *what, const struct core_vector *ask);
 void *core_bracket_find(const struct core_bracket *b, const struct core_vector *ask, const struct core_key *after,
 			core_bracket_accepts accepts);
+/* Of the smallest major the first that is found: among a million of which few fit the best would take long. */
+void *core_bracket_find_soon(const struct core_bracket *b, const struct core_vector *ask);
 void *core_bracket_first(const struct core_bracket *b); /* of the smallest key; NULL: it is empty */
 void *core_bracket_at(const struct core_bracket *b, uint32_t at);
 /* Has the processor fetch what finding the first will look at; then what changing its key will, or that at another place. */

@@ -21,6 +21,7 @@ struct core_node {
 	bool is_open;               /* present and not suspended */
 	bool is_offered;            /* open, not blocked: counted in the sums and in `whole` */
 	bool is_special;            /* it has GPUs or something named */
+	bool is_idle;               /* in c->free, and in neither c->grown nor c->asked */
 	uint8_t health;
 	struct list grown;         /* in c->grown or c->asked */
 	struct core_bracket local; /* replicas of trees that have lanes in theirs */
@@ -64,6 +65,10 @@ bool core_node_covers(const struct core *c, const struct core_node *n, const str
 void core_node_reserve(struct core *c, struct core_node *n, struct core_task *t);
 void core_node_release(struct core *c, struct core_node *n, struct core_task *t);
 void core_node_grew(struct core *c, struct core_node *n);
+/* In or out of c->grown or c->asked; to NULL: out of both. */
+void core_node_ask(struct core *c, struct core_node *n, struct list *to);
+/* Who needs so much might find room at a node that will not ask for it by itself. */
+bool core_node_any_idle(const struct core *c, const struct core_vector *need);
 
 /* ---- health */
 void core_health_count(struct core *c, struct core_node *n, bool went_well);
@@ -543,7 +548,7 @@ struct core {
 	uint64_t n_scored, n_moves, n_fetched, n_replicas;
 	uint64_t rate;
 	uint64_t n_in_state[CORE_STATES];
-	uint64_t n_present, n_open, cores, cores_free;
+	uint64_t n_present, n_open, n_idle, cores, cores_free;
 	uint64_t n_judged, n_ill, n_seconds;
 	const struct core_task *starting; /* while `start` is called */
 	bool is_deciding;

@@ -212,9 +212,8 @@ void core_lane_late(struct core *c, struct core_lane *l)
 	assert(l->local_at && !l->is_late);
 	end_patience(c, l);
 	/* Who may go to more nodes than before has not been asked about them; mostly none has room. */
-	struct core_vector need = core_vector_at(c, &l->class->need);
 	l->is_late = true;
-	l->is_blocked &= !core_bracket_may(&c->free, &need);
+	l->is_blocked &= !core_node_any_idle(c, &l->class->need);
 	core_lane_settle(c, l);
 }
 
@@ -256,7 +255,7 @@ void core_lane_served(struct core *c, struct core_lane *l)
 void core_lane_put(struct core *c, struct core_lane *l, struct core_task *t, bool is_again)
 {
 	if (!l->queue.n) {
-		l->is_blocked = false;
+		l->is_blocked = !core_node_any_idle(c, &l->class->need);
 		if (core_class_is_watched(l->class))
 			list_append(&l->class->lanes, &l->link);
 	}

@@ -105,7 +105,7 @@ static struct core_lane *find_local(const struct core_node *n, const struct core
 
 static struct core_lane *find_late(const struct core *c, const struct core_vector *ask)
 {
-	return c->late.n ? core_bracket_find(&c->late, ask, NULL, NULL) : NULL;
+	return core_bracket_find_soon(&c->late, ask);
 }
 
 /* *r: the replica it was found by; NULL: by none. */
@@ -198,7 +198,7 @@ static struct core_lane *next_grown(struct core *c, struct core_node **n, struct
 	while (!l && (*n = list_first(&c->grown, struct core_node, grown))) {
 		core_warm(c);
 		l = find_lane(c, *n, r);
-		list_remove(&(*n)->grown);
+		core_node_ask(c, *n, NULL);
 	}
 	return l;
 }
@@ -213,13 +213,13 @@ static bool ask_grown(struct core *c)
 		const struct core_link *first = core_heap_first(&c->fresh);
 		struct core_key key = {first->major, first->minor};
 		if (l->is_blocked && core_key_is_less(core_lane_key(l), key)) {
-			list_append(&c->grown, &n->grown);
+			core_node_ask(c, n, &c->grown);
 			take(c, l, n, r);
 			return true;
 		}
 		if (l->is_blocked)
 			core_lane_unblock(c, l);
-		list_append(&c->asked, &n->grown);
+		core_node_ask(c, n, &c->asked);
 	}
 	return false;
 }
@@ -232,7 +232,7 @@ static bool place_grown(struct core *c)
 	struct core_lane *l = next_grown(c, &n, &r);
 	if (!l)
 		return false;
-	list_append(&c->grown, &n->grown);
+	core_node_ask(c, n, &c->grown);
 	take(c, l, n, r);
 	return true;
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/core_internal.h"
 
+#define ABUNDANT 8u /* queued tasks for each node with room */
+
 struct core_node *core_node_find(const struct core *c, uint64_t number)
 {
 	return map_get(&c->nodes, number);
@@ -167,6 +169,29 @@ static void set_whole(struct core *c, struct core_node *n, bool is_offered)
 	set_at(&c->whole, &n->whole_at, n, is_in, key, &n->whole);
 }
 
+static void note_idle(struct core *c, struct core_node *n)
+{
+	bool is_idle = n->free_at && list_is_empty(&n->grown);
+	c->n_idle += (uint64_t)is_idle - n->is_idle;
+	n->is_idle = is_idle;
+}
+
+void core_node_ask(struct core *c, struct core_node *n, struct list *to)
+{
+	list_remove(&n->grown);
+	if (to)
+		list_append(to, &n->grown);
+	note_idle(c, n);
+}
+
+/* With much queued, nodes that are about to ask take what suits them best; else each task looks around for itself. */
+bool core_node_any_idle(const struct core *c, const struct core_vector *need)
+{
+	const struct core_vector v = core_vector_at(c, need);
+	bool is_much_queued = c->n_in_state[CORE_STATE_QUEUED] / ABUNDANT >= c->free.n;
+	return (c->n_idle || !is_much_queued) && core_bracket_may(&c->free, &v);
+}
+
 void core_node_settle(struct core *c, struct core_node *n)
 {
 	struct core_vector room;
@@ -176,12 +201,13 @@ void core_node_settle(struct core *c, struct core_node *n)
 	c->cores_free += cores_free - n->cores_free;
 	n->cores_free = cores_free;
 	set_at(&c->free, &n->free_at, n, has_room && n != c->kept, key_of(n, &room), &room);
+	note_idle(c, n);
 }
 
 void core_node_grew(struct core *c, struct core_node *n)
 {
 	if (n->cores_free && list_is_empty(&n->grown))
-		list_append(&c->grown, &n->grown);
+		core_node_ask(c, n, &c->grown);
 }
 
 void core_keep_end(struct core *c)
