@@ -39,6 +39,7 @@ struct fake {
 	/* How often it still dies: after it has recorded a SUBMIT or a DONE, before it answers. */
 	atomic_int lose_submits, lose_dones;
 	atomic_int full; /* so many SUBMITs are still refused, before their keys are looked at */
+	atomic_int full_after_loss;
 	atomic_bool is_holding;
 	atomic_int n_done, n_submits, n_cancelled, n_attached;
 	struct wire_hello hello;
@@ -118,6 +119,8 @@ static void on_submit(struct fake *f, struct conn *c, uint64_t id, const struct 
 	}
 	if (f->lose_submits > 0) {
 		f->lose_submits--;
+		f->full += f->full_after_loss;
+		f->full_after_loss = 0;
 		conn_abort(c, ECONNRESET, "as told");
 		return;
 	}
