@@ -44,11 +44,13 @@ struct fake {
 	atomic_int n_done, n_submits, n_cancelled, n_attached;
 	struct wire_hello hello;
 	pthread_mutex_t lock;
+	pthread_cond_t spoken;
 	/* lock */
 	struct wire_submit *last;                     /* SUBMIT */
 	char set[200], forgotten[200], selector[200]; /* what the last SET, FORGET and ABANDON said */
 	struct post speak;
 	char notice[40]; /* what EVENT speak sends */
+	bool is_spoken;
 };
 
 static struct fake *fake_of(struct conn *c)
@@ -181,7 +183,8 @@ static void on_speak(struct post *p)
 		if (*f->notice)
 			conn_send(f->conns[i], WIRE_EVENT, &(struct wire_event){.what = f->notice, .node = "n2"});
 	}
-	f->notice[0] = 0;
+	f->is_spoken = true;
+	pthread_cond_signal(&f->spoken);
 	pthread_mutex_unlock(&f->lock);
 }
 
@@ -269,6 +272,7 @@ static struct fake *fake_start_old(uint32_t minor)
 				       .cluster = "uuid",
 				       .name = "fake"};
 	pthread_mutex_init(&f->lock, NULL);
+	pthread_cond_init(&f->spoken, NULL);
 	struct net_address a;
 	char path[256];
 	snprintf(f->directory, sizeof f->directory, "%s", unit_tmpdir());
@@ -293,9 +297,12 @@ static _unused_ void fake_speak(struct fake *f, const char *notice)
 {
 	pthread_mutex_lock(&f->lock);
 	snprintf(f->notice, sizeof f->notice, "%s", notice);
-	pthread_mutex_unlock(&f->lock);
+	f->is_spoken = false;
 	f->is_holding = false;
 	loop_post(f->loop, &f->speak);
+	while (!f->is_spoken)
+		pthread_cond_wait(&f->spoken, &f->lock);
+	pthread_mutex_unlock(&f->lock);
 }
 
 /* A copy of its last word about something. */
@@ -329,6 +336,7 @@ static void fake_stop(struct fake *f)
 	}
 	free(f->last);
 	pthread_mutex_destroy(&f->lock);
+	pthread_cond_destroy(&f->spoken);
 	free(f);
 }
 
