@@ -30,7 +30,8 @@ static void fail(const char *what)
 static int run(struct shell *s, char *line)
 {
 	struct vine_task *t;
-	if (vine_task_new((const char *const[]){"/bin/sh", "-c", line, NULL}, &t) < 0 || vine_task_set(t, "tag", line) < 0)
+	if (vine_task_new((const char *const[]){"/bin/sh", "-c", line, NULL}, &t) < 0 ||
+	    vine_task_set(t, "tag", line) < 0)
 		fail("the command");
 	int r = vine_post(s->v, &t, 1, NULL);
 	vine_task_free(t);

@@ -134,6 +134,8 @@ int session_enter(struct vine *v);
 void session_leave(struct vine *v);
 void session_unref_event(struct vine *v);
 void session_deadline(struct timespec *at, uint64_t in_usec);
+/* Until what was acknowledged is recorded; -ETIMEDOUT after some seconds. */
+int session_wait_for_acks(struct vine *v);
 void session_cond_init(pthread_cond_t *c); /* its times are session_deadline's */
 
 /* ---- ask.c: a request on its way to vined, on the stack of the thread that waits for it */

@@ -202,8 +202,7 @@ int vine_open(struct vine **out, const char *where, const char *run)
 	return 0;
 }
 
-/* Waits until what was acknowledged is recorded. */
-static int wait_for_acks(struct vine *v)
+int session_wait_for_acks(struct vine *v)
 {
 	struct timespec until;
 	session_deadline(&until, CLOSE_USEC);
@@ -248,7 +247,7 @@ int vine_close(struct vine *v, int detach)
 				      .patience_usec = CLOSE_USEC};
 		r = ask_wait(v, &abandon);
 	}
-	int acks = wait_for_acks(v);
+	int acks = session_wait_for_acks(v);
 	session_stop(v);
 	return r < 0 ? r : acks;
 }

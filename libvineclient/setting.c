@@ -5,20 +5,27 @@
 #include "libvineclient/task.h"
 
 #define SETTING_USEC 30000000u
-#define NAME_MOST 255
+#define NAME_MOST 64
+#define VALUE_MOST 255
+#define FORGET_TRIES 3
 #define ITEM_MOST 4095
 
 struct run_settings {
-	char *events;
-	char *category;
-	char *counter;
+	char *category, *counter, *events;
+	int lifetime;
 };
 
-/* For the names alone, and which of them is the nearest. */
+static const char *const lifetime_words[] = {"run", "task", "forever", NULL};
+
+/* For names and words; what they are given goes on as text. */
 static const struct conf_setting run_settings_table[] = {
 	{.name = "events", .type = CONF_TYPE_TEXT, .offset = offsetof(struct run_settings, events)},
 	{.name = "category", .type = CONF_TYPE_TEXT, .offset = offsetof(struct run_settings, category)},
 	{.name = "counter", .type = CONF_TYPE_TEXT, .offset = offsetof(struct run_settings, counter)},
+	{.name = "lifetime",
+	 .type = CONF_TYPE_WORD,
+	 .offset = offsetof(struct run_settings, lifetime),
+	 .words = lifetime_words},
 };
 static const struct conf_table run_table = {
 	.program = "run",
@@ -32,8 +39,10 @@ static const struct conf_table run_table = {
 struct category_settings {
 	int64_t running;
 	uint64_t memory, disk;
-	bool learn;
+	int learn;
 };
+
+static const char *const learn_words[] = {"no", "yes", NULL};
 
 static const struct conf_setting category_settings_table[] = {
 	{.name = "running",
@@ -46,7 +55,10 @@ static const struct conf_setting category_settings_table[] = {
 	 .offset = offsetof(struct category_settings, memory),
 	 .most = "1024P"},
 	{.name = "disk", .type = CONF_TYPE_SIZE, .offset = offsetof(struct category_settings, disk), .most = "1024P"},
-	{.name = "learn", .type = CONF_TYPE_BOOL, .offset = offsetof(struct category_settings, learn)},
+	{.name = "learn",
+	 .type = CONF_TYPE_WORD,
+	 .offset = offsetof(struct category_settings, learn),
+	 .words = learn_words},
 };
 static const struct conf_table category_table = {
 	.program = "category",
@@ -69,17 +81,18 @@ static int check_category(const char *rest, const char *value)
 				 "category.%.300s: write category.NAME.SETTING; the settings are running, memory, disk "
 				 "and learn",
 				 rest);
-	int r = conf_set(&category_table, &s, point + 1, *value ? value : "0", &e);
+	/* Empty is good for all of them; the name is looked at all the same. */
+	const char *shown = *value ? value : streq(point + 1, "learn") ? learn_words[0] : "0";
+	int r = conf_set(&category_table, &s, point + 1, shown, &e);
 	return r < 0 ? error_set(-r, "category.%.*s: %s", (int)(point - rest), rest, e.text) : 0;
 }
 
 static int check_counter(const char *name, const char *value)
 {
-	uint64_t amount;
 	if (!*name || strlen(name) > NAME_MOST)
 		return error_set(EINVAL, "counter.%.300s: write counter.NAME, with a name of 1 to %d characters", name,
 				 NAME_MOST);
-	if (*value && (conf_parse_size(value, &amount) < 0 || amount > INT64_MAX))
+	if (strspn(value, "0123456789") != strlen(value) || strlen(value) > 18)
 		return error_set(EINVAL, "counter.%s '%s': not an amount: give a number like 4", name, value);
 	return 0;
 }
@@ -117,28 +130,24 @@ static int send_setting(struct vine *v, bool is_of_run, const char *name, const 
 
 static int set(struct vine *v, const char *name, const char *value)
 {
-	struct run_settings s = {NULL};
+	struct run_settings s = {.lifetime = 0};
 	struct conf_error e;
-	int r = value_check_word("setting", name, 2 * NAME_MOST);
+	int r = value_check_word("setting", name, VALUE_MOST);
 	if (!r)
-		r = value_check_word(name, value, NAME_MOST);
+		r = value_check_word(name, value, VALUE_MOST);
 	if (r < 0)
 		return r;
 	if (streq(name, "events"))
 		return set_events(v, value);
-	if (has_prefix(name, "category.")) {
+	if (has_prefix(name, "category."))
 		r = check_category(name + strlen("category."), value);
-		return r < 0 ? r : send_setting(v, true, name, value);
-	}
-	if (has_prefix(name, "counter.")) {
+	else if (has_prefix(name, "counter."))
 		r = check_counter(name + strlen("counter."), value);
-		return r < 0 ? r : send_setting(v, false, name, value);
-	}
-	if (streq(name, "category") || streq(name, "counter"))
-		return error_set(EINVAL, "%s: write category.NAME.SETTING or counter.NAME", name);
-	r = conf_set(&run_table, &s, name, value, &e);
-	assert(r < 0);
-	return error_set(-r, "%s", e.text);
+	else if (streq(name, "category") || streq(name, "counter"))
+		r = error_set(EINVAL, "%s: write category.NAME.SETTING or counter.NAME", name);
+	else if (conf_set(&run_table, &s, name, *value ? value : lifetime_words[0], &e) < 0)
+		r = error_set(EINVAL, "%s", e.text);
+	return r < 0 ? r : send_setting(v, !has_prefix(name, "counter."), name, value);
 }
 
 int vine_set(struct vine *v, const char *name, const char *value)
@@ -153,6 +162,42 @@ int vine_set(struct vine *v, const char *name, const char *value)
 
 /* ---- forgetting */
 
+static int send_forget(struct vine *v, const struct wire_forget *m, const char **run)
+{
+	struct ask ask = {.type = WIRE_FORGET,
+			  .message = m,
+			  .needs_run = run != NULL,
+			  .run = run,
+			  .needs_minor = 2,
+			  .patience_usec = SETTING_USEC};
+	return ask_wait(v, &ask);
+}
+
+/* Another run than the session's is attached to first, without its results. If the connection is lost in between, again. */
+static int forget_run(struct vine *v, const char *run)
+{
+	struct wire_attach attach = {.run = run, .must_exist = true};
+	struct wire_forget forget = {.run = run};
+	int r = -ENOENT;
+	for (int i = 0; i < FORGET_TRIES && r == -ENOENT; i++) {
+		struct ask ask = {
+			.type = WIRE_ATTACH, .message = &attach, .needs_minor = 2, .patience_usec = SETTING_USEC};
+		int there = ask_wait(v, &ask);
+		if (there < 0)
+			return there;
+		r = send_forget(v, &forget, NULL);
+	}
+	return r;
+}
+
+static int forget_own(struct vine *v, const char *item)
+{
+	struct wire_forget m = {.items = {&item, item != NULL}};
+	/* What was acknowledged just now is not unread any more. */
+	int r = item ? 0 : session_wait_for_acks(v);
+	return r < 0 ? r : send_forget(v, &m, &m.run);
+}
+
 int vine_forget(struct vine *v, const char *selector)
 {
 	int r = selector ? value_check_word("selector", selector, ITEM_MOST) : 0;
@@ -164,18 +209,11 @@ int vine_forget(struct vine *v, const char *selector)
 	if (r < 0)
 		return r;
 	/* A run's name has no colon, a file's always has one. */
-	bool is_item = selector && strchr(selector, ':');
-	struct wire_forget message = {.run = selector, .items = {&selector, is_item}};
-	bool is_own = !selector || is_item;
-	struct ask ask = {.type = WIRE_FORGET,
-			  .message = &message,
-			  .needs_run = is_own,
-			  .run = is_own ? &message.run : NULL,
-			  .needs_minor = 2,
-			  .patience_usec = SETTING_USEC};
-	/* A run that nothing was posted to knows nothing. */
-	if (!is_own || v->has_run)
-		r = ask_wait(v, &ask);
+	bool is_own = !selector || strchr(selector, ':') || streq(selector, vine_run(v));
+	if (!is_own)
+		r = forget_run(v, selector);
+	else if (v->has_run) /* one that nothing was posted to knows nothing */
+		r = forget_own(v, selector && strchr(selector, ':') ? selector : NULL);
 	session_leave(v);
 	return r;
 }

@@ -9,7 +9,8 @@
 #define ARGUMENTS_MOST (1u << 20)
 #define WORD_MOST 255
 #define PATH_MOST 4095
-#define BINDINGS_MOST 65536u
+#define CATEGORY_MOST 64
+#define BINDINGS_MOST 10000u
 
 static const char *const task_env_words[] = {"inherit", "clean", NULL};
 static const char *const task_staging_words[] = {"lazy", "hot", "full", NULL};
@@ -204,7 +205,7 @@ int vine_task_set(struct vine_task *t, const char *name, const char *value)
 			return own[i].set(t, value);
 	}
 	for (size_t i = 0; i < countof(words) && !r; i++)
-		r = streq(name, words[i]) ? value_check_word(name, value, WORD_MOST) : 0;
+		r = streq(name, words[i]) ? value_check_word(name, value, i ? WORD_MOST : CATEGORY_MOST) : 0;
 	if (r < 0)
 		return r;
 	r = conf_set(&task_table, &t->settings, name, value, &e);
@@ -215,18 +216,16 @@ int vine_task_set(struct vine_task *t, const char *name, const char *value)
 
 static int check_path(const char *path)
 {
-	size_t n = strlen(path);
-	if (*path != '/')
-		return error_set(EINVAL, "path '%.200s': where a task sees a file is an absolute path", path);
 	int r = value_check_word("path", path, PATH_MOST);
 	if (r < 0)
 		return r;
 	/* Of components alone, as everywhere in the cluster. */
-	if (path_check(path + 1, n - 1) < 0)
-		return error_set(
-			EINVAL,
-			"path '%.200s': no '.', '..' or empty name can be in it, and no name of more than 255 bytes",
-			path);
+	const char *rest = *path == '/' ? path + 1 : path;
+	if (path_check(rest, strlen(rest)) < 0)
+		return error_set(EINVAL,
+				 "path '%.200s': give an absolute one, or one below the task's directory, without '.', "
+				 "'..', empty names and names of more than 255 bytes",
+				 path);
 	return 0;
 }
 

@@ -71,6 +71,8 @@ VINE_API int vine_fd(struct vine *v);
  *   category.NAME.disk      the same of disk
  *   category.NAME.learn     "yes": they begin with what their like needed, and with all of that if it was too little
  *   counter.NAME            of the cluster: so many of these (licences, say) there are for all tasks that run
+ *   lifetime                what tasks leave is kept "run": until all results are acknowledged, and a while after (default),
+ *                           "task": until the tasks submitted so far have read it, "forever": until it is forgotten
  *   events                  of this session: "nodes": vine_next tells of nodes, too; "none" (default) */
 VINE_API int vine_set(struct vine *v, const char *name, const char *value);
 
@@ -118,11 +120,11 @@ VINE_API void vine_task_free(struct vine_task *t);
  *   env.NAME       a variable of the task's environment, over what is inherited */
 VINE_API int vine_task_set(struct vine_task *t, const char *name, const char *value);
 
-/* The task reads `f`, at `path` (absolute; NULL: where the file itself lies). It waits until what makes the file has ended well. */
+/* The task reads `f`, at `path` (absolute, or below its directory; NULL: where the file itself lies). It waits until what makes the file has ended well. */
 #define VINE_RW 1u /* it may write to its copy, which nobody else sees */
 VINE_API int vine_task_input(struct vine_task *t, struct vine_file *f, const char *path, unsigned flags);
 
-/* The task leaves a file or directory at `path` (absolute), which is a temporary of the run: *f is a new handle on it (f may be NULL) that
+/* The task leaves a file or directory at `path` (absolute, or below its directory), which is a temporary of the run: *f is a new handle on it (f may be NULL) that
  * can be an input of others at once, in the same vine_post, too. One task makes it: a description with outputs is posted once, and
  * of an array (set before this) each element makes its own, which is the input of that element of another array. */
 #define VINE_NAMED 2u /* *f is a handle on "temp:NAME": by that name the output is found later, and by others */

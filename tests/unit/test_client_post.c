@@ -142,6 +142,7 @@ TEST(values_that_cannot_be_are_refused_with_what_can)
 		{"retreis", "1", "retries"},
 		{"waltime", "1", "wall-time"},
 		{"category", "a\nb", "control"},
+		{"category", "a-word-that-is-longer-than-what-anybody-would-call-a-category-of-tasks", "at most 64"},
 	};
 	struct vine_task *t = task_new();
 	for (size_t i = 0; i < countof(bad); i++) {
@@ -320,6 +321,8 @@ TEST(settings_of_a_run_are_checked_and_sent)
 		{"category.a.learn", "yes", "r/category.a.learn=yes"},
 		{"category.a.disk", "", "r/category.a.disk="},
 		{"counter.matlab", "4", "/counter.matlab=4"},
+		{"lifetime", "forever", "r/lifetime=forever"},
+		{"lifetime", "", "r/lifetime="},
 	};
 	static const char *const bad[][3] = {
 		{"category.a.running", "many", "category.a: running"},
@@ -328,6 +331,9 @@ TEST(settings_of_a_run_are_checked_and_sent)
 		{"category", "1", "category.NAME.SETTING"},
 		{"counter.", "1", "counter.NAME"},
 		{"counter.a", "few", "a number like 4"},
+		{"counter.a", "4G", "a number like 4"},
+		{"lifetime", "node", "run, task, forever"},
+		{"lifetme", "run", "lifetime"},
 		{"evnts", "nodes", "events"},
 		{"events", "all", "none, nodes"},
 		{"category.a\n.running", "1", "control"},
