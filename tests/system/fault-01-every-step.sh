@@ -46,7 +46,7 @@ kill_start() { # CALL STEP STATE
 	traced "$1" "$2" vined --state="$3" --listen="${address-127.0.0.1:0}"
 	poll 30 started
 	pid=$(sed -n 's/^vined ready.* pid=\([0-9]*\).*/\1/p' "$DIR/traced.out")
-	[ -z "$pid" ] || kill -TERM "$pid"
+	[ -z "$pid" ] || kill -TERM "$pid" 2>/dev/null || :
 	wait $tracer || status=$?
 	was_killed "the start at $1 $2" $status
 }

@@ -16,7 +16,7 @@ contains "$DIR/newer" "STATUS"
 contains "$DIR/newer" "unknown"
 hello "$socket" 2 0 >"$DIR/major"
 grep -q 'BYE.*protocol 2 .*not our 1 .*final=yes' "$DIR/major" || fail "no refusal that names both: $(cat "$DIR/major")"
-contains "$DIR/cluster.log" "protocol 2"
+poll 10 grep -q 'protocol 2' "$DIR/cluster.log"
 expect 0 vine status
 
 # ---- our programs, made to look older or newer: first client and node, then the daemon
