@@ -61,21 +61,23 @@ static int make(char **words, unsigned long i, struct vine_task **t)
 	return r;
 }
 
+static int post_some(struct vine *v, char **words, unsigned long first, size_t n)
+{
+	struct vine_task *some[BATCH] = {NULL};
+	int r = 0;
+	for (size_t i = 0; i < n && r >= 0; i++)
+		r = make(words, first + i, &some[i]);
+	if (r >= 0)
+		r = vine_post(v, some, n, NULL);
+	while (n)
+		vine_task_free(some[--n]);
+	return r;
+}
+
 static int post(struct vine *v, char **words, unsigned long n)
 {
-	struct vine_task *some[BATCH];
-	for (unsigned long done = 0; done < n;) {
-		size_t k = 0;
-		int r = 0;
-		for (; k < BATCH && done + k < n; k++) {
-			r = make(words, done + k + 1, &some[k]);
-			if (r < 0)
-				return r;
-		}
-		r = vine_post(v, some, k, NULL);
-		done += k;
-		while (k)
-			vine_task_free(some[--k]);
+	for (unsigned long done = 0; done < n; done += BATCH) {
+		int r = post_some(v, words, done + 1, n - done < BATCH ? n - done : BATCH);
 		if (r < 0)
 			return r;
 	}
@@ -109,8 +111,11 @@ int main(int argc, char **argv)
 	}
 	if (vine_open(&v, NULL, run) < 0)
 		return fail("open");
-	if (post(v, argv + 2, strtoul(argv[1], NULL, 10)) < 0)
-		return fail("post");
+	if (post(v, argv + 2, strtoul(argv[1], NULL, 10)) < 0) {
+		fail("post");
+		vine_close(v, 1);
+		return 125;
+	}
 	while ((r = vine_next(v, NULL, QUIET_MSEC, &e)) == 1) {
 		print(e, show ? show : "task how status attempts");
 		if (vine_event_done(e) < 0)
