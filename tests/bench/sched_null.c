@@ -65,9 +65,10 @@ static void say_elsewhere(void)
 	       "us; Slurm 2,200-3,700 us\n");
 }
 
-/* Of each size, or of the one that VINE_BENCH_NODES names. */
-static void run_all(struct sched_world *w, uint64_t n_tasks, struct measured m[SIZES])
+/* Of each size, or of the one that VINE_BENCH_NODES names. Which one the last line speaks of. */
+static unsigned run_all(struct sched_world *w, uint64_t n_tasks, struct measured m[SIZES])
 {
+	unsigned chosen = 1;
 	uint64_t only = sched_scaled(w, "VINE_BENCH_NODES", 0);
 	bool is_told = getenv("VINE_BENCH_NODES") != NULL;
 	printf("%llu tasks of %d bytes a round, %d rounds, state on %s\n", (unsigned long long)n_tasks, SCHED_PAYLOAD,
@@ -77,23 +78,25 @@ static void run_all(struct sched_world *w, uint64_t n_tasks, struct measured m[S
 	for (unsigned i = 0; i < SIZES; i++) {
 		if (is_told && sizes[i] != only)
 			continue;
+		chosen = is_told ? i : chosen;
 		measure(w, w->is_quick ? min(sizes[i], (uint64_t)64) : sizes[i], n_tasks, &m[i]);
 		print(w, sizes[i], &m[i]);
 	}
 	say_elsewhere();
+	return chosen;
 }
 
 void sched_null(struct sched_world *w)
 {
 	struct measured m[SIZES] = {0};
-	run_all(w, sched_scaled(w, "VINE_BENCH_TASKS", 200000), m);
+	unsigned i = run_all(w, sched_scaled(w, "VINE_BENCH_TASKS", 200000), m);
 	/* spread_of() has sorted them. */
-	sched_end(w, m[1].per_sec[ROUNDS / 2], "tasks/s", "40000 at 64 and 1000 nodes, 25000 at 10000");
+	sched_end(w, m[i].per_sec[ROUNDS / 2], "tasks/s", "40000 at 64 and 1000 nodes, 25000 at 10000");
 }
 
 void sched_cost(struct sched_world *w)
 {
 	struct measured m[SIZES] = {0};
-	run_all(w, sched_scaled(w, "VINE_BENCH_TASKS", 200000), m);
-	sched_end(w, m[1].loop_usec[ROUNDS / 2] + m[1].writer_usec[ROUNDS / 2], "us", "15");
+	unsigned i = run_all(w, sched_scaled(w, "VINE_BENCH_TASKS", 200000), m);
+	sched_end(w, m[i].loop_usec[ROUNDS / 2] + m[i].writer_usec[ROUNDS / 2], "us", "15");
 }

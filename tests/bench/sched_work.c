@@ -126,7 +126,7 @@ struct poster {
 static void *run_poster(void *arg)
 {
 	struct poster *p = arg;
-	sched_post(p->v, p->n, min(p->n, (uint64_t)1000));
+	sched_post(p->v, p->n, min(p->n, (uint64_t)5000));
 	p->done_sec = bench_now_sec();
 	return NULL;
 }
