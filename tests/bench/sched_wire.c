@@ -15,6 +15,7 @@ struct sched_wire {
 	struct call call, ack;
 	struct buf acks; /* u64 */
 	bool is_open, is_answered;
+	uint64_t pending;
 	int error;
 	char reason[256];
 };
@@ -69,6 +70,8 @@ static void on_answer(struct call *call, int error, uint16_t type, const void *m
 	const struct wire_status *status = message;
 	c->is_answered = true;
 	c->error = -error;
+	if (type == WIRE_ATTACHED && message)
+		c->pending = ((const struct wire_attached *)message)->pending;
 	snprintf(c->reason, sizeof c->reason, "%s", type == WIRE_STATUS && message ? status->reason : "");
 }
 
@@ -124,6 +127,11 @@ void sched_wire_free(struct sched_wire *c)
 	loop_free(c->loop);
 	buf_fini(&c->acks);
 	free(c);
+}
+
+uint64_t sched_wire_pending(const struct sched_wire *c)
+{
+	return c->pending;
 }
 
 int sched_wire_submit(struct sched_wire *c, const struct wire_task *tasks, uint32_t n, char reason[256])

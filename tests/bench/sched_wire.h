@@ -13,6 +13,9 @@ struct sched_wire *sched_wire_new(const struct sched_world *w, const char *run,
 				  void (*on_result)(void *arg, const struct wire_result *r), void *arg);
 void sched_wire_free(struct sched_wire *c);
 
+/* Tasks of the run that had no acknowledged result when it was attached to. */
+uint64_t sched_wire_pending(const struct sched_wire *c);
+
 /* 0 once they are durable, or a positive errno with vined's words. */
 int sched_wire_submit(struct sched_wire *c, const struct wire_task *tasks, uint32_t n, char reason[256]);
 

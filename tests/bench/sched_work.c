@@ -131,7 +131,7 @@ static void *run_poster(void *arg)
 	return NULL;
 }
 
-static double own_cpu_sec(void)
+double sched_own_cpu_sec(void)
 {
 	struct rusage u;
 	getrusage(RUSAGE_SELF, &u);
@@ -145,7 +145,7 @@ struct sched_flow sched_flow(struct sched_world *w, uint64_t n)
 	struct sched_seen seen = {0};
 	pthread_t thread;
 	struct sched_cpu before = sched_vined_cpu(w);
-	double own_sec = own_cpu_sec(), began_sec = bench_now_sec();
+	double own_sec = sched_own_cpu_sec(), began_sec = bench_now_sec();
 	if (pthread_create(&thread, NULL, run_poster, &p))
 		sched_fail("no thread");
 	sched_take(p.v, &seen, n);
@@ -155,7 +155,7 @@ struct sched_flow sched_flow(struct sched_world *w, uint64_t n)
 	struct sched_flow f = {
 		.sec = bench_now_sec() - began_sec,
 		.submit_sec = p.done_sec - began_sec,
-		.client_cpu_sec = own_cpu_sec() - own_sec,
+		.client_cpu_sec = sched_own_cpu_sec() - own_sec,
 		.cpu = {after.loop_sec - before.loop_sec, after.writer_sec - before.writer_sec},
 	};
 	if (seen.n != n || seen.n_twice || seen.n_bad)

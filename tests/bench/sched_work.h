@@ -27,6 +27,8 @@ void sched_seen_fini(struct sched_seen *s);
 /* Takes results until there are `n`, and acknowledges each; fails when none comes for a minute. */
 void sched_take(struct vine *v, struct sched_seen *s, uint64_t n);
 
+double sched_own_cpu_sec(void);
+
 struct sched_flow {
 	double sec; /* from the first post until the last acknowledgment was durable */
 	double submit_sec;
