@@ -52,6 +52,7 @@ ssize_t fetch_world_check(struct fetch_world *w, struct fetch_tree *t, const cha
 char *fetch_world_why(struct fetch_tree *t, const char *node);
 /* Makes turns until nothing of the tree is on the way: the chunks of one read fail one after the other, each the tree's last failure. */
 void fetch_world_settle(struct fetch_world *w, struct fetch_tree *t, const char *node);
+/* Waits until nobody has it open. */
 void fetch_world_evict(struct fetch_world *w, const struct digest *id);
 
 #endif

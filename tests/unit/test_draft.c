@@ -111,9 +111,9 @@ TEST(a_sealing_that_fails_leaves_what_can_be_read)
 	_free_ char *in = make_source();
 	_free_ char *gone = path_join(in, "zz");
 	ASSERT_EQ(path_write(gone, "z", 1, 0600, false), 0);
-	draft_open(&d, in, plain);
+	draft_open(&d, in, (struct fetch_settings){.n_seal_threads = 2});
 	ASSERT_EQ(check(&d, in, "zz", 0, 1), 1);
-	/* It is the last one, and all threads of the sealing stand before the first ones. */
+	/* It is the last one, and both threads of the sealing stand before the first ones. */
 	ASSERT_EQ(unlink(gone), 0);
 	seal_to_the_end(&d);
 	ASSERT(d.error < 0 && d.error != -ESTALE);
