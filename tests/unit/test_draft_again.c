@@ -156,7 +156,7 @@ TEST(a_sealing_goes_a_step_at_a_time_while_somebody_reads)
 	struct drafted d;
 	struct got got;
 	struct fetch_draft_info info;
-	_free_ char *in = read_for_ever(&d, &got, plain);
+	_free_ _unused_ char *in = read_for_ever(&d, &got, plain);
 	uint64_t start_msec = now_msec();
 	draft_hold(NULL);
 	do {
@@ -179,7 +179,7 @@ TEST(a_reader_that_never_pauses_keeps_no_tree_from_being_sealed)
 	struct drafted d;
 	struct got got;
 	/* At ten steps a second it would take minutes. */
-	_free_ char *in = read_for_ever(&d, &got, (struct fetch_settings){.patience_usec = 1});
+	_free_ _unused_ char *in = read_for_ever(&d, &got, (struct fetch_settings){.patience_usec = 1});
 	draft_hold(NULL);
 	fetch_world_until(&d.world, &d.is_over);
 	ASSERT_EQ(d.error, 0);
