@@ -112,10 +112,10 @@ static inline void ends_stand_still(void)
 	ends_still_usec = real_usec();
 }
 
-/* Turns the loop until the condition holds, for 30 s at most; its value. */
+/* Turns the loop until the condition holds; its value at the end. */
 #define UNTIL(loop, condition)                                                  \
 	({                                                                      \
-		uint64_t until_end = real_usec() + 30000000u;                   \
+		uint64_t until_end = real_usec() + UNIT_PATIENCE_USEC;          \
 		bool until_holds;                                               \
 		while (!(until_holds = (condition)) && real_usec() < until_end) \
 			loop_turn(loop, 5);                                     \

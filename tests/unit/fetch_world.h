@@ -39,7 +39,7 @@ unsigned fetch_world_n_reads(struct fetch_world *w);
 uint64_t fetch_world_size(struct fetch_world *w); /* bytes read of it */
 unsigned fetch_world_n_waiting(struct fetch_world *w);
 
-/* Makes turns until *flag; fails the test after half a minute. */
+/* Makes turns until *flag; fails the test if that does not come. */
 void fetch_world_until(struct fetch_world *w, const bool *flag);
 void fetch_world_turn(struct fetch_world *w);
 

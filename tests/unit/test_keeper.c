@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 #define RELAY "TEST_KEEPER_RELAY"
-#define DEADLINE_MSEC 20000
+#define DEADLINE_MSEC ((int)UNIT_PATIENCE_SEC * 1000)
 
 /* ---- the vinefs that the keeper starts */
 

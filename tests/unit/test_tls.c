@@ -26,14 +26,12 @@ static void pair_init(struct pair *p, const uint8_t *secret, enum tls_role own, 
 }
 
 /* What was sent over loopback is there at once, but on a busy machine. */
-#define DEADLINE_USEC 20000000u
-
 static void pair_handshake_again(struct pair *p, enum tls_role wanted)
 {
 	p->client = tls_connect(p->connecting, p->fd[0], wanted);
 	p->server = tls_accept(p->accepting, p->fd[1]);
 	p->client_result = p->server_result = -EAGAIN;
-	uint64_t end = real_usec() + DEADLINE_USEC;
+	uint64_t end = real_usec() + UNIT_PATIENCE_USEC;
 	while (real_usec() < end && (p->client_result == -EAGAIN || p->server_result == -EAGAIN)) {
 		if (p->client_result == -EAGAIN)
 			p->client_result = tls_handshake(p->client);
@@ -73,7 +71,7 @@ static void pair_fini(struct pair *p)
 static ssize_t read_some(struct tls *t, void *p, size_t n)
 {
 	ssize_t r = -EAGAIN;
-	for (uint64_t end = real_usec() + DEADLINE_USEC; real_usec() < end && r == -EAGAIN;)
+	for (uint64_t end = real_usec() + UNIT_PATIENCE_USEC; real_usec() < end && r == -EAGAIN;)
 		r = tls_read(t, p, n);
 	return r;
 }
@@ -83,7 +81,7 @@ static void take_tickets(struct pair *p)
 {
 	int on_the_way = 1;
 	char c;
-	for (uint64_t end = real_usec() + DEADLINE_USEC; real_usec() < end && on_the_way;)
+	for (uint64_t end = real_usec() + UNIT_PATIENCE_USEC; real_usec() < end && on_the_way;)
 		ASSERT_EQ(ioctl(p->fd[1], SIOCOUTQ, &on_the_way), 0);
 	ASSERT_EQ(on_the_way, 0);
 	ASSERT_EQ(tls_read(p->client, &c, 1), -EAGAIN);
@@ -185,7 +183,7 @@ static int serve_raw(const void *bytes, size_t n, char reason[128])
 		abort();
 	shutdown(fd[0], SHUT_WR);
 	int r = -EAGAIN;
-	for (uint64_t end = real_usec() + DEADLINE_USEC; real_usec() < end && r == -EAGAIN;)
+	for (uint64_t end = real_usec() + UNIT_PATIENCE_USEC; real_usec() < end && r == -EAGAIN;)
 		r = tls_handshake(t);
 	snprintf(reason, 128, "%s", tls_reason(t));
 	tls_free(t);
@@ -233,7 +231,7 @@ TEST(an_echo_of_our_own_bytes_opens_nothing)
 	tcp_pair(fd);
 	struct tls *t = tls_connect(c, fd[0], TLS_ROLE_VINED);
 	int r = tls_handshake(t);
-	for (uint64_t end = real_usec() + DEADLINE_USEC; real_usec() < end && r == -EAGAIN;) {
+	for (uint64_t end = real_usec() + UNIT_PATIENCE_USEC; real_usec() < end && r == -EAGAIN;) {
 		ssize_t n = recv(fd[1], bytes, sizeof bytes, MSG_DONTWAIT);
 		if (n > 0)
 			send(fd[1], bytes, (size_t)n, MSG_NOSIGNAL);
@@ -263,7 +261,7 @@ TEST(a_recorded_session_played_again_is_refused)
 	p.client = tls_connect(p.connecting, front[0], TLS_ROLE_VINED);
 	p.server = tls_accept(p.accepting, back[1]);
 	int a = -EAGAIN, b = -EAGAIN;
-	for (uint64_t end = real_usec() + DEADLINE_USEC; real_usec() < end && (a == -EAGAIN || b == -EAGAIN);) {
+	for (uint64_t end = real_usec() + UNIT_PATIENCE_USEC; real_usec() < end && (a == -EAGAIN || b == -EAGAIN);) {
 		uint8_t pass[8192];
 		a = a == -EAGAIN ? tls_handshake(p.client) : a;
 		ssize_t k = recv(front[1], recorded + n, sizeof recorded - n, 0);
