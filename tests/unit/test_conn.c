@@ -74,6 +74,7 @@ TEST(a_silent_peer_is_closed_after_five_seconds_and_costs_nothing)
 		struct ends e;
 		int fd[2];
 		ends_init(&e, tls);
+		ends_stand_still();
 		tcp_pair(fd);
 		e.vined.conn = conn_new(e.loop, fd[1], true, &e.vined_options);
 		for (int i = 0; i < 20; i++)
@@ -341,6 +342,7 @@ TEST(a_silent_open_peer_is_pinged_and_then_given_up)
 	uint8_t bytes[4096];
 	struct wire_head h = {0};
 	raw_open(&r);
+	ends_stand_still();
 	for (int i = 0; i < 5; i++)
 		loop_turn(r.e.loop, 1);
 	while (recv(r.fd, bytes, sizeof bytes, MSG_DONTWAIT) > 0)
@@ -406,6 +408,7 @@ TEST(a_peer_that_does_not_go_is_left_after_two_seconds)
 {
 	struct raw r;
 	raw_open(&r);
+	ends_stand_still();
 	conn_close(r.e.vined.conn, "bye", false);
 	for (int i = 0; i < 10; i++)
 		loop_turn(r.e.loop, 1);

@@ -143,14 +143,14 @@ TEST(silent_peers_go_after_their_time_and_others_are_served_meanwhile)
 	struct door d;
 	int fd[200];
 	door_open(&d, "127.0.0.1:0", true, 0);
+	ends_stand_still();
 	for (size_t i = 0; i < countof(fd); i++) {
 		fd[i] = door_socket(&d);
 		loop_turn(d.e.loop, 0);
 	}
-	uint64_t begun = real_usec();
 	node_connect(&d);
 	ASSERT(UNTIL(d.e.loop, d.e.node.is_open));
-	ASSERT(real_usec() - begun < 1000000);
+	ASSERT_EQ(door_logged(&d, "refused"), 0);
 	ends_skipped_usec += 5500000;
 	ASSERT(UNTIL(d.e.loop, door_logged(&d, "no TLS handshake within 5 s") > 0));
 	char c;
@@ -220,6 +220,7 @@ TEST(without_descriptors_the_listener_pauses_and_goes_on_later)
 	struct rlimit old, none;
 	int fd[20];
 	door_open(&d, "127.0.0.1:0", true, 0);
+	ends_stand_still();
 	for (size_t i = 0; i < countof(fd); i++)
 		fd[i] = door_socket(&d);
 	getrlimit(RLIMIT_NOFILE, &old);
