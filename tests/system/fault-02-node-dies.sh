@@ -5,11 +5,10 @@
 . "$SRC/tests/system/lib.sh"
 . "$SRC/tests/system/net-lib"
 
-
 tree() { # PID: it and all below it
 	local each
 	echo "$1"
-	for each in $(pgrep -P "$1"); do tree "$each"; done
+	for each in $(pgrep -P "$1" || :); do tree "$each"; done
 }
 kill_tree() { # NAME
 	local pid=${pid_of[$1]} all
