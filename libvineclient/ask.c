@@ -10,12 +10,14 @@
 #include <unistd.h>
 
 #define ASK_DATA_HIGH (1u << 20)
+#define ASK_AGAIN_USEC 200000u /* after "full" */
 
 static void ask_finish(struct ask *a, int error, const char *text)
 {
 	struct vine *v = a->v;
 	call_stop(&a->call);
 	timer_stop(&a->timer);
+	timer_stop(&a->again);
 	list_remove(&a->link);
 	pthread_mutex_lock(&v->lock);
 	assert(!a->is_over);
@@ -34,11 +36,46 @@ static bool is_loss(int error)
 	       error == -ETIMEDOUT || error == -ECANCELED;
 }
 
+static void ask_send(struct ask *a);
+
+static void ask_on_again(struct timer *t)
+{
+	ask_send(container_of(t, struct ask, again));
+}
+
+static void ask_on_room(struct timer *t)
+{
+	struct vine *v = container_of(t, struct vine, room);
+	pthread_mutex_lock(&v->lock);
+	v->ready.has_room = true;
+	ready_settle(v);
+	pthread_mutex_unlock(&v->lock);
+}
+
+/* What was sent before and lost may have been done, and only then vined was full: then it is no refusal, and is asked again, under
+ * the same keys, until it is known. Returns whether that is so. */
+static bool ask_is_refused(struct ask *a, int error)
+{
+	struct vine *v = a->v;
+	if (error != -EAGAIN && error != -ENOSPC)
+		return false;
+	a->is_refused = true;
+	if (a->n_sent > 1) {
+		timer_start(&a->again, v->loop, ASK_AGAIN_USEC, ask_on_again);
+		return true;
+	}
+	if (error == -EAGAIN && a->type == WIRE_SUBMIT)
+		timer_start(&v->room, v->loop, ASK_AGAIN_USEC, ask_on_room);
+	return false;
+}
+
 static void ask_on_reply(struct call *call, int error, uint16_t type, const void *message)
 {
 	struct ask *a = container_of(call, struct ask, call);
 	if (error < 0 && message && type == WIRE_STATUS) {
 		const struct wire_status *status = message;
+		if (ask_is_refused(a, error))
+			return;
 		ask_finish(a, -error, *status->reason ? status->reason : strerror(-error));
 		return;
 	}
@@ -64,7 +101,13 @@ static void ask_on_expire(struct timer *t)
 	}
 	char text[ERROR_SIZE];
 	unsigned sec = (unsigned)(a->patience_usec / 1000000);
-	if (v->conn)
+	if (v->conn && a->is_refused)
+		snprintf(
+			text, sizeof text,
+			"cluster %.400s: vined is full since %u s, and the connection was lost before: it is not known "
+			"whether this was recorded",
+			v->cluster.name, sec);
+	else if (v->conn)
 		snprintf(text, sizeof text, "cluster %.400s: vined did not answer for %u s", v->cluster.name, sec);
 	else
 		snprintf(text, sizeof text,
@@ -101,8 +144,14 @@ static void ask_send(struct ask *a)
 {
 	struct vine *v = a->v;
 	bool is_ready = v->conn && (!a->needs_run || v->is_attached);
-	if (!is_ready || a->call.conn)
+	if (!is_ready || a->call.conn || a->again.loop)
 		return;
+	if (v->minor < a->needs_minor) {
+		ask_finish(
+			a, ENOSYS,
+			"the cluster's vined is older than this program and does not know what is asked: upgrade it");
+		return;
+	}
 	if (!a->type) {
 		ask_finish(a, 0, NULL);
 		return;
@@ -113,6 +162,7 @@ static void ask_send(struct ask *a)
 				.on_data = a->has_stream ? ask_on_data : NULL,
 				.on_end = a->has_stream ? ask_on_end : NULL};
 	int r = call_start(&a->call, v->conn, a->type, a->has_stream ? &a->rest : a->message, 0);
+	a->n_sent += r == 0;
 	if (r == -EMSGSIZE)
 		ask_finish(a, E2BIG, "too much for one message of 8 MiB; split it");
 	else if (r < 0 && !is_loss(r))
@@ -141,6 +191,8 @@ static void ask_on_post(struct post *p)
 		ask_finish(a, v->broken, v->why_broken);
 		return;
 	}
+	if (a->is_watch)
+		link_watch(v);
 	if (a->needs_run)
 		link_attach(v);
 	ask_send(a);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Inside the library: one background thread runs a loop with the connection (link.c); public calls hand it an `ask` and
- * wait. Files, top to bottom: session.c (open, close, who is inside), task.c, event.c, query.c (the calls), ask.c (a request
- * and its answer), link.c (the connection), cluster.c (where it is), ids.c, error.c.
+ * wait. Files, top to bottom: session.c (open, close, who is inside), post.c, task.c, file.c, event.c, setting.c, query.c (the
+ * calls), value.c (what is set of a task), ready.c (events nobody has taken), ack.c, ask.c (a request and its answer), link.c (the
+ * connection), cluster.c (where it is), ids.c, error.c. task.h is what post.c, task.c, file.c and value.c share.
  *
  * 1. What stands under "loop" belongs to the loop's thread, what stands under "lock" to who holds it; the rest does not change
  *    after vine_open. The lock is never held across I/O or a user's function.
@@ -29,6 +30,8 @@ struct ids {
 };
 bool ids_add(struct ids *s, uint64_t id); /* false if it was there */
 bool ids_has(const struct ids *s, uint64_t id);
+/* `first` and the n - 1 after it. Returns how many were not there; so many of these are in `also`. */
+uint64_t ids_add_range(struct ids *s, uint64_t first, uint64_t n, const struct ids *also, uint64_t *n_also);
 void ids_fini(struct ids *s);
 
 /* ---- cluster.c */
@@ -41,29 +44,69 @@ struct cluster {
 int cluster_find(struct cluster *c, const char *where);
 void cluster_fini(struct cluster *c);
 
+/* ---- ready.c: lock held */
+struct vine_event {
+	struct vine *v;
+	struct list link, by_tag, by_category; /* in `ready`; a notice lies in by_tag among its like */
+	struct wire_result *result;            /* one of these two */
+	struct wire_event *notice;
+	char **texts; /* made when asked for, one a field */
+};
+
+struct selector {
+	enum { SELECT_ALL, SELECT_TASK, SELECT_TAG, SELECT_CATEGORY, SELECT_NODES } by;
+	uint64_t task;
+	const char *word; /* borrowed from who asks */
+};
+
+struct ready {
+	struct list all, notices; /* oldest first */
+	size_t n_notices;
+	struct map by_task, tags, categories;
+	struct list waiters;
+	bool has_room; /* vined may take tasks again, after it was full */
+	bool is_rung;  /* the descriptor is readable */
+};
+
+void ready_init(struct ready *r);
+void ready_fini(struct ready *r);
+void ready_put(struct vine *v, struct vine_event *e);
+void ready_take(struct vine *v, struct vine_event *e);
+struct vine_event *ready_find(const struct ready *r, const struct selector *s);
+/* The one that has to go before another notice is put; NULL: there is room. */
+struct vine_event *ready_surplus(struct ready *r);
+/* Until something that the selector takes may have come: 0 or ETIMEDOUT. `until` NULL: as long as it takes. */
+int ready_wait(struct vine *v, const struct selector *s, const struct timespec *until);
+void ready_wake_all(struct ready *r);
+/* Makes vine_fd readable, or not. */
+void ready_settle(struct vine *v);
+/* Lock not held: who posts again knows that there may be room. */
+void ready_quiet(struct vine *v);
+
 struct vine {
 	pid_t pid;
 	pthread_t thread;
-	int event_fd; /* readable while `ready` is not empty */
+	int event_fd;
 	struct cluster cluster;
 	struct tls_context *tls;
 	struct wire_hello hello;
 	char host[256];
-	atomic_bool has_run; /* one is to be made, or attached to */
+	atomic_bool has_run;   /* one is to be made, or attached to */
+	atomic_bool has_watch; /* nodes that come and go are to be told */
 
 	pthread_mutex_t lock;
-	pthread_cond_t wake; /* something under "lock" changed */
+	pthread_cond_t wake; /* `users` or `acks` became fewer */
 	/* lock */
 	unsigned users;  /* threads inside a public call */
 	size_t n_events; /* that the user holds: the last to let go frees the session */
 	bool is_closing, is_closed;
 	int broken; /* errno once the connection is given up for good */
 	char why_broken[ERROR_SIZE];
-	char *run;          /* NULL until it has a name; set once, by vine_open or the loop */
-	size_t n_open;      /* posted here, without an event yet */
-	size_t n_keyed;     /* of n_open, at most: they have keys of the user's, and may be over for long */
-	int64_t n_found;    /* the same of what the run held before */
-	struct list ready;  /* events, oldest first */
+	char *run;       /* NULL until it has a name; set once, by vine_open or the loop */
+	size_t n_open;   /* posted here, without an event yet */
+	size_t n_keyed;  /* of n_open, at most: they have keys of the user's, and may be over for long */
+	int64_t n_found; /* the same of what the run held before */
+	struct ready ready;
 	struct buf acks;    /* u64: acknowledged by the user, not by vined */
 	bool is_ack_posted; /* ack_post is with the loop */
 
@@ -73,13 +116,16 @@ struct vine {
 	struct conn *conn;        /* open, else NULL */
 	char *cluster_uuid;       /* of the first HELLO; another one is not our cluster */
 	char failure[ERROR_SIZE]; /* why there is no connection */
+	uint32_t minor;           /* of who is at its other end */
 	bool is_attached, was_attached, is_stopping;
+	bool is_watching; /* the last ATTACH asked for nodes, too */
 	struct call attach;
 	struct list asks;
 	struct ids seen, posted; /* results that came; tasks that were posted here */
 	struct call ack;
 	size_t n_acking; /* the first so many of `acks` are in `ack` */
 	struct timer ack_again;
+	struct timer room; /* after "full": when to try again */
 	struct post ack_post, stop_post, flush_post;
 };
 
@@ -88,12 +134,17 @@ int session_enter(struct vine *v);
 void session_leave(struct vine *v);
 void session_unref_event(struct vine *v);
 void session_deadline(struct timespec *at, uint64_t in_usec);
+/* Until what was acknowledged is recorded; -ETIMEDOUT after some seconds. */
+int session_wait_for_acks(struct vine *v);
+void session_cond_init(pthread_cond_t *c); /* its times are session_deadline's */
 
 /* ---- ask.c: a request on its way to vined, on the stack of the thread that waits for it */
 struct ask {
 	uint16_t type; /* 0: nothing is asked, done when the connection (and the run) is there */
 	const void *message;
 	bool needs_run;
+	bool is_watch; /* the run is attached to anew, if need be, with what is to be told of nodes */
+	uint32_t needs_minor;
 	const char **run; /* the message's field for its name, which may not be known before */
 	uint64_t patience_usec;
 	/* The answer, on the loop's thread; copies what it wants. NULL: nothing. */
@@ -109,7 +160,9 @@ struct ask {
 	struct list link;
 	struct post post, more;
 	struct call call;
-	struct timer timer;
+	struct timer timer, again;
+	unsigned n_sent;
+	bool is_refused; /* vined was full, which of a request that is sent again says nothing of the first time */
 	pthread_cond_t wake;
 	struct buf data;     /* lock: of the stream, not yet written */
 	bool is_held;        /* lock: credit is held back until data is taken */
@@ -127,16 +180,19 @@ void ask_end_all(struct vine *v, int error, const char *text);
 
 /* ---- event.c, loop */
 /* Posted: their results are to come, or came before the answer did. is_new[i]: it had no key of the user's. */
-void event_expect(struct vine *v, const struct wire_u64s *tasks, const bool *is_new);
+void event_expect(struct vine *v, const struct wire_submitted *m, const struct wire_task *tasks, const bool *is_new);
 void event_arrived(struct vine *v, const struct wire_result *r);
-void event_ring(struct vine *v); /* lock held: makes vine_fd readable */
+void event_noticed(struct vine *v, const struct wire_event *m);
 void event_drop_all(struct vine *v);
-void event_send_acks(struct vine *v);
-void event_on_ack_post(struct post *p);
+
+/* ---- ack.c, loop */
+void ack_send(struct vine *v);
+void ack_on_post(struct post *p);
 
 /* ---- link.c, loop */
 int link_start(struct vine *v);
 void link_stop(struct vine *v);
 void link_attach(struct vine *v); /* as soon as there is a run and a connection */
+void link_watch(struct vine *v);  /* again, if has_watch is not what it was then */
 
 #endif

@@ -1,84 +1,106 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Results: from the connection into `ready`, to the user, and their acknowledgments back. */
+ * Events: from the connection into `ready`, and to the user. */
 #include "libvineclient/client.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <unistd.h>
 
-#define ACK_MOST 65536u
-#define ACK_AGAIN_USEC 1000000u
+enum field_type { FIELD_U64, FIELD_U32, FIELD_TEXT, FIELD_BYTES, FIELD_WORD, FIELD_TYPE };
 
-struct vine_event {
-	struct vine *v;
-	struct list link;
-	struct wire_result *result;
-	char *text[20]; /* made when asked for, one a field */
-};
-
-enum field_type { FIELD_U64, FIELD_U32, FIELD_TEXT, FIELD_BYTES, FIELD_HOW, FIELD_TYPE };
-
-static const struct field {
+struct field {
 	const char *name;
 	enum field_type type;
 	size_t offset;
-} fields[] = {
-	{"type", FIELD_TYPE, 0},
-	{"task", FIELD_U64, offsetof(struct wire_result, task)},
-	{"tag", FIELD_TEXT, offsetof(struct wire_result, tag)},
-	{"run", FIELD_TEXT, offsetof(struct wire_result, run)},
-	{"node", FIELD_TEXT, offsetof(struct wire_result, node)},
-	{"attempt", FIELD_U64, offsetof(struct wire_result, attempt)},
-	{"attempts", FIELD_U32, offsetof(struct wire_result, attempts)},
-	{"how", FIELD_HOW, offsetof(struct wire_result, how)},
-	{"status", FIELD_U32, offsetof(struct wire_result, status)},
-	{"reason", FIELD_TEXT, offsetof(struct wire_result, reason)},
-	{"wall-usec", FIELD_U64, offsetof(struct wire_result, wall_usec)},
-	{"cpu-usec", FIELD_U64, offsetof(struct wire_result, cpu_usec)},
-	{"peak-memory", FIELD_U64, offsetof(struct wire_result, peak_memory)},
-	{"out-size", FIELD_U64, offsetof(struct wire_result, out_size)},
-	{"err-size", FIELD_U64, offsetof(struct wire_result, err_size)},
-	{"out", FIELD_BYTES, offsetof(struct wire_result, out)},
-	{"err", FIELD_BYTES, offsetof(struct wire_result, err)},
+	const char *const *
+		words; /* of FIELD_WORD: a u8 is an index into them; ends in NULL, the first stands for what is unknown */
 };
-_Static_assert(countof(fields) <= countof(((struct vine_event *)0)->text), "a text for each field");
 
-static const char *const how_names[] = {"unknown", "exited", "killed", "not-started", "lost", "cancelled"};
+static const char *const how_words[] = {"unknown", "exited", "killed", "not-started", "lost", "cancelled", NULL};
+static const char *const exceeded_words[] = {"", "memory", "disk", "wall-time", "processes", NULL};
+
+#define RESULT(name) offsetof(struct wire_result, name)
+static const struct field result_fields[] = {
+	{"type", FIELD_TYPE, 0, NULL},
+	{"task", FIELD_U64, RESULT(task), NULL},
+	{"tag", FIELD_TEXT, RESULT(tag), NULL},
+	{"category", FIELD_TEXT, RESULT(category), NULL},
+	{"index", FIELD_U64, RESULT(index), NULL},
+	{"run", FIELD_TEXT, RESULT(run), NULL},
+	{"node", FIELD_TEXT, RESULT(node), NULL},
+	{"attempt", FIELD_U64, RESULT(attempt), NULL},
+	{"attempts", FIELD_U32, RESULT(attempts), NULL},
+	{"how", FIELD_WORD, RESULT(how), how_words},
+	{"status", FIELD_U32, RESULT(status), NULL},
+	{"exceeded", FIELD_WORD, RESULT(exceeded), exceeded_words},
+	{"reason", FIELD_TEXT, RESULT(reason), NULL},
+	{"wall-usec", FIELD_U64, RESULT(wall_usec), NULL},
+	{"cpu-usec", FIELD_U64, RESULT(cpu_usec), NULL},
+	{"peak-memory", FIELD_U64, RESULT(peak_memory), NULL},
+	{"peak-disk", FIELD_U64, RESULT(peak_disk), NULL},
+	{"local-size", FIELD_U64, RESULT(local_size), NULL},
+	{"moved-size", FIELD_U64, RESULT(moved_size), NULL},
+	{"out-size", FIELD_U64, RESULT(out_size), NULL},
+	{"err-size", FIELD_U64, RESULT(err_size), NULL},
+	{"out", FIELD_BYTES, RESULT(out), NULL},
+	{"err", FIELD_BYTES, RESULT(err), NULL},
+};
+
+#define NOTICE(name) offsetof(struct wire_event, name)
+static const struct field notice_fields[] = {
+	{"type", FIELD_TEXT, NOTICE(what), NULL},
+	{"at-usec", FIELD_U64, NOTICE(at_usec), NULL},
+	{"node", FIELD_TEXT, NOTICE(node), NULL},
+	{"reason", FIELD_TEXT, NOTICE(reason), NULL},
+};
+
+static const struct field *fields_of(const struct vine_event *e, size_t *n)
+{
+	*n = e->result ? countof(result_fields) : countof(notice_fields);
+	return e->result ? result_fields : notice_fields;
+}
 
 static void event_free(struct vine_event *e)
 {
-	for (size_t i = 0; i < countof(e->text); i++)
-		free(e->text[i]);
+	size_t n;
+	fields_of(e, &n);
+	for (size_t i = 0; e->texts && i < n; i++)
+		free(e->texts[i]);
+	free(e->texts);
 	free(e->result);
+	free(e->notice);
 	free(e);
+}
+
+static struct vine_event *event_new(struct vine *v)
+{
+	struct vine_event *e = NEW(struct vine_event);
+	e->v = v;
+	list_init(&e->link);
+	list_init(&e->by_tag);
+	list_init(&e->by_category);
+	return e;
 }
 
 void event_drop_all(struct vine *v)
 {
-	list_foreach (&v->ready, struct vine_event, link, e) {
-		list_remove(&e->link);
+	list_foreach (&v->ready.all, struct vine_event, link, e) {
+		ready_take(v, e);
 		event_free(e);
 	}
 }
 
-void event_ring(struct vine *v)
+void event_expect(struct vine *v, const struct wire_submitted *m, const struct wire_task *tasks, const bool *is_new)
 {
-	uint64_t one = 1;
-	ssize_t n = write(v->event_fd, &one, sizeof one);
-	assert(n == sizeof one || errno == EAGAIN);
-}
-
-void event_expect(struct vine *v, const struct wire_u64s *tasks, const bool *is_new)
-{
-	size_t n_open = 0, n_early = 0, n_keyed = 0;
-	for (uint32_t i = 0; i < tasks->n; i++) {
-		if (!ids_add(&v->posted, tasks->at[i]))
+	uint64_t n_open = 0, n_early = 0, n_keyed = 0, n_also, last;
+	for (uint32_t i = 0; i < m->ids.n; i++) {
+		uint64_t n = max(tasks[i].array_n, (uint64_t)1);
+		if (add_overflows(m->ids.at[i], n, &last))
 			continue;
-		n_keyed += !is_new[i];
-		if (!ids_has(&v->seen, tasks->at[i]))
-			n_open++;
-		else
-			n_early += is_new[i];
+		uint64_t n_fresh = ids_add_range(&v->posted, m->ids.at[i], n, &v->seen, &n_also);
+		n_open += n_fresh - n_also;
+		n_keyed += is_new[i] ? 0 : n_fresh;
+		n_early += is_new[i] ? n_also : 0;
 	}
 	pthread_mutex_lock(&v->lock);
 	v->n_open += n_open;
@@ -91,65 +113,65 @@ void event_arrived(struct vine *v, const struct wire_result *r)
 {
 	if (!ids_add(&v->seen, r->task))
 		return;
-	struct vine_event *e = NEW(struct vine_event);
-	e->v = v;
+	struct vine_event *e = event_new(v);
 	e->result = wire_copy(WIRE_RESULT, r);
-	list_init(&e->link);
 	pthread_mutex_lock(&v->lock);
-	bool was_empty = list_is_empty(&v->ready);
-	list_append(&v->ready, &e->link);
 	if (ids_has(&v->posted, r->task)) {
 		assert(v->n_open);
 		v->n_open--;
 	} else {
 		v->n_found--;
 	}
-	if (was_empty)
-		event_ring(v);
-	pthread_cond_broadcast(&v->wake);
+	ready_put(v, e);
+	if (!v->n_open && v->n_found <= 0)
+		ready_wake_all(&v->ready);
 	pthread_mutex_unlock(&v->lock);
 }
 
-struct selector {
-	bool is_all;
-	uint64_t task; /* 0: by tag */
-	const char *tag;
-};
+void event_noticed(struct vine *v, const struct wire_event *m)
+{
+	if (!v->is_watching || !has_prefix(m->what, "node-"))
+		return;
+	struct vine_event *e = event_new(v), *surplus;
+	e->notice = wire_copy(WIRE_EVENT, m);
+	pthread_mutex_lock(&v->lock);
+	surplus = ready_surplus(&v->ready);
+	if (surplus)
+		ready_take(v, surplus);
+	ready_put(v, e);
+	pthread_mutex_unlock(&v->lock);
+	if (surplus)
+		event_free(surplus);
+}
 
 static int selector_parse(struct selector *s, const char *text)
 {
-	*s = (struct selector){.is_all = !text || !*text};
-	if (s->is_all)
+	*s = (struct selector){.by = SELECT_ALL};
+	if (!text || !*text)
 		return 0;
-	if (has_prefix(text, "tag:")) {
-		s->tag = text + 4;
+	if (streq(text, "nodes")) {
+		s->by = SELECT_NODES;
+		return 0;
+	}
+	if (has_prefix(text, "tag:") || has_prefix(text, "category:")) {
+		s->by = *text == 't' ? SELECT_TAG : SELECT_CATEGORY;
+		s->word = strchr(text, ':') + 1;
 		return 0;
 	}
 	char *end;
 	errno = 0;
+	s->by = SELECT_TASK;
 	s->task = strtoull(text, &end, 10);
 	if (errno || *end || !s->task || *text < '0' || *text > '9')
-		return error_set(EINVAL, "selector '%s': wants a task's number or tag:WORD", text);
+		return error_set(EINVAL, "selector '%s': wants a task's number, tag:WORD, category:WORD or nodes",
+				 text);
 	return 0;
 }
 
-/* Lock held. */
-static struct vine_event *event_find(struct vine *v, const struct selector *s)
+/* Lock held. Nodes come and go whether tasks are left or not. */
+static bool is_nothing_left(const struct vine *v, const struct selector *s)
 {
-	list_foreach (&v->ready, struct vine_event, link, e) {
-		if (s->is_all || (s->tag ? streq(e->result->tag, s->tag) : e->result->task == s->task))
-			return e;
-	}
-	return NULL;
-}
-
-static void event_take(struct vine *v, struct vine_event *e)
-{
-	list_remove(&e->link);
-	v->n_events++;
-	uint64_t n;
-	if (list_is_empty(&v->ready) && !v->broken && read(v->event_fd, &n, sizeof n) < 0)
-		assert(errno == EAGAIN);
+	return s->by != SELECT_NODES && !v->n_open && v->n_found <= 0;
 }
 
 /* Lock held: 1 with the event, 0 when the time is over, or -errno. */
@@ -159,19 +181,23 @@ static int event_wait(struct vine *v, const struct selector *s, int msec, struct
 	struct vine_event *e;
 	int r = 0;
 	session_deadline(&until, msec > 0 ? (uint64_t)msec * 1000 : 0);
-	while (!(e = event_find(v, s))) {
+	while (!(e = ready_find(&v->ready, s))) {
 		if (v->is_closing)
 			return error_set(ECANCELED, "the session is being closed");
 		if (v->broken)
 			return error_set(v->broken, "%s", v->why_broken);
-		if (!v->n_open && v->n_found <= 0)
+		if (is_nothing_left(v, s))
 			return error_set(ENODATA, "nothing is left to wait for");
-		if (msec == 0 || r == ETIMEDOUT)
+		if (msec == 0 || r == ETIMEDOUT) {
+			/* That there may be room again was told by the descriptor. */
+			v->ready.has_room = false;
+			ready_settle(v);
 			return 0;
-		r = msec < 0 ? pthread_cond_wait(&v->wake, &v->lock)
-			     : pthread_cond_timedwait(&v->wake, &v->lock, &until);
+		}
+		r = ready_wait(v, s, msec < 0 ? NULL : &until);
 	}
-	event_take(v, e);
+	ready_take(v, e);
+	v->n_events++;
 	*out = e;
 	return 1;
 }
@@ -203,15 +229,26 @@ static char *event_bytes(const struct wire_bytes *b)
 	return text;
 }
 
+static const char *event_word(const struct field *f, uint8_t i)
+{
+	size_t n = 0;
+	while (f->words[n])
+		n++;
+	return f->words[i < n ? i : 0];
+}
+
 int64_t vine_event_get(struct vine_event *e, const char *name, const char **value)
 {
-	const struct field *f = fields;
-	while (f < fields + countof(fields) && !streq(f->name, name))
-		f++;
-	if (f == fields + countof(fields))
-		return error_set(EINVAL, "a result has no '%s'", name);
-	const void *at = (const char *)e->result + f->offset;
-	char **text = &e->text[f - fields];
+	size_t n, i = 0;
+	const struct field *f = fields_of(e, &n);
+	while (i < n && !streq(f[i].name, name))
+		i++;
+	if (i == n)
+		return error_set(EINVAL, "%s has no '%s'", e->result ? "a result" : e->notice->what, name);
+	f += i;
+	e->texts = e->texts ?: xcalloc(n, sizeof *e->texts);
+	char **text = &e->texts[i];
+	const void *at = (e->result ? (const char *)e->result : (const char *)e->notice) + f->offset;
 	switch (f->type) {
 	case FIELD_TYPE:
 		*value = "result";
@@ -219,8 +256,8 @@ int64_t vine_event_get(struct vine_event *e, const char *name, const char **valu
 	case FIELD_TEXT:
 		*value = *(const char *const *)at;
 		break;
-	case FIELD_HOW:
-		*value = how_names[e->result->how < countof(how_names) ? e->result->how : 0];
+	case FIELD_WORD:
+		*value = event_word(f, *(const uint8_t *)at);
 		break;
 	case FIELD_BYTES:
 		*value = *text = *text ?: event_bytes(at);
@@ -243,7 +280,7 @@ int vine_event_done(struct vine_event *e)
 	if (getpid() != v->pid)
 		return error_set(EPERM, "an event cannot be used in a child process");
 	pthread_mutex_lock(&v->lock);
-	if (!v->is_closed) {
+	if (e->result && !v->is_closed) {
 		buf_put(&v->acks, &e->result->task, sizeof e->result->task);
 		if (!v->is_ack_posted) {
 			v->is_ack_posted = true;
@@ -254,57 +291,4 @@ int vine_event_done(struct vine_event *e)
 	event_free(e);
 	session_unref_event(v);
 	return 0;
-}
-
-/* ---- acknowledgments, on the loop's thread: what gathers while one DONE is on its way is the next one's */
-
-static void on_ack_again(struct timer *t)
-{
-	event_send_acks(container_of(t, struct vine, ack_again));
-}
-
-static void on_acked(struct call *call, int error, _unused_ uint16_t type, const void *message)
-{
-	struct vine *v = container_of(call, struct vine, ack);
-	size_t n = v->n_acking;
-	v->n_acking = 0;
-	if (error < 0 && !message)
-		return;
-	if (error < 0) {
-		timer_start(&v->ack_again, v->loop, ACK_AGAIN_USEC, on_ack_again);
-		return;
-	}
-	pthread_mutex_lock(&v->lock);
-	assert(v->acks.n >= n * sizeof(uint64_t));
-	buf_consume(&v->acks, n * sizeof(uint64_t));
-	buf_trim(&v->acks);
-	pthread_cond_broadcast(&v->wake);
-	pthread_mutex_unlock(&v->lock);
-	event_send_acks(v);
-}
-
-void event_send_acks(struct vine *v)
-{
-	if (!v->conn || v->ack.conn)
-		return;
-	pthread_mutex_lock(&v->lock);
-	size_t n = min(v->acks.n / sizeof(uint64_t), (size_t)ACK_MOST);
-	_free_ uint64_t *tasks = xmemdup(v->acks.at, n * sizeof *tasks);
-	pthread_mutex_unlock(&v->lock);
-	if (!n)
-		return;
-	struct wire_done message = {.tasks = {.at = tasks, .n = (uint32_t)n}};
-	v->ack = (struct call){.on_reply = on_acked};
-	v->n_acking = n;
-	if (call_start(&v->ack, v->conn, WIRE_DONE, &message, 0) < 0)
-		v->n_acking = 0; /* the next connection takes them */
-}
-
-void event_on_ack_post(struct post *p)
-{
-	struct vine *v = container_of(p, struct vine, ack_post);
-	pthread_mutex_lock(&v->lock);
-	v->is_ack_posted = false;
-	pthread_mutex_unlock(&v->lock);
-	event_send_acks(v);
 }

@@ -13,8 +13,9 @@ static void link_break(struct vine *v, int error, const char *why)
 	v->broken = error;
 	snprintf(v->why_broken, sizeof v->why_broken, "cluster %.400s: %.500s", v->cluster.name, why);
 	pthread_cond_broadcast(&v->wake);
+	ready_wake_all(&v->ready);
 	/* A poller comes and hears it from vine_next. */
-	event_ring(v);
+	ready_settle(v);
 	pthread_mutex_unlock(&v->lock);
 	ask_end_all(v, v->broken, v->why_broken);
 }
@@ -59,6 +60,7 @@ static void on_attached(struct call *call, int error, uint16_t type, const void 
 		link_break(v, ESTALE, why);
 		return;
 	}
+	link_watch(v);
 	ask_send_all(v);
 }
 
@@ -66,11 +68,20 @@ void link_attach(struct vine *v)
 {
 	if (!v->conn || v->is_attached || v->attach.conn || v->broken || !v->has_run)
 		return;
-	struct wire_attach message = {.run = v->run ?: "", .results = true};
+	v->is_watching = v->has_watch;
+	struct wire_attach message = {.run = v->run ?: "", .results = true, .events = v->is_watching};
 	v->attach = (struct call){.on_reply = on_attached};
 	int r = call_start(&v->attach, v->conn, WIRE_ATTACH, &message, 0);
 	if (r < 0)
 		conn_abort(v->conn, -r, "ATTACH could not be sent");
+}
+
+void link_watch(struct vine *v)
+{
+	if (v->is_attached && v->is_watching != v->has_watch) {
+		v->is_attached = false;
+		link_attach(v);
+	}
 }
 
 static void on_open(struct conn *c, const struct wire_hello *peer)
@@ -83,11 +94,12 @@ static void on_open(struct conn *c, const struct wire_hello *peer)
 		return;
 	}
 	v->conn = c;
+	v->minor = peer->minor;
 	v->failure[0] = 0;
 	assert(!v->is_attached);
 	link_attach(v);
 	ask_send_all(v);
-	event_send_acks(v);
+	ack_send(v);
 }
 
 static void on_message(struct conn *c, const struct wire_head *h, const void *message)
@@ -96,6 +108,8 @@ static void on_message(struct conn *c, const struct wire_head *h, const void *me
 	if (h->type == WIRE_RESULT) {
 		event_arrived(v, message);
 		conn_reply_status(c, h->id, 0, "%s", "");
+	} else if (h->type == WIRE_EVENT) {
+		event_noticed(v, message);
 	} else {
 		conn_reply_status(c, h->id, ENOSYS, "a client does not answer %s", wire_name(h->type));
 	}
@@ -153,6 +167,7 @@ void link_stop(struct vine *v)
 	call_stop(&v->attach);
 	call_stop(&v->ack);
 	timer_stop(&v->ack_again);
+	timer_stop(&v->room);
 	dial_free(steal(v->dial));
 	tls_context_free(steal(v->tls));
 	free(steal(v->cluster_uuid));

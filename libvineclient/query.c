@@ -33,29 +33,48 @@ static int parse_tasks(const char *text, struct buf *tasks)
 		errno = 0;
 		uint64_t task = strtoull(p, &end, 10);
 		if (errno || end == p || *p < '0' || *p > '9' || (*end && *end != ',') || (*end && !end[1]))
-			return error_set(EINVAL, "selector '%s': wants tasks' numbers, as in 17 or 17,18", text);
+			return error_set(EINVAL,
+					 "selector '%s': wants tasks' numbers, as in 17 or 17,18, or tag:WORD, "
+					 "category:WORD, key:WORD",
+					 text);
 		if (n >= (int)CANCEL_MOST)
 			return error_set(E2BIG, "more than %u tasks at once", CANCEL_MOST);
 		buf_put(tasks, &task, sizeof task);
 		p = *end ? end + 1 : end;
 	}
-	return n ? n : error_set(EINVAL, "selector '': wants tasks' numbers, as in 17 or 17,18");
+	return n ? n
+		 : error_set(EINVAL, "selector '': wants tasks' numbers, as in 17 or 17,18, or tag:WORD, "
+				     "category:WORD, key:WORD");
+}
+
+static bool is_word_selector(const char *text)
+{
+	static const char *const kinds[] = {"tag:", "category:", "key:"};
+	for (size_t i = 0; i < countof(kinds); i++) {
+		if (has_prefix(text, kinds[i]))
+			return text[strlen(kinds[i])] != 0;
+	}
+	return false;
 }
 
 int vine_cancel(struct vine *v, const char *selector)
 {
 	_cleanup_(buf_fini) struct buf tasks = {0};
-	int n = selector ? parse_tasks(selector, &tasks) : 0;
+	bool is_by_word = selector && is_word_selector(selector);
+	int n = selector && !is_by_word ? parse_tasks(selector, &tasks) : 0;
 	if (n < 0)
 		return n;
 	int r = session_enter(v);
 	if (r < 0)
 		return r;
-	struct wire_abandon message = {.tasks = {(const uint64_t *)(const void *)tasks.at, (uint32_t)n}};
+	struct wire_abandon message = {.tasks = {(const uint64_t *)(const void *)tasks.at, (uint32_t)n},
+				       .selector = is_by_word ? selector : NULL};
+	/* An older vined would not see the selector, and cancel all. */
 	struct ask ask = {.type = WIRE_ABANDON,
 			  .message = &message,
 			  .needs_run = true,
 			  .run = &message.run,
+			  .needs_minor = is_by_word ? 2 : 0,
 			  .patience_usec = QUERY_USEC};
 	/* A run that nothing was posted to has nothing to cancel. */
 	if (v->has_run)

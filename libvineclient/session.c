@@ -67,22 +67,27 @@ static void on_flush(struct post *p)
 	ask_end_all(container_of(p, struct vine, flush_post), ECANCELED, "the session is being closed");
 }
 
+void session_cond_init(pthread_cond_t *c)
+{
+	pthread_condattr_t attr;
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(c, &attr);
+	pthread_condattr_destroy(&attr);
+}
+
 static struct vine *session_new(void)
 {
 	struct vine *v = NEW(struct vine);
-	pthread_condattr_t attr;
 	v->pid = getpid();
 	v->event_fd = -1;
 	v->stop_post.on_post = on_stop;
 	v->flush_post.on_post = on_flush;
-	v->ack_post.on_post = event_on_ack_post;
-	list_init(&v->ready);
+	v->ack_post.on_post = ack_on_post;
+	ready_init(&v->ready);
 	list_init(&v->asks);
 	pthread_mutex_init(&v->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&v->wake, &attr);
-	pthread_condattr_destroy(&attr);
+	session_cond_init(&v->wake);
 	return v;
 }
 
@@ -91,6 +96,7 @@ static void session_free(struct vine *v)
 {
 	assert(list_is_empty(&v->asks));
 	event_drop_all(v);
+	ready_fini(&v->ready);
 	cluster_fini(&v->cluster);
 	ids_fini(&v->seen);
 	ids_fini(&v->posted);
@@ -196,8 +202,7 @@ int vine_open(struct vine **out, const char *where, const char *run)
 	return 0;
 }
 
-/* Waits until what was acknowledged is recorded. */
-static int wait_for_acks(struct vine *v)
+int session_wait_for_acks(struct vine *v)
 {
 	struct timespec until;
 	session_deadline(&until, CLOSE_USEC);
@@ -225,6 +230,7 @@ int vine_close(struct vine *v, int detach)
 	pthread_mutex_lock(&v->lock);
 	v->is_closing = true;
 	pthread_cond_broadcast(&v->wake);
+	ready_wake_all(&v->ready);
 	pthread_mutex_unlock(&v->lock);
 	loop_post(v->loop, &v->flush_post);
 	pthread_mutex_lock(&v->lock);
@@ -241,7 +247,7 @@ int vine_close(struct vine *v, int detach)
 				      .patience_usec = CLOSE_USEC};
 		r = ask_wait(v, &abandon);
 	}
-	int acks = wait_for_acks(v);
+	int acks = session_wait_for_acks(v);
 	session_stop(v);
 	return r < 0 ? r : acks;
 }

@@ -1,22 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Descriptions of tasks, and posting them. */
+ * Descriptions of tasks. */
+#include "libvineclient/task.h"
+
+#include "common/path.h"
 #include "libvineclient/client.h"
 
-#include <stdio.h>
-#include <unistd.h>
-
-#define POST_USEC 120000000u
-#define POST_MOST 100000u
 #define ARGUMENT_MAX 131071 /* of execve(2), MAX_ARG_STRLEN without the NUL */
-#define WORD_MAX_SIZE 255
-#define KEY_SIZE 48
+#define ARGUMENTS_MOST (1u << 20)
+#define WORD_MOST 255
+#define PATH_MOST 4095
+#define CATEGORY_MOST 64
+#define BINDINGS_MOST 10000u
 
-enum { TASK_ENV_INHERIT, TASK_ENV_CLEAN };
 static const char *const task_env_words[] = {"inherit", "clean", NULL};
+static const char *const task_staging_words[] = {"lazy", "hot", "full", NULL};
 
-#define CONF_STRUCT task_settings
-#define CONF_FILE "libvineclient/task.def"
-#include "common/conf_struct.h"
 #define CONF_STRUCT task_settings
 #define CONF_FILE "libvineclient/task.def"
 #include "common/conf_table.h"
@@ -29,20 +27,12 @@ static const struct conf_table task_table = {
 	.n = countof(task_settings_table),
 };
 
-struct vine_task {
-	char **argv;
-	size_t n_args;
-	char **environment; /* NAME=value, over what is inherited */
-	size_t n_environment;
-	struct task_settings settings;
-};
-
-static int check_argument(const char *what, size_t i, const char *text)
+static int check_argument(const char *what, size_t i, const char *text, size_t n)
 {
-	size_t n = strlen(text);
 	if (n > ARGUMENT_MAX)
 		return error_set(E2BIG, "%s %zu is %zu bytes long; Linux takes at most %d: put it into a file", what, i,
 				 n, ARGUMENT_MAX);
+	assert(strlen(text) == n);
 	return 0;
 }
 
@@ -51,17 +41,25 @@ int vine_task_new(const char *const argv[], struct vine_task **out)
 	*out = NULL;
 	if (!argv || !argv[0] || !*argv[0])
 		return error_set(EINVAL, "the command is empty");
-	size_t n = 0;
+	size_t n = 0, size = 0;
 	for (; argv[n]; n++) {
-		int r = check_argument("argument", n, argv[n]);
+		size_t length = strlen(argv[n]);
+		int r = check_argument("argument", n, argv[n], length);
 		if (r < 0)
 			return r;
+		size += length + 1;
 	}
+	if (n > ARGUMENTS_MOST)
+		return error_set(E2BIG, "%zu arguments; at most %u: put them into a file", n, ARGUMENTS_MOST);
 	struct vine_task *t = NEW(struct vine_task);
-	t->argv = xcalloc(n + 1, sizeof *t->argv);
-	for (; t->n_args < n; t->n_args++)
-		t->argv[t->n_args] = xstrdup(argv[t->n_args]);
-	conf_preset(&task_table, &t->settings);
+	t->argv = xmalloc((n + 1) * sizeof *t->argv + size);
+	char *at = (char *)(t->argv + n + 1);
+	for (size_t i = 0; i < n; i++) {
+		t->argv[i] = at;
+		at = stpcpy(at, argv[i]) + 1;
+	}
+	t->argv[n] = NULL;
+	t->n_args = (uint32_t)n;
 	*out = t;
 	return 0;
 }
@@ -70,29 +68,47 @@ void vine_task_free(struct vine_task *t)
 {
 	if (!t)
 		return;
-	for (size_t i = 0; i < t->n_args; i++)
-		free(t->argv[i]);
 	for (size_t i = 0; i < t->n_environment; i++)
 		free(t->environment[i]);
+	for (uint32_t i = 0; i < t->n_bindings; i++) {
+		vine_file_free(t->bindings[i].file);
+		free(t->bindings[i].path);
+	}
 	free(t->argv);
 	free(t->environment);
+	free(t->bindings);
+	amounts_fini(&t->resources);
+	amounts_fini(&t->counters);
+	words_fini(&t->features);
 	conf_fini(&task_table, &t->settings);
 	free(t);
 }
 
-/* The length of NAME and '=' in "NAME=value". */
-static size_t name_length(const char *variable)
+/* ---- settings */
+
+int variable_compare(const char *a, const char *b)
 {
-	return (size_t)(strchrnul(variable, '=') - variable);
+	while (*a == *b && *a && *a != '=')
+		a++, b++;
+	unsigned char x = *a == '=' ? 0 : (unsigned char)*a, y = *b == '=' ? 0 : (unsigned char)*b;
+	return (x > y) - (x < y);
 }
 
-/* The index of the variable of that name in the list, or n. */
-static size_t find_variable(char *const *list, size_t n, const char *variable)
+/* Where the variable of that name is, or belongs. */
+static size_t find_variable(const struct vine_task *t, const char *variable, bool *is_there)
 {
-	size_t length = name_length(variable), i = 0;
-	while (i < n && (name_length(list[i]) != length || memcmp(list[i], variable, length) != 0))
-		i++;
-	return i;
+	size_t low = 0, high = t->n_environment;
+	*is_there = false;
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+		int order = variable_compare(t->environment[middle], variable);
+		*is_there |= order == 0;
+		if (order < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
 }
 
 static int set_variable(struct vine_task *t, const char *name, const char *value)
@@ -100,172 +116,165 @@ static int set_variable(struct vine_task *t, const char *name, const char *value
 	if (!*name || strchr(name, '='))
 		return error_set(EINVAL, "env.%s: not the name of a variable", name);
 	_free_ char *variable = xasprintf("%s=%s", name, value);
-	int r = check_argument("variable", t->n_environment + 1, variable);
+	int r = check_argument("variable", t->n_environment + 1, variable, strlen(variable));
 	if (r < 0)
 		return r;
-	size_t i = find_variable(t->environment, t->n_environment, variable);
-	if (i < t->n_environment) {
+	bool is_there;
+	size_t i = find_variable(t, variable, &is_there);
+	if (is_there) {
 		free(t->environment[i]);
 	} else {
-		t->environment = xrealloc(t->environment, (i + 1) * sizeof *t->environment);
+		t->environment = xrealloc(t->environment, (t->n_environment + 1) * sizeof *t->environment);
+		memmove(&t->environment[i + 1], &t->environment[i], (t->n_environment - i) * sizeof *t->environment);
 		t->n_environment++;
 	}
 	t->environment[i] = steal(variable);
 	return 0;
 }
 
-/* Words go into lists, logs and other programs' lines. */
-static int check_word(const char *name, const char *value, size_t most)
+static int set_resource(struct vine_task *t, const char *name, const char *value)
 {
-	size_t n = strlen(value);
-	if (n > most)
-		return error_set(EINVAL, "%s: %zu characters; at most %zu", name, n, most);
-	for (const char *p = value; *p; p++) {
-		if ((unsigned char)*p < ' ' || *p == 127)
-			return error_set(EINVAL, "%s '%s': control characters cannot be used", name, value);
+	return value_amount(&t->resources, "resource", name, value);
+}
+
+static int set_counter(struct vine_task *t, const char *name, const char *value)
+{
+	return value_amount(&t->counters, "counter", name, value);
+}
+
+/* Those that go by a name of the user's. */
+static int set_named(struct vine_task *t, const char *name, const char *value)
+{
+	static const struct {
+		const char *prefix;
+		int (*set)(struct vine_task *t, const char *name, const char *value);
+	} kinds[] = {{"env.", set_variable}, {"resource.", set_resource}, {"counter.", set_counter}};
+	for (size_t i = 0; i < countof(kinds); i++) {
+		if (has_prefix(name, kinds[i].prefix))
+			return kinds[i].set(t, name + strlen(kinds[i].prefix), value);
 	}
-	return 0;
+	return error_set(EINVAL, "%s: no such setting; with a point there are env.NAME, resource.NAME and counter.NAME",
+			 name);
+}
+
+static int set_directory(struct vine_task *t, const char *value)
+{
+	struct conf_error e;
+	int r = value_check_word("directory", value, PATH_MOST);
+	if (r < 0)
+		return r;
+	if (*value && *value != '/')
+		return error_set(EINVAL, "directory '%s': must be absolute, since the task runs on another machine",
+				 value);
+	r = conf_set(&task_table, &t->settings, "directory", value, &e);
+	return r < 0 ? error_set(-r, "%s", e.text) : 0;
+}
+
+static int set_feature(struct vine_task *t, const char *value)
+{
+	return value_features(&t->features, value);
+}
+
+static int set_array(struct vine_task *t, const char *value)
+{
+	return value_array(&t->array, value);
+}
+
+static int set_deadline(struct vine_task *t, const char *value)
+{
+	return value_deadline(&t->deadline, value);
 }
 
 int vine_task_set(struct vine_task *t, const char *name, const char *value)
 {
+	/* In the table like the others, but kept as what they mean. */
+	static const struct {
+		const char *name;
+		int (*set)(struct vine_task *t, const char *value);
+	} own[] = {{"array", set_array},
+		   {"deadline", set_deadline},
+		   {"directory", set_directory},
+		   {"feature", set_feature}};
+	static const char *const words[] = {"category", "key", "tag"};
 	struct conf_error e;
 	int r = 0;
-	if (has_prefix(name, "env."))
-		return set_variable(t, name + 4, value);
-	if (streq(name, "tag") || streq(name, "key"))
-		r = check_word(name, value, WORD_MAX_SIZE);
-	else if (streq(name, "directory"))
-		r = check_word(name, value, 4095);
+	if (strchr(name, '.'))
+		return set_named(t, name, value);
+	for (size_t i = 0; i < countof(own); i++) {
+		if (streq(name, own[i].name))
+			return own[i].set(t, value);
+	}
+	for (size_t i = 0; i < countof(words) && !r; i++)
+		r = streq(name, words[i]) ? value_check_word(name, value, i ? WORD_MOST : CATEGORY_MOST) : 0;
 	if (r < 0)
 		return r;
-	if (streq(name, "directory") && *value && *value != '/')
-		return error_set(EINVAL, "directory '%s': must be absolute, since the task runs on another machine",
-				 value);
 	r = conf_set(&task_table, &t->settings, name, value, &e);
 	return r < 0 ? error_set(-r, "%s", e.text) : 0;
 }
 
-/* ---- posting */
+/* ---- inputs and outputs */
 
-/* What names this process' place or a secret's is not for tasks elsewhere. */
-static bool is_inherited(const char *variable)
+static int check_path(const char *path)
 {
-	static const char *const not [] = {"_", "OLDPWD", "PWD", "SHLVL", "VINE_SECRET"};
-	size_t length = name_length(variable);
-	for (size_t i = 0; i < countof(not ); i++) {
-		if (strlen(not [i]) == length && memcmp(not [i], variable, length) == 0)
-			return false;
-	}
-	return variable[length] == '=';
-}
-
-/* All that one message points to besides the tasks' own memory. */
-struct batch {
-	struct wire_task *tasks;
-	const char ***environments;
-	char (*keys)[KEY_SIZE];
-	bool *is_new; /* the key is ours */
-	size_t n;
-	uint64_t *ids; /* the caller's; may be NULL */
-	bool is_short;
-};
-
-static void batch_fini(struct batch *b)
-{
-	for (size_t i = 0; i < b->n; i++)
-		free(b->environments[i]);
-	free(b->environments);
-	free(b->keys);
-	free(b->is_new);
-	free(b->tasks);
-}
-
-static size_t merge_environment(const struct vine_task *t, const char ***out)
-{
-	size_t n = 0, n_inherited = 0;
-	while (t->settings.env == TASK_ENV_INHERIT && environ && environ[n_inherited])
-		n_inherited++;
-	const char **list = xcalloc(n_inherited + t->n_environment, sizeof *list);
-	for (size_t i = 0; i < n_inherited; i++) {
-		if (is_inherited(environ[i]) &&
-		    find_variable(t->environment, t->n_environment, environ[i]) == t->n_environment)
-			list[n++] = environ[i];
-	}
-	for (size_t i = 0; i < t->n_environment; i++)
-		list[n++] = t->environment[i];
-	*out = list;
-	return n;
-}
-
-static void batch_init(struct batch *b, struct vine_task *const t[], size_t n, uint64_t *ids)
-{
-	uint64_t random[2];
-	assert(n && n <= POST_MOST);
-	secret_random(random, sizeof random);
-	*b = (struct batch){.n = n, .ids = ids};
-	b->tasks = xcalloc(n, sizeof *b->tasks);
-	b->environments = xcalloc(n, sizeof *b->environments);
-	b->keys = xcalloc(n, sizeof *b->keys);
-	b->is_new = xcalloc(n, sizeof *b->is_new);
-	for (size_t i = 0; i < n; i++) {
-		const struct task_settings *s = &t[i]->settings;
-		/* With a key of its own each, the message can be sent again without harm. */
-		snprintf(b->keys[i], KEY_SIZE, "%016llx%016llx-%zx", (unsigned long long)random[0],
-			 (unsigned long long)random[1], i);
-		b->is_new[i] = !*s->key;
-		size_t n_environment = merge_environment(t[i], &b->environments[i]);
-		b->tasks[i] = (struct wire_task){
-			.key = *s->key ? s->key : b->keys[i],
-			.argv = {(const char *const *)t[i]->argv, (uint32_t)t[i]->n_args},
-			.environment = {b->environments[i], (uint32_t)n_environment},
-			.directory = s->directory,
-			.tag = s->tag,
-			.cores = (uint32_t)s->cores,
-			.memory = s->memory,
-			.priority = s->priority,
-		};
-	}
-}
-
-static void on_submitted(struct ask *a, uint16_t type, const void *message)
-{
-	struct batch *b = a->arg;
-	const struct wire_submitted *m = message;
-	b->is_short = type != WIRE_SUBMITTED || m->ids.n != b->n;
-	if (b->is_short)
-		return;
-	if (b->ids)
-		memcpy(b->ids, m->ids.at, b->n * sizeof *b->ids);
-	event_expect(a->v, &m->ids, b->is_new);
-}
-
-int vine_post(struct vine *v, struct vine_task *const t[], size_t n, uint64_t ids[])
-{
-	_cleanup_(batch_fini) struct batch b = {0};
-	int r = session_enter(v);
-	if (r < 0 || !n) {
-		if (r >= 0)
-			session_leave(v);
+	int r = value_check_word("path", path, PATH_MOST);
+	if (r < 0)
 		return r;
+	/* Of components alone, as everywhere in the cluster. */
+	const char *rest = *path == '/' ? path + 1 : path;
+	if (path_check(rest, strlen(rest)) < 0)
+		return error_set(EINVAL,
+				 "path '%.200s': give an absolute one, or one below the task's directory, without '.', "
+				 "'..', empty names and names of more than 255 bytes",
+				 path);
+	return 0;
+}
+
+/* Takes over nothing; the file is held as long as the description. */
+static int add_binding(struct vine_task *t, struct vine_file *f, const char *path, uint8_t mode)
+{
+	int r = path ? check_path(path) : 0;
+	if (r < 0)
+		return r;
+	if (t->n_bindings == BINDINGS_MOST)
+		return error_set(E2BIG,
+				 "path '%.200s': a task has at most %u inputs and outputs; make a directory of them",
+				 path ?: f->item, BINDINGS_MOST);
+	t->bindings = xrealloc(t->bindings, (t->n_bindings + 1) * sizeof *t->bindings);
+	t->bindings[t->n_bindings++] = (struct binding){
+		.file = file_ref(f), .path = path ? xstrdup(path) : NULL, .size = f->size, .mode = mode};
+	return 0;
+}
+
+int vine_task_input(struct vine_task *t, struct vine_file *f, const char *path, unsigned flags)
+{
+	if (flags & ~VINE_RW)
+		return error_set(EINVAL, "input %s: unknown flags %#x; VINE_RW can be given", f->item, flags);
+	if (!path && !file_path(f))
+		return error_set(EINVAL,
+				 "input %s: it lies nowhere by itself: give the path where the task shall see it",
+				 f->item);
+	return add_binding(t, f, path, flags & VINE_RW ? BINDING_RW : BINDING_RO);
+}
+
+int vine_task_output(struct vine_task *t, const char *path, unsigned flags, struct vine_file **out)
+{
+	if (flags & ~VINE_NAMED)
+		return error_set(EINVAL, "output %.200s: unknown flags %#x; VINE_NAMED can be given", path ?: "",
+				 flags);
+	if (!path)
+		return error_set(EINVAL, "output: the path where the task leaves it is missing");
+	if (flags & VINE_NAMED) {
+		if (!out || !*out)
+			return error_set(EINVAL, "output %s: with VINE_NAMED the file that it is must be given", path);
+		if (!has_prefix((*out)->item, "temp:"))
+			return error_set(EINVAL, "output %s: %s is not a temporary; name it temp:NAME", path,
+					 (*out)->item);
+		return add_binding(t, *out, path, BINDING_OUT);
 	}
-	if (n > POST_MOST) {
-		session_leave(v);
-		return error_set(E2BIG, "%zu tasks in one batch; at most %u: split it", n, POST_MOST);
-	}
-	batch_init(&b, t, n, ids);
-	v->has_run = true;
-	struct wire_submit message = {.tasks = {b.tasks, (uint32_t)n}};
-	struct ask ask = {.type = WIRE_SUBMIT,
-			  .message = &message,
-			  .needs_run = true,
-			  .run = &message.run,
-			  .patience_usec = POST_USEC,
-			  .on_answer = on_submitted,
-			  .arg = &b};
-	r = ask_wait(v, &ask);
-	if (!r && b.is_short)
-		r = error_set(EPROTO, "cluster %s: vined answered SUBMIT with something else", v->cluster.name);
-	session_leave(v);
+	struct vine_file *f = file_new_temp(t->array.n > 0);
+	int r = add_binding(t, f, path, BINDING_OUT);
+	if (out)
+		*out = r < 0 ? NULL : file_ref(f);
+	vine_file_free(f);
 	return r;
 }

@@ -15,7 +15,7 @@
  *     vine_close(v, 1);
  *
  * Results are >= 0 or -errno; vine_error() then says what, which, why and what to try. Arguments are copied.
- * A session may be used from all threads, a task or an event by one thread at a time. No signal is caught or sent, and
+ * A session may be used from all threads, a file, a task or an event by one thread at a time. No signal is caught or sent, and
  * none is delivered to the library's own thread. In a child made by fork every call returns -EPERM.
  *
  * A session outlives its connection: when the scheduler is gone it is looked for again, for as long as it takes, what was
@@ -33,6 +33,7 @@ extern "C" {
 #define VINE_API __attribute__((visibility("default")))
 
 struct vine;
+struct vine_file;
 struct vine_task;
 struct vine_event;
 
@@ -59,61 +60,125 @@ VINE_API int vine_close(struct vine *v, int detach);
 /* The name of the run; "" before there is one. Borrowed from the session. */
 VINE_API const char *vine_run(struct vine *v);
 
-/* A descriptor that polls readable when vine_next would return an event at once. Only poll it. */
+/* A descriptor that polls readable when vine_next(v, NULL, 0, &e) would return an event or an error at once; and after -EAGAIN of
+ * vine_post when it is worth posting again, until vine_post or vine_next is called. Only poll it. */
 VINE_API int vine_fd(struct vine *v);
 
-/* ---- a task: the description, which may be posted any number of times */
+/* Sets something of the run, or of the cluster where that is said, durably. An unknown name is refused with the nearest one. An empty
+ * value: as it was at first. -ENOSYS: the cluster is older than this library.
+ *   category.NAME.running   so many tasks of this category at once
+ *   category.NAME.memory    at most so much of it for a task of this category: "16G"
+ *   category.NAME.disk      the same of disk
+ *   category.NAME.learn     "yes": they begin with what their like needed, and with all of that if it was too little
+ *   counter.NAME            of the cluster: so many of these (licences, say) there are for all tasks that run
+ *   lifetime                what tasks leave is kept "run": until all results are acknowledged, and a while after (default),
+ *                           "task": until the tasks submitted so far have read it, "forever": until it is forgotten
+ *   events                  of this session: "nodes": vine_next tells of nodes, too; "none" (default) */
+VINE_API int vine_set(struct vine *v, const char *name, const char *value);
+
+/* ---- a file: a handle on what tasks read and leave. Freeing it does nothing to what it names */
+
+/* `uri`: a path that nodes see under the same name (relative ones are made absolute), "node:/PATH" that only nodes see, "tree:ID" of
+ * a sealed tree, "temp:NAME" that a task of the run leaves. A path is looked at now, once: what is there when a task reads it must be
+ * the same. It must be a file or a directory and readable. Where {index} is in the name it is not looked at: each element of an array has
+ * its own. -ENOENT, -EACCES: as it says; -EINVAL: no such name can be, or it is a FIFO, socket or device; -EOPNOTSUPP: URLs. */
+VINE_API int vine_file_new(struct vine *v, const char *uri, struct vine_file **f);
+VINE_API void vine_file_free(struct vine_file *f);
+
+/* What the cluster calls it: "file:/PATH", "node:/PATH", "tree:ID", "temp:NAME"; vine_forget takes it. Borrowed from the handle. */
+VINE_API const char *vine_file_name(const struct vine_file *f);
+
+/* Settings, before the file is given to tasks:
+ *   size   about how large it is, "2G", where nobody has looked: tasks are placed by it */
+VINE_API int vine_file_set(struct vine_file *f, const char *name, const char *value);
+
+/* ---- a task: the description, which may be posted any number of times, with outputs once */
 
 /* argv ends in NULL. Yours until vine_task_free. */
 VINE_API int vine_task_new(const char *const argv[], struct vine_task **t);
 VINE_API void vine_task_free(struct vine_task *t);
 
 /* Settings are text, with units where they have some; an unknown name is refused with the nearest one:
- *   cores      how many it needs: "4"; default 1
- *   memory     how much it needs: "2G"; default: not said
- *   priority   higher goes first: "-5"; default 0
- *   tag        your word for it, comes back with the result
- *   key        your name for this piece of work in its run: posted again under the same key, it gives the first one's id
- *   directory  absolute working directory on the node; default: a private one on its local disk
- *   env        "inherit" (default: the environment as it is at vine_post) or "clean"
- *   env.NAME   a variable of the task's environment, over what is inherited */
+ *   cores          how many it needs: "4"; default 1
+ *   memory disk    how much it needs: "2G"; default: not said
+ *   gpus           how many it needs; default 0
+ *   resource.NAME  so much of what nodes have under this name: "1", "10G"; "0": none
+ *   counter.NAME   so many of the cluster's counter (vine_set) while it runs
+ *   feature        its node must have: "avx512", or some, "avx512,ib"; each call adds
+ *   category       your word for tasks alike: limits (vine_set) and what was learned of them go by it
+ *   priority       higher goes first: "-5"; default 0
+ *   wall-time      it is ended after so long, "1h30m", and goes only where a node stays so long; default: no limit
+ *   deadline       not begun by then, it fails: "2026-11-21T17:00:00Z", or "+90m" from vine_post on
+ *   staging        it starts with its place ("lazy", default), what it reads first ("hot"), or all of its inputs ("full") there
+ *   retries        so often it runs again after a failure of its own; a lost node is not counted; default 0
+ *   array          "1-1000", "0-998:2", "1-1000%50": so many tasks, 50 at a time. Their numbers follow the one that vine_post gives, in
+ *                  order; {index} in argv, paths and names of files is each one's index
+ *   tag            your word for it, comes back with the result
+ *   key            your name for this piece of work in its run: posted again under the same key, it gives the first one's id
+ *   directory      absolute working directory on the node; default: a private one on its local disk
+ *   env            "inherit" (default: the environment as it is at vine_post) or "clean"
+ *   env.NAME       a variable of the task's environment, over what is inherited */
 VINE_API int vine_task_set(struct vine_task *t, const char *name, const char *value);
+
+/* The task reads `f`, at `path` (absolute, or below its directory; NULL: where the file itself lies). It waits until what makes the file has ended well. */
+#define VINE_RW 1u /* it may write to its copy, which nobody else sees */
+VINE_API int vine_task_input(struct vine_task *t, struct vine_file *f, const char *path, unsigned flags);
+
+/* The task leaves a file or directory at `path` (absolute, or below its directory), which is a temporary of the run: *f is a new handle on it (f may be NULL) that
+ * can be an input of others at once, in the same vine_post, too. One task makes it: a description with outputs is posted once, and
+ * of an array (set before this) each element makes its own, which is the input of that element of another array. */
+#define VINE_NAMED 2u /* *f is a handle on "temp:NAME": by that name the output is found later, and by others */
+VINE_API int vine_task_output(struct vine_task *t, const char *path, unsigned flags, struct vine_file **f);
 
 /* ---- submitting and waiting */
 
 /* Submits n tasks, all or none; when it returns 0 they are recorded durably and ids[i] is the number of t[i] (ids may be NULL).
- * -E2BIG: split the batch. -ETIMEDOUT: the scheduler did not answer for 2 minutes and it is not known whether the tasks are there;
- * posting them again is harmless if they have keys. */
+ * -E2BIG: split the batch (100,000 tasks, 8 MiB). -EAGAIN: the cluster takes no more now; nothing was recorded, and vine_fd polls
+ * readable when it is worth posting again. -ENOSPC: its disk is full. -ENOENT, -EEXIST, -ELOOP: an input that nobody makes, an output that another task
+ * makes, inputs in a circle. -ENOSYS: the cluster is older than this library and does not know a setting. -ETIMEDOUT: the scheduler
+ * did not answer for 2 minutes and it is not known whether the tasks are there; posting them again is harmless if they have keys. */
 VINE_API int vine_post(struct vine *v, struct vine_task *const t[], size_t n, uint64_t ids[]);
 
-/* Waits up to msec (-1: as long as it takes) for an event that the selector takes: NULL all, "17" of that task,
- * "tag:WORD". Returns 1 with the event, yours until vine_event_done, or 0 and *e NULL when the time is over. -ENODATA: nothing
+/* Waits up to msec (-1: as long as it takes) for an event that the selector takes: NULL all, "17" of that task, "tag:WORD",
+ * "category:WORD", "nodes" what is told of nodes (never -ENODATA). The oldest of them; it costs the same whatever else waits. Returns 1 with the event, yours until vine_event_done, or 0 and *e NULL when the time is over. -ENODATA: nothing
  * is left to wait for: what was unfinished when the run was attached to, and what was posted since, has had its event. (A task
  * posted again under a key of your own counts as open though its event may have been acknowledged long ago: with keys, count yourself.) */
 VINE_API int vine_next(struct vine *v, const char *selector, int msec, struct vine_event **e);
 
 /* A value of the event as text that ends in NUL, borrowed from it; returns its length (out and err may hold NULs).
  *   type         "result"
- *   task tag run node attempt attempts
+ *   task tag category run node attempt attempts
+ *   index        of an array's element
  *   how          "exited", "killed" (by a signal), "not-started", "lost" or "cancelled"
  *   status       exit status, signal or errno
+ *   exceeded     the limit that ended it: "memory", "disk", "wall-time", "processes"; else empty
  *   reason       why, for people; may be empty
- *   wall-usec cpu-usec peak-memory
+ *   wall-usec cpu-usec peak-memory peak-disk
+ *   local-size moved-size bytes of its inputs that were on its node before, and that were moved for it
  *   out-size err-size     bytes of standard output and error
- *   out err               their beginnings, all of it up to 64 KiB; vine_output has the rest */
+ *   out err               their beginnings, all of it up to 64 KiB; vine_output has the rest
+ * Of a node:
+ *   type         "node-joined" or "node-lost"
+ *   node reason at-usec (since 1970) */
 VINE_API int64_t vine_event_get(struct vine_event *e, const char *name, const char **value);
 
-/* Acknowledges and frees the event. What is not acknowledged comes again to who attaches to the run next. */
+/* Acknowledges and frees the event. A result that is not acknowledged comes again to who attaches to the run next; what is told of nodes
+ * does not (of what nobody takes, the last 10,000 are kept). */
 VINE_API int vine_event_done(struct vine_event *e);
 
 /* Writes a task's standard output (which 1) or error (2) from `offset` on to fd, which may be a pipe. Returns how many bytes. Of
  * a task whose session's run this is not, too. The calling thread does the writing. */
 VINE_API int64_t vine_output(struct vine *v, uint64_t task, int which, uint64_t offset, int fd);
 
-/* Cancels: NULL all unfinished tasks of the run, "17" or "17,18" these. Each still gets its event. */
+/* Cancels unfinished tasks of the run: NULL all, "17" or "17,18" these, "tag:WORD", "category:WORD", "key:WORD" those. Each still gets
+ * its event. */
 VINE_API int vine_cancel(struct vine *v, const char *selector);
 
-/* Rows for people about "cluster", "nodes", "tasks" or "runs"; the selector is a run's name, a task's number, or NULL. fn is called
+/* Nobody will name it again, so that what the cluster keeps of it may go: a file of the run by its name (vine_file_name), or a run that is
+ * over by its name (NULL: this session's), with all that is known of it. -ENOENT; -EBUSY: something needs it still. */
+VINE_API int vine_forget(struct vine *v, const char *selector);
+
+/* Rows for people about "cluster", "nodes", "tasks", "runs", "items", "replicas", "categories" or "why" (a task waits); the selector is a run's name, a task's number, or NULL. fn is called
  * in the calling thread for each, n cells of text with n names; something else than 0 ends it and is returned if negative. Else
  * the number of rows, at most 10,000. */
 typedef int vine_row_fn(void *arg, size_t n, const char *const names[], const char *const cells[]);

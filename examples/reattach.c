@@ -23,21 +23,20 @@ static int fail(const char *what, const char *why)
 	return 125;
 }
 
-/* Lines "KEY RESULT"; one that is cut off was not acknowledged. */
-static int read_journal(const char *path, bool done[N])
+/* Lines "KEY RESULT"; of one that is cut off nothing was acknowledged, so it is taken away. Returns how many there are, or -1. */
+static int read_journal(FILE *journal, bool done[N])
 {
 	char line[100];
 	int n = 0, key;
-	FILE *f = fopen(path, "r");
-	while (f && fgets(line, sizeof line, f)) {
-		if (strchr(line, '\n') && sscanf(line, "%d", &key) == 1 && key >= 0 && key < N && !done[key]) {
+	long end = 0;
+	while (fgets(line, sizeof line, journal) && strchr(line, '\n')) {
+		end = ftell(journal);
+		if (sscanf(line, "%d", &key) == 1 && key >= 0 && key < N && !done[key]) {
 			done[key] = true;
 			n++;
 		}
 	}
-	if (f)
-		fclose(f);
-	return n;
+	return ftruncate(fileno(journal), end) == 0 && fseek(journal, end, SEEK_SET) == 0 ? n : -1;
 }
 
 static int submit(struct vine *v, const bool done[N])
@@ -104,13 +103,10 @@ int main(int argc, char **argv)
 {
 	const char *path = argc > 1 ? argv[1] : "reattach.journal";
 	bool done[N] = {false};
-	int n_done = read_journal(path, done);
-	FILE *journal = fopen(path, "a");
-	if (!journal)
+	FILE *journal = fopen(path, "a+");
+	int n_done = journal ? read_journal(journal, done) : -1;
+	if (n_done < 0)
 		return fail("cannot write the journal", path);
-	/* A cut line of the last time is ended. */
-	if (ftell(journal) > 0)
-		fputc('\n', journal);
 	printf("%d of %d results are in %s\n", n_done, N, path);
 	int status = run(journal, done, n_done);
 	if (status == 0)
