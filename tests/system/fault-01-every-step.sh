@@ -81,7 +81,7 @@ kill_at_work() { # CALL STEP
 	pid=${pid_of[cluster]}
 	traced "$1" "$2" -p "$pid"
 	poll 20 is_traced "$pid"
-	RUN=$run bag 1 sh -c "echo $run >>$DIR/steps" >"$DIR/bag.out" 2>"$DIR/bag.err" &
+	RUN=$run post 1 out=o@x sh -c "echo $run >>$DIR/steps" >"$DIR/bag.out" 2>"$DIR/bag.err" &
 	bag=$!
 	poll 30 ended_or_killed "$pid"
 	kill -TERM "$pid" 2>/dev/null || :

@@ -13,19 +13,27 @@ start_vined cluster
 address=$(field cluster address)
 start_node n1 --cores=8 --task-limit=8 --reconnect=100ms
 restart() { start cluster 'vined ready' vined --state="$DIR/cluster" --listen="$address"; }
-results() { wc -l <"$DIR/bag.out"; }
-more_than() { [ "$(results)" -gt "$1" ] || ! alive $bag; }
-
-tasks=$((kills * 60))
-bag $tasks sh -c "echo \$VINE_TASK >>$DIR/ran; echo done" >"$DIR/bag.out" 2>"$DIR/bag.err" &
-bag=$!
+tasks=$((kills * 30)) # and as many that read what they leave
+export RUN=work SHOW="task how status"
+post $tasks out=o@x{i} sh -c "echo {i} >>$DIR/made; echo m{i} >>$DIR/ran" >"$DIR/made.out" 2>"$DIR/made.err" &
+makers=$!
+has_some() { [ -s "$DIR/made.out" ]; }
+poll 30 has_some
+post $tasks in=temp:x{i}@i sh -c "grep -qx {i} $DIR/made || exit 1; echo r{i} >>$DIR/ran" >"$DIR/read.out" 2>"$DIR/read.err" &
+readers=$!
+results() { cat "$DIR/made.out" "$DIR/read.out" | wc -l; }
+more_than() { [ "$(results)" -gt "$1" ] || ! alive $readers; }
 for ((i = 0; i < kills; i++)); do
 	poll 60 more_than $((i * 60 + RANDOM % 60))
 	crash cluster
 	restart
 done
-wait $bag || fail "the client: $(tail -n 3 "$DIR/bag.err")"
-[ "$(results)" = $tasks ] || fail "$(results) results of $tasks"
-[ "$(sort -u "$DIR/bag.out" | wc -l)" = $tasks ] || fail "a result came twice"
+wait $makers || fail "the makers' client: $(tail -n 3 "$DIR/made.err")"
+wait $readers || fail "the readers' client: $(tail -n 3 "$DIR/read.err")"
+for each in made read; do
+	[ "$(grep -c ' exited 0$' "$DIR/$each.out")" = $tasks ] || fail "$each: not $tasks good results: $(grep -v ' exited 0$' "$DIR/$each.out")"
+done
+[ "$(results)" = $((2 * tasks)) ] || fail "$(results) results of $((2 * tasks))"
+[ "$(cat "$DIR/made.out" "$DIR/read.out" | sort -u | wc -l)" = $((2 * tasks)) ] || fail "a result came twice"
 twice=$(sort "$DIR/ran" | uniq -d | wc -l)
-echo "$tasks tasks under $kills kills; $twice ran a second time (attempts not yet recorded)"
+echo "$((2 * tasks)) tasks under $kills kills; $twice ran a second time (attempts not yet recorded)"

@@ -5,11 +5,10 @@
 . "$SRC/tests/system/lib.sh"
 . "$SRC/tests/system/net-lib"
 
-
 tree() { # PID: it and all below it
 	local each
 	echo "$1"
-	for each in $(pgrep -P "$1"); do tree "$each"; done
+	for each in $(pgrep -P "$1" || :); do tree "$each"; done
 }
 kill_tree() { # NAME
 	local pid=${pid_of[$1]} all
@@ -38,6 +37,19 @@ wait $post || fail "$(cat "$DIR/post.err")"
 [ "$(grep -c ' exited 0 2 n2$' "$DIR/killed")" = 4 ] || fail "4 tasks of a dead node: $(cat "$DIR/killed")"
 [ "$(wc -l <"$DIR/killed")" = 4 ] || fail "a result came twice: $(cat "$DIR/killed")"
 [ "$(wc -l <"$DIR/ran")" = 8 ] || fail "8 attempts were to be seen: $(cat "$DIR/ran")"
+
+# ---- a retry is left for a failure of the task's own
+: >"$DIR/ran"
+start_node n1 --name=n1 --cores=4
+stop n2
+SHOW="how status attempts out" post 1 retries=1 sh -c "$TASK; exit 3" {i} >"$DIR/retried" 2>"$DIR/post.err" &
+post=$!
+poll 20 attempts n1 1
+kill_tree n1
+start_node n2 --name=n2 --cores=4
+wait $post || fail "$(cat "$DIR/post.err")"
+contains "$DIR/retried" 'exited 3 3 n2'
+[ "$(wc -l <"$DIR/ran")" = 3 ] || fail "a dead node, a failure and a retry are 3: $(cat "$DIR/ran")"
 
 # ---- its machine is gone: nobody closes the connection
 far_node n3 --cores=4

@@ -13,13 +13,14 @@ post_some() { # COUNT OUT
 	post=$!
 	poll 20 attempts n1 "$1"
 	before=$(joins)
+	start_node spare --name=spare --cores=4
 	unplug n1
 }
 
 hub_vined cluster --node-timeout=5s --stop-grace=1s
 far_node n1 --cores=4
 
-# ---- short: the connection survives; then it does not, and the node is back in time
+# ---- short: the connection survives; then it does not, and the node is back in time. Another one would take its tasks
 for how in kept broken; do
 	post_some 2 $how
 	if [ $how = kept ]; then
@@ -36,14 +37,14 @@ for how in kept broken; do
 	[ "$(wc -l <"$DIR/ran")" = 2 ] || fail "$how: there were other attempts: $(cat "$DIR/ran")"
 	[ $how = broken ] || ! rejoined || fail "a connection did not survive a second"
 	rm "$DIR/go.n1"
+	stop spare
 done
 
 # ---- long: two of its attempts end while it is away, two are still running when it is back
 touch "$DIR/stuck.n1.3" "$DIR/stuck.n1.4"
 post_some 4 long
 hang_up n1
-far_node n2 --cores=4
-poll 20 attempts n2 4
+poll 20 attempts spare 4
 touch "$DIR/go.n1"
 over() { ! alive "$(awk '$1 == 1 && $3 == "n1" { print $4 }' "$DIR/ran")"; }
 poll 10 over
@@ -53,14 +54,14 @@ fenced() { ! alive "$(awk '$1 == 3 && $3 == "n1" { print $4 }' "$DIR/ran")"; }
 poll 20 fenced
 expect 0 vine status
 contains "$DIR/out" '4 running'
-touch "$DIR/go.n2"
+touch "$DIR/go.spare"
 wait $post || fail "$(cat "$DIR/post.err")"
-[ "$(grep -c ' exited 0 2 n2$' "$DIR/long")" = 4 ] || fail "not the results of n2: $(cat "$DIR/long")"
+[ "$(grep -c ' exited 0 2 spare$' "$DIR/long")" = 4 ] || fail "not the results of the other: $(cat "$DIR/long")"
 [ "$(wc -l <"$DIR/long")" = 4 ] && [ "$(wc -l <"$DIR/ran")" = 8 ] || fail "too many: $(cat "$DIR/long" "$DIR/ran")"
 RUN=work expect 0 post 0
 [ ! -s "$DIR/out" ] || fail "acknowledged results came again: $(cat "$DIR/out")"
 
 # What n1 had ended is no burden to it: it works on.
-stop n2
+stop spare
 rm "$DIR/go.n1"
 expect 0 vine run -- true

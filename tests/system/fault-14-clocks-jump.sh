@@ -80,3 +80,29 @@ poll 20 again
 touch "$DIR/go"
 wait $bag || fail "$(cat "$DIR/bag.err")"
 grep -q ' exited 0 2$' "$DIR/bag.out" || fail "the task of a dead node: $(cat "$DIR/bag.out")"
+
+# ---- a deadline of the user's is a point of wall time: it passes when the clock says so, and comes nearer or not as it jumps
+jump 0
+crash cluster
+clocked_vined
+wait_for_deadline() { # SECONDS from now on, by the clock as it is
+	SHOW="how status reason" "${clocked[@]}" post 1 cores=1000 deadline="+$1s" true >"$DIR/late.out" 2>"$DIR/late.err" &
+	late=$!
+	queued() { vine status >"$DIR/status" && grep -q ' 1 queued' "$DIR/status"; }
+	poll 20 queued
+}
+failed() { ! alive $late; }
+wait_for_deadline 7200
+jump 3600
+is_served
+! failed || fail "an hour before its deadline it failed: $(cat "$DIR/late.out")"
+jump 7300
+poll 20 failed
+contains "$DIR/late.out" deadline
+wait_for_deadline 30
+jump -86400
+is_served
+! failed || fail "a day before its deadline it failed: $(cat "$DIR/late.out")"
+jump 7400
+poll 20 failed
+contains "$DIR/late.out" deadline

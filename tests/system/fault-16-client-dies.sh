@@ -11,7 +11,7 @@ RANDOM=$seed
 start_vined cluster --client-timeout=1s
 start_node n1 --cores=4 --task-limit=4
 
-started() { [ -e "$DIR/began.$1" ]; }
+started() { [ -s "$DIR/began.$1" ]; }
 lines() { [ "$(cat "$1" 2>/dev/null | wc -l)" -ge "$2" ]; } # FILE COUNT
 kill_client() { # PID
 	kill -KILL "$1" 2>/dev/null || :
@@ -60,14 +60,21 @@ RUN=kept expect 0 bag 0 true
 again=$(sort "$DIR/got" | uniq -d | wc -l)
 echo "$tasks tasks, $kills killed clients, $again results shown twice"
 
-mkfifo "$DIR/fifo"
-RUN=waited bag 1 sh -c "touch $DIR/began.waited; cat $DIR/fifo" &
-client=$!
+# ---- detached goes on for longer than an attached one that was killed with it
+RUN=waited bag 1 sh -c "echo \$\$ >$DIR/began.waited; until [ -e $DIR/go ]; do sleep 0.1; done" &
+detached=$!
 poll 10 started waited
-kill_client $client
-echo go >"$DIR/fifo"
+vine run -- sh -c "echo \$\$ >$DIR/began.attached; exec sleep 300" &
+attached=$!
+poll 10 started attached
+kill_client $detached
+kill_client $attached
+poll 20 gone "$(cat "$DIR/began.attached")"
+alive "$(cat "$DIR/began.waited")" || fail "detached work ended with its client"
+touch "$DIR/go"
 RUN=waited expect 0 bag 0 true
 [ "$(wc -l <"$DIR/out")" = 1 ] || fail "the result did not come to the next client: $(cat "$DIR/out")"
+grep -q ' exited 0 1$' "$DIR/out" || fail "detached work did not end well: $(cat "$DIR/out")"
 RUN=waited expect 0 bag 0 true
 [ "$(wc -l <"$DIR/out")" = 0 ] || fail "an acknowledged result came again"
 

@@ -80,7 +80,24 @@ static uint64_t number(struct fuzz *f)
 	return how < 5 ? below(f, 30) : how < 7 ? PICK(f, odd) : next(f);
 }
 
-static void put_text(struct fuzz *f, struct buf *b, const char *field)
+/* What means something in a field of that name. */
+static const struct {
+	const char *field;
+	const char *words[6];
+} sensible[] = {
+	{"argv", {"true", "", "no-such-program", "a\nb", "{index}"}},
+	{"run", {"", "a", "b"}},
+	{"node", {"deadbeef-0000-0000-0000-000000000001", "deadbeef-0000-0000-0000-000000000002"}},
+	{"what", {"cluster", "nodes", "tasks", "runs", "items", "why"}},
+	{"item", {"temp:a", "temp:b", "file:/no/such/x", "node:/no/such/y", "tree:0"}},
+	{"path", {"/no/such/x", "/no/such/y", "relative", "/x/../y"}},
+	{"name", {"category.a.running", "counter.a", "a", "b"}},
+	{"category", {"", "a", "b"}},
+	{"key", {"", "a", "b"}},
+	{"tier", {"views", "plain"}},
+};
+
+static const char *word_for(struct fuzz *f, const char *field)
 {
 	static const char *const words[] = {"",
 					    "a",
@@ -94,28 +111,42 @@ static void put_text(struct fuzz *f, struct buf *b, const char *field)
 					    "\x1b[2J",
 					    "../..",
 					    "/x/../y",
-					    "/no/such/x",
 					    "\xff\xfe",
-					    "A=1",
+					    "/no/such/x",
 					    "=",
+					    "A=1",
 					    "tag:a",
 					    "temp:a",
-					    "temp:b",
+					    "%s%n",
+					    "{index}",
+					    "views",
+					    "tree:0",
+					    "counter.a",
 					    "file:/no/such/x",
 					    "node:/no/such/x",
-					    "tree:0",
-					    "category.a.running",
-					    "counter.a",
-					    "deadbeef-0000-0000-0000-000000000001",
-					    "views",
-					    "%s%n",
-					    "{index}"};
-	static const char *const commands[] = {"true", "", "no-such-program", "a\nb", "{index}"};
-	const char *word = streq(field, "argv") ? PICK(f, commands) : PICK(f, words);
+					    "a b",
+					    "-n",
+					    "category.a.running"};
+	for (size_t i = 0; i < countof(sensible); i++) {
+		uint32_t n = 0;
+		if (!streq(sensible[i].field, field))
+			continue;
+		while (n < countof(sensible[i].words) && sensible[i].words[n])
+			n++;
+		/* A command is never any other word. */
+		if (i == 0 || below(f, 4))
+			return sensible[i].words[below(f, n)];
+	}
+	return PICK(f, words);
+}
+
+static void put_text(struct fuzz *f, struct buf *b, const char *field)
+{
+	const char *word = word_for(f, field);
 	uint32_t how = below(f, 64);
 	uint32_t n = how == 0 ? LONG_TEXT : how < 4 ? below(f, 40) : (uint32_t)strlen(word);
 	put_u32(b, n + 1);
-	if (n == strlen(word))
+	if (how >= 4)
 		buf_put(b, word, n);
 	else
 		put_noise(f, b, n);

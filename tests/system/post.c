@@ -3,12 +3,14 @@
  *
  *   [RUN=name] [SHOW="task how status attempts"] post N [NAME=VALUE...] [COMMAND [ARG...]]
  *
- * {i} in a value or word is the task's number, from 1, and the word {1e6} so many characters. With RUN the work has a name and outlives this process; N may be 0, to wait
- * for what is left of it. Of a value its first line is shown, "-" if it is empty. It is shown before the result is acknowledged: if
- * this process is killed between, the result comes again. */
+ * A NAME is one of vine_task_set's, or in (FILE[@PATH]) or out (PATH@NAME of a temporary). {i} in a value or word is the task's
+ * number, from 1, and the word {1e6} so many characters. With RUN the work has a name and outlives this process; N may be 0, to
+ * wait for what is left of it. Of a value its first line is shown, "-" if it is empty; before the result is acknowledged, so if this
+ * process is killed between, the result comes again. */
 #include "libvineclient/vine.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,8 +43,27 @@ static char *with_number(const char *word, unsigned long i)
 	return text;
 }
 
+/* in=FILE[@PATH], out=PATH@NAME of a temporary; the rest is the library's. */
+static int set(struct vine *v, struct vine_task *t, const char *name, char *value)
+{
+	struct vine_file *f;
+	bool is_in = strcmp(name, "in") == 0;
+	if (!is_in && strcmp(name, "out") != 0)
+		return vine_task_set(t, name, value);
+	char *at = strrchr(value, '@'), item[128];
+	if (at)
+		*at++ = 0;
+	snprintf(item, sizeof item, "temp:%s", at ? at : "");
+	int r = vine_file_new(v, is_in ? value : item, &f);
+	if (r >= 0) {
+		r = is_in ? vine_task_input(t, f, at, 0) : vine_task_output(t, value, VINE_NAMED, &f);
+		vine_file_free(f);
+	}
+	return r;
+}
+
 /* settings: NAME=VALUE, up to the first word without '='; the rest is the command. */
-static int make(char **words, unsigned long i, struct vine_task **t)
+static int make(struct vine *v, char **words, unsigned long i, struct vine_task **t)
 {
 	char *copies[WORDS_MOST + 1] = {NULL};
 	size_t n_settings = 0, n = 0;
@@ -54,7 +75,7 @@ static int make(char **words, unsigned long i, struct vine_task **t)
 	for (size_t k = 0; r >= 0 && k < n_settings; k++) {
 		char *value = strchr(copies[k], '=');
 		*value = 0;
-		r = vine_task_set(*t, copies[k], value + 1);
+		r = set(v, *t, copies[k], value + 1);
 	}
 	while (n)
 		free(copies[--n]);
@@ -66,7 +87,7 @@ static int post_some(struct vine *v, char **words, unsigned long first, size_t n
 	struct vine_task *some[BATCH] = {NULL};
 	int r = 0;
 	for (size_t i = 0; i < n && r >= 0; i++)
-		r = make(words, first + i, &some[i]);
+		r = make(v, words, first + i, &some[i]);
 	if (r >= 0)
 		r = vine_post(v, some, n, NULL);
 	while (n)
