@@ -122,8 +122,14 @@ static void failures(void)
 	post("mkdir \"$0/once\" && exit 3; exit 0",
 	     (const char *const[][2]){{"retries", "1"}, {"tag", "retry"}, {NULL, NULL}});
 	EXPECT("tag:retry", "how", "exited", "status", "0", "attempts", "2");
-	post("exit 0", (const char *const[][2]){{"deadline", "2020-01-01T00:00:00Z"}, {"tag", "late"}, {NULL, NULL}});
+	/* One at a time, and the first stays. */
+	CHECK(!vine_set(v, "category.one.running", "1"));
+	post("sleep 1000", (const char *const[][2]){{"category", "one"}, {"tag", "stays"}, {NULL, NULL}});
+	post("true",
+	     (const char *const[][2]){{"category", "one"}, {"tag", "late"}, {"deadline", "+300ms"}, {NULL, NULL}});
 	EXPECT("tag:late", "how", "not-started", "attempts", "0");
+	CHECK(!vine_cancel(v, "tag:stays"));
+	EXPECT("tag:stays", "how", "cancelled");
 }
 
 static void dependencies(void)
