@@ -38,6 +38,7 @@ static const struct core_node *best_holder(struct core *c, const struct core_tas
 {
 	const struct core_node *best = NULL;
 	c->n_scored++;
+	core_warm_holders(t);
 	for (uint32_t i = 0; i < t->n_inputs; i++) {
 		const struct core_tree *tree = t->items[i]->tree;
 		for (uint32_t k = 0; !tree->is_wide && k < tree->n_holders; k++) {
@@ -52,6 +53,14 @@ static const struct core_node *best_holder(struct core *c, const struct core_tas
 	return best;
 }
 
+static uint64_t size_on(const struct core_tree *tree, const struct core_node *n)
+{
+	for (uint32_t i = 0; !tree->is_wide && i < tree->n_holders; i++)
+		if (tree->holders[i]->node == n)
+			return size_at(tree->holders[i]);
+	return 0;
+}
+
 static struct core_tree *by_inputs(struct core *c, const struct core_task *t)
 {
 	struct core_tree *rare = largest(t, true);
@@ -62,11 +71,10 @@ static struct core_tree *by_inputs(struct core *c, const struct core_task *t)
 	const struct core_node *n = best_holder(c, t);
 	uint64_t most = 0;
 	for (uint32_t i = 0; n && i < t->n_inputs; i++) {
-		struct core_tree *tree = t->items[i]->tree;
-		const struct core_replica *r = tree->is_wide ? NULL : core_replica_find(n, tree);
-		if (r && size_at(r) > most) {
-			most = size_at(r);
-			rare = tree;
+		uint64_t size = size_on(t->items[i]->tree, n);
+		if (size > most) {
+			most = size;
+			rare = t->items[i]->tree;
 		}
 	}
 	return rare;
@@ -79,12 +87,13 @@ static struct core_tree *group_of(struct core *c, const struct core_task *t, uin
 		if (list_is_empty(&made->waits) || made->tree->size <= own_size)
 			continue;
 		struct core_task *consumer = list_first(&made->waits, struct core_wait, link)->task;
-		if (!consumer->group) {
-			consumer->group = core_tree_get(c, CORE_GROUP | consumer->number);
-			consumer->group->is_owned = true;
-			consumer->group->size = made->tree->size;
+		struct core_tree **group = &consumer->waits->group;
+		if (!*group) {
+			*group = core_tree_get(c, CORE_GROUP | consumer->number);
+			(*group)->is_owned = true;
+			(*group)->size = made->tree->size;
 		}
-		return consumer->group;
+		return *group;
 	}
 	return NULL;
 }
@@ -95,8 +104,8 @@ void core_anchor_note(struct core *c, const struct core_task *maker, struct core
 	for (uint32_t i = 0; i < maker->n_outputs; i++) {
 		const struct core_item *made = maker->items[maker->n_inputs + i];
 		struct core_wait *w = list_first(&made->waits, struct core_wait, link);
-		if (w && w->task->group)
-			core_replica_get(c, n, w->task->group)->is_pinned = true;
+		if (w && w->task->waits->group)
+			core_replica_get(c, n, w->task->waits->group)->is_pinned = true;
 	}
 }
 
@@ -123,7 +132,7 @@ void core_anchor_follow(struct core *c, const struct core_task *consumer)
 
 void core_anchor_leave_group(struct core *c, struct core_task *t)
 {
-	struct core_tree *g = steal(t->group);
+	struct core_tree *g = t->waits ? steal(t->waits->group) : NULL;
 	if (!g)
 		return;
 	g->is_owned = false;

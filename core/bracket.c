@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  * A tournament: leaves 0..room-1 lie at room..2*room-1 of an array in which i is the parent of 2i and 2i+1. Each record holds the
  * smallest key below it, the union of features and the greatest of each amount, so a search leaves out every
- * subtree in which nothing can cover what is asked or nothing is better than what was found. */
+ * subtree in which nothing can cover what is asked or nothing is better than what was found. Beside each lies which leaf has that
+ * key: mostly the first of all covers what is asked, and nothing else is looked at.
+ *
+ * All is one piece of memory: the records from 1 on, what the leaves are, the winners, the leaves to spare. */
 #include "core/core_internal.h"
 
-#define LEAST 4u
-#define LINE 8u /* words */
+#define LINE 64u
+#define EFFORT 64u /* records looked at, while one of equal major is known */
 enum { MAJOR, MINOR, FEATURES, AMOUNTS };
 
 static uint32_t stride(const struct core_bracket *b)
@@ -13,9 +16,38 @@ static uint32_t stride(const struct core_bracket *b)
 	return AMOUNTS + b->n_dims;
 }
 
+/* Of the usual five amounts a record is one line of the processor's cache. */
 static uint64_t *record(const struct core_bracket *b, uint32_t i)
 {
-	return b->records + (size_t)i * stride(b);
+	uint64_t *first = (uint64_t *)(((uintptr_t)b->memory + LINE - 1) & ~(uintptr_t)(LINE - 1));
+	return first + (size_t)(i - 1) * stride(b);
+}
+
+static void **leaves(const struct core_bracket *b)
+{
+	return (void **)(void *)record(b, 2 * b->room);
+}
+
+static uint32_t *winners(const struct core_bracket *b)
+{
+	return (uint32_t *)(void *)(leaves(b) + b->room);
+}
+
+static uint32_t *spare(const struct core_bracket *b)
+{
+	return winners(b) + b->room;
+}
+
+static size_t memory_size(const struct core_bracket *b)
+{
+	size_t records = (size_t)(2 * b->room - 1) * stride(b) * sizeof *b->memory;
+	return LINE + records + b->room * (sizeof(void *) + 2 * sizeof(uint32_t));
+}
+
+/* The leaf of the smallest key below. */
+static uint32_t winner(const struct core_bracket *b, uint32_t i)
+{
+	return i >= b->room ? i - b->room : winners(b)[i];
 }
 
 static void set_empty(const struct core_bracket *b, uint32_t i)
@@ -35,8 +67,11 @@ static bool join(const struct core_bracket *b, uint32_t i)
 {
 	const uint64_t *x = record(b, 2 * i), *y = record(b, 2 * i + 1);
 	uint64_t *to = record(b, i);
-	const uint64_t *first = is_less(y, x) ? y : x;
-	uint64_t changed = (to[MAJOR] ^ first[MAJOR]) | (to[MINOR] ^ first[MINOR]);
+	bool is_second = is_less(y, x);
+	const uint64_t *first = is_second ? y : x;
+	uint32_t leaf = winner(b, 2 * i + is_second);
+	uint64_t changed = (to[MAJOR] ^ first[MAJOR]) | (to[MINOR] ^ first[MINOR]) | (winners(b)[i] ^ leaf);
+	winners(b)[i] = leaf;
 	to[MAJOR] = first[MAJOR];
 	to[MINOR] = first[MINOR];
 	uint64_t features = x[FEATURES] | y[FEATURES];
@@ -59,8 +94,6 @@ static void rise(const struct core_bracket *b, uint32_t leaf)
 void core_bracket_fini(struct core_bracket *b)
 {
 	free(b->memory);
-	free(b->leaves);
-	free(b->spare);
 	*b = (struct core_bracket){0};
 }
 
@@ -70,22 +103,20 @@ static void resize(struct core_bracket *b, uint32_t room, uint32_t n_dims)
 	struct core_bracket old = *b;
 	b->room = room;
 	b->n_dims = n_dims;
-	/* Of the usual five amounts a record is one line of the processor's cache. */
-	b->memory = xcalloc((size_t)2 * room * stride(b) + LINE, sizeof *b->records);
-	b->records = b->memory + (LINE - (uintptr_t)b->memory / sizeof *b->records % LINE) % LINE;
-	b->leaves = xrealloc(b->leaves, room * sizeof *b->leaves);
-	b->spare = xrealloc(b->spare, room * sizeof *b->spare);
+	b->memory = xmalloc(memory_size(b));
+	for (uint32_t i = 0; i < old.n_spare; i++)
+		spare(b)[i] = spare(&old)[i];
 	for (uint32_t i = 0; i < room; i++) {
 		set_empty(b, room + i);
+		leaves(b)[i] = i < old.room ? leaves(&old)[i] : NULL;
 		if (i < old.room)
 			memcpy(record(b, room + i), record(&old, old.room + i), stride(&old) * sizeof(uint64_t));
-		else
-			b->leaves[i] = NULL;
 	}
 	for (uint32_t i = room; i-- > old.room;)
-		b->spare[b->n_spare++] = i;
+		spare(b)[b->n_spare++] = i;
 	for (uint32_t i = room; --i;) {
 		set_empty(b, i);
+		winners(b)[i] = UINT32_MAX;
 		join(b, i);
 	}
 	free(old.memory);
@@ -103,10 +134,10 @@ uint32_t core_bracket_put(struct core_bracket *b, void *what, struct core_key ke
 {
 	assert(what && b->n_dims);
 	if (!b->n_spare)
-		resize(b, b->room ? b->room * 2 : LEAST, b->n_dims);
-	uint32_t leaf = b->spare[--b->n_spare];
-	assert(!b->leaves[leaf]);
-	b->leaves[leaf] = what;
+		resize(b, b->room ? b->room * 2 : 1, b->n_dims);
+	uint32_t leaf = spare(b)[--b->n_spare];
+	assert(!leaves(b)[leaf]);
+	leaves(b)[leaf] = what;
 	b->n++;
 	core_bracket_set(b, leaf + 1, key, v);
 	return leaf + 1;
@@ -114,7 +145,7 @@ uint32_t core_bracket_put(struct core_bracket *b, void *what, struct core_key ke
 
 void core_bracket_set(struct core_bracket *b, uint32_t at, struct core_key key, const struct core_vector *v)
 {
-	assert(at && at <= b->room && b->leaves[at - 1]);
+	assert(at && at <= b->room && leaves(b)[at - 1]);
 	uint64_t *r = record(b, b->room + at - 1);
 	r[MAJOR] = key.major;
 	r[MINOR] = key.minor;
@@ -127,9 +158,9 @@ void core_bracket_set(struct core_bracket *b, uint32_t at, struct core_key key, 
 
 void core_bracket_remove(struct core_bracket *b, uint32_t at)
 {
-	assert(at && at <= b->room && b->leaves[at - 1]);
-	b->leaves[at - 1] = NULL;
-	b->spare[b->n_spare++] = at - 1;
+	assert(at && at <= b->room && leaves(b)[at - 1]);
+	leaves(b)[at - 1] = NULL;
+	spare(b)[b->n_spare++] = at - 1;
 	set_empty(b, b->room + at - 1);
 	rise(b, at - 1);
 	if (!--b->n) {
@@ -145,13 +176,40 @@ struct core_key core_bracket_best(const struct core_bracket *b)
 		    : (struct core_key){UINT64_MAX, UINT64_MAX};
 }
 
-void *core_bracket_only(const struct core_bracket *b)
+void *core_bracket_first(const struct core_bracket *b)
 {
-	assert(b->n == 1);
-	uint32_t i = 0;
-	while (!b->leaves[i])
-		i++;
-	return b->leaves[i];
+	return b->n ? leaves(b)[winner(b, 1)] : NULL;
+}
+
+void *core_bracket_at(const struct core_bracket *b, uint32_t at)
+{
+	return at && at <= b->room ? leaves(b)[at - 1] : NULL;
+}
+
+void core_bracket_warm(const struct core_bracket *b)
+{
+	if (b->n && b->room > 1) {
+		__builtin_prefetch(winners(b) + 1);
+		for (uint32_t i = 0; i < min(b->room, 16u); i += LINE / sizeof(void *))
+			__builtin_prefetch(leaves(b) + i);
+	} else if (b->n) {
+		__builtin_prefetch(record(b, 1));
+		__builtin_prefetch(leaves(b));
+	}
+}
+
+void core_bracket_warm_at(const struct core_bracket *b, uint32_t at)
+{
+	assert(at <= b->room);
+	for (uint32_t i = at ? b->room + at - 1 : 0; i > 1; i /= 2) {
+		__builtin_prefetch(record(b, i));
+		__builtin_prefetch(record(b, i ^ 1));
+	}
+}
+
+void core_bracket_warm_first(const struct core_bracket *b)
+{
+	core_bracket_warm_at(b, b->n ? winner(b, 1) + 1 : 0);
 }
 
 bool core_bracket_sum(const struct core_bracket *b, struct core_vector *v)
@@ -178,23 +236,30 @@ static bool covers(const struct core_bracket *b, const uint64_t *r, const struct
 	return is_enough;
 }
 
+bool core_bracket_may(const struct core_bracket *b, const struct core_vector *ask)
+{
+	return b->n && covers(b, record(b, 1), ask);
+}
+
 struct search {
 	const struct core_vector *ask;
 	core_bracket_accepts accepts;
 	const uint64_t *after; /* a key */
 	uint64_t best[2];
 	uint32_t leaf;
+	uint32_t n_left; /* records to look at; then only a better major counts */
 };
 
 static void find_below(const struct core_bracket *b, uint32_t i, struct search *s)
 {
 	const uint64_t *r = record(b, i);
-	if (!is_less(r, s->best) || !covers(b, r, s->ask))
+	if (!is_less(r, s->best) || (!s->n_left && s->leaf && r[MAJOR] >= s->best[MAJOR]) || !covers(b, r, s->ask))
 		return;
+	s->n_left -= s->n_left > 0;
 	if (i >= b->room) {
 		if (s->after && !is_less(s->after, r))
 			return;
-		if (s->accepts && !s->accepts(b->leaves[i - b->room], s->ask))
+		if (s->accepts && !s->accepts(leaves(b)[i - b->room], s->ask))
 			return;
 		s->leaf = i - b->room + 1;
 		s->best[MAJOR] = r[MAJOR];
@@ -210,22 +275,34 @@ void *core_bracket_find(const struct core_bracket *b, const struct core_vector *
 			core_bracket_accepts accepts)
 {
 	uint64_t key[2];
-	struct search s = {.ask = ask, .accepts = accepts, .best = {UINT64_MAX, UINT64_MAX}};
+	struct search s = {.ask = ask, .accepts = accepts, .best = {UINT64_MAX, UINT64_MAX}, .n_left = UINT32_MAX};
+	if (!b->n)
+		return NULL;
+	void *first = core_bracket_first(b);
+	if (!after && covers(b, record(b, b->room + winner(b, 1)), ask) && (!accepts || accepts(first, ask)))
+		return first;
 	if (after) {
 		key[MAJOR] = after->major;
 		key[MINOR] = after->minor;
 		s.after = key;
 	}
+	find_below(b, 1, &s);
+	return s.leaf ? leaves(b)[s.leaf - 1] : NULL;
+}
+
+void *core_bracket_find_soon(const struct core_bracket *b, const struct core_vector *ask)
+{
+	struct search s = {.ask = ask, .best = {UINT64_MAX, UINT64_MAX}, .n_left = EFFORT};
 	if (b->n)
 		find_below(b, 1, &s);
-	return s.leaf ? b->leaves[s.leaf - 1] : NULL;
+	return s.leaf ? leaves(b)[s.leaf - 1] : NULL;
 }
 
 void core_bracket_check(const struct core_bracket *b)
 {
 	uint32_t n = 0;
 	for (uint32_t i = 0; i < b->room; i++)
-		n += b->leaves[i] != NULL;
+		n += leaves(b)[i] != NULL;
 	if (n != b->n || n + b->n_spare != b->room)
 		abort();
 	for (uint32_t i = b->room; i > 1;)

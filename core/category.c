@@ -16,6 +16,7 @@ struct core_category *core_category_get(struct core *c, const char *name)
 	g->name = xstrdup(name);
 	g->id = c->categories.n + 1;
 	list_init(&g->classes);
+	list_init(&g->running);
 	map_put_text(&c->categories, g->name, g);
 	return g;
 }
@@ -122,6 +123,7 @@ void core_category_set(struct core *c, const char *name, const struct core_categ
 	list_foreach (&g->classes, struct core_class, link, k)
 		core_class_renew(c, k);
 	settle_category(c, g);
+	core_slow_set(c, g);
 }
 
 /* Often enough in the beginning, then seldom: each time may move all queues of the category. */

@@ -20,6 +20,17 @@ static void check_waits(const struct core_task *t)
 	require(t->state == CORE_STATE_STAGING || t->waits->n_left);
 }
 
+static void check_pair(const struct core *c, const struct core_task *t)
+{
+	const struct core_task *other = core_task_other(t), *first = t->is_second ? other : t; /* 15 */
+	require(t->is_second == ((t->number & CORE_SECOND) != 0));
+	require(!t->is_second || (other && !t->n_outputs && core_task_find(c, t->number & ~CORE_SECOND) == other));
+	if (!other)
+		return;
+	require(core_task_other(other) == t && other->is_second != t->is_second && other->node != t->node);
+	require(first->state == CORE_STATE_RUNNING && list_is_empty(&first->held->running));
+}
+
 static void check_task(const struct core *c, const struct core_task *t, struct map *attempts)
 {
 	bool has_node = core_task_has_node(t);
@@ -30,6 +41,7 @@ static void check_task(const struct core *c, const struct core_task *t, struct m
 	require(!t->waits || t->state == CORE_STATE_WAITING || t->state == CORE_STATE_STAGING);
 	require(t->waits || t->state != CORE_STATE_WAITING);
 	require(t->is_user == (t->state != CORE_STATE_DONE));
+	check_pair(c, t);
 	if (t->waits)
 		check_waits(t);
 	if (has_node) {
@@ -44,13 +56,15 @@ static void check_task(const struct core *c, const struct core_task *t, struct m
 
 static void check_tasks(const struct core *c)
 {
-	uint64_t n_in_state[CORE_STATES] = {0};
+	uint64_t n_in_state[CORE_STATES] = {0}, n_seconds = 0;
 	struct map attempts = {0};
 	const struct core_task *t;
 	for (size_t i = 0; (t = map_next(&c->tasks, &i));) {
 		check_task(c, t, &attempts);
 		n_in_state[t->state]++;
+		n_seconds += t->is_second;
 	}
+	require(n_seconds == c->n_seconds);
 	require(!memcmp(n_in_state, c->n_in_state, sizeof n_in_state));
 	map_fini(&attempts);
 }
@@ -66,8 +80,9 @@ static void check_rooms(const struct core *c, const struct core_node *n)
 	require(!n->whole_at == !(n->is_offered && n->whole.at[CORE_DIM_CORES]));
 	require(n->cores_free == (has_room ? room.at[CORE_DIM_CORES] : 0));
 	require(n->cores_whole == (n->whole_at ? n->whole.at[CORE_DIM_CORES] : 0));
+	require(n->is_idle == (n->free_at && list_is_empty(&n->grown)));
 	if (n->free_at)
-		require(c->free.leaves[n->free_at - 1] == n);
+		require(core_bracket_at(&c->free, n->free_at) == n);
 	core_bracket_check(&n->local);
 }
 
@@ -116,7 +131,7 @@ static void check_moves(const struct core *c, const struct core_node *n)
 
 static void check_nodes(const struct core *c)
 {
-	uint64_t n_present = 0, n_open = 0, cores = 0, cores_free = 0, n_replicas = 0;
+	uint64_t n_present = 0, n_open = 0, cores = 0, cores_free = 0, n_replicas = 0, n_idle = 0;
 	const struct core_node *n;
 	for (size_t i = 0; (n = map_next(&c->nodes, &i));) {
 		require(n->is_present || !n->is_open);
@@ -125,12 +140,13 @@ static void check_nodes(const struct core *c)
 		check_moves(c, n);
 		n_present += n->is_present;
 		n_open += n->is_open;
+		n_idle += n->is_idle;
 		cores += n->cores_whole;
 		cores_free += n->cores_free;
 		n_replicas += n->replicas.n;
 	}
 	require(n_present == c->n_present && n_open == c->n_open && n_replicas == c->n_replicas);
-	require(cores == c->cores && cores_free == c->cores_free);
+	require(n_idle == c->n_idle && cores == c->cores && cores_free == c->cores_free);
 	require(!c->kept == !c->kept_for);
 	core_bracket_check(&c->free);
 	core_bracket_check(&c->whole);
@@ -158,12 +174,13 @@ static size_t check_lane(const struct core *c, const struct core_lane *l)
 	bool is_anywhere = is_in && core_lane_is_anywhere(l), is_local = is_in && !is_anywhere;
 	require(!l->anywhere_at == !is_anywhere && !l->local_at == !is_local);
 	require(!l->late_at == !l->is_late && (!l->is_late || is_local));
-	require(list_is_empty(&l->patient) == !(is_local && !l->is_late));
-	require(list_is_empty(&l->patient) || l->late_usec > c->now_usec);
-	require(!l->fresh.at == !(is_in && !l->is_blocked));
+	require(l->is_patient == (is_local && !l->is_late));
+	require(l->is_hungry == (l->is_blocked && (l->anywhere_at || l->late_at)));
+	require(list_is_empty(&l->turn) == (!l->is_patient && !l->is_hungry));
+	require(!l->fresh.at == !l->is_fresh && l->is_fresh == (is_in && !l->is_blocked));
 	require(l->queue.n || !l->tree); /* 7 */
-	require(list_is_empty(&l->link) == !l->queue.n);
-	require(!is_local || l->tree->local.leaves[l->local_at - 1] == l);
+	require(list_is_empty(&l->link) == (!l->queue.n || !core_class_is_watched(l->class)));
+	require(!is_local || core_bracket_at(&l->tree->local, l->local_at) == l);
 	if (l->fresh.at) {
 		struct core_key key = core_lane_key(l);
 		require(l->fresh.major == key.major && l->fresh.minor == key.minor);
@@ -179,23 +196,28 @@ static size_t check_class(const struct core *c, const struct core_class *k)
 	require(k->is_stopped == core_class_is_stopped(k)); /* 10 */
 	list_foreach (&k->lanes, const struct core_lane, link, l) {
 		require(l->class == k);
-		n_queued += check_lane(c, l);
+		n_queued += l->queue.n;
 	}
-	require(n_queued == k->n_queued);
-	return n_queued;
+	require(!core_class_is_watched(k) || n_queued == k->n_queued);
+	return k->base ? check_lane(c, k->base) : 0;
 }
 
 static void check_classes(const struct core *c)
 {
-	uint64_t n_queued = 0, n_tasks = 0;
+	uint64_t n_queued = 0, n_of_classes = 0, n_tasks = 0;
+	const struct core_lane *l;
+	for (size_t i = 0; (l = map_next(&c->lanes, &i));)
+		n_queued += check_lane(c, l);
 	const struct core_class *first;
 	for (size_t i = 0; (first = map_next(&c->classes, &i));) {
 		for (const struct core_class *k = first; k; k = k->next) {
 			n_queued += check_class(c, k);
+			n_of_classes += k->n_queued;
 			n_tasks += k->n_tasks;
 		}
 	}
-	require(n_queued == c->n_in_state[CORE_STATE_QUEUED] && n_tasks == c->tasks.n); /* 7 */
+	require(n_queued == n_of_classes && n_queued == c->n_in_state[CORE_STATE_QUEUED] &&
+		n_tasks == c->tasks.n); /* 7 */
 	core_heap_check(&c->fresh);
 	core_heap_check(&c->due);
 	core_bracket_check(&c->anywhere);
@@ -250,7 +272,7 @@ static void check_trees(const struct core *c)
 			n_whole += t->holders[i]->is_whole;
 			require(!t->holders[i]->local_at == !t->is_local);
 			require(!t->is_local ||
-				t->holders[i]->node->local.leaves[t->holders[i]->local_at - 1] == t->holders[i]);
+				core_bracket_at(&t->holders[i]->node->local, t->holders[i]->local_at) == t->holders[i]);
 		}
 		require(n_whole == t->n_whole);
 		require(t->is_local == (t->local.n > 0)); /* 8 */

@@ -4,7 +4,7 @@
  *
  * 1. Each task of the table is in one state; n_in_state[] counts them; none is OVER.
  * 2. A task is in a lane if and only if it is QUEUED, and in the list of a node if and only if its state has a node (STAGING,
- *    ADOPTION, ADOPTION_CANCELLED, RUNNING, STOPPING). So no task runs twice.
+ *    ADOPTION, ADOPTION_CANCELLED, RUNNING, STOPPING).
  * 3. Of each task at most one attempt counts; unless a node lies no attempt counts for two tasks.
  * 4. What a node has in use is the sum over its tasks, no core or GPU is handed out twice; room is never negative; where nothing
  *    was adopted and no offer shrank, use is within the offer.
@@ -22,6 +22,7 @@
  * 12. A task is WAITING if and only if an input is not THERE, and counts those.
  * 13. A replica is in its node's map and its tree's array; it has bytes, or they are on the way, or it is pinned to a group.
  * 14. n_in, n_out and a source's n_active count the moves under way; none is over its limit.
+ * 15. A second attempt belongs to a RUNNING task, on another node; n_seconds counts them. Besides these no task runs twice.
  */
 #include "core/core_internal.h"
 
@@ -29,6 +30,7 @@
 #define FETCHES 4
 #define TOKEN_USEC UINT64_C(60000000)
 #define RATE UINT64_C(125000000)
+#define LATE_AT_ONCE 4096u
 
 struct core *core_new(const struct core_actions *actions, void *arg, const struct core_options *o)
 {
@@ -50,6 +52,7 @@ struct core *core_new(const struct core_actions *actions, void *arg, const struc
 	list_init(&c->grown);
 	list_init(&c->asked);
 	list_init(&c->hungry);
+	list_init(&c->slow);
 	list_init(&c->wanting);
 	return c;
 }
@@ -76,6 +79,7 @@ static void free_names(struct core *c)
 	for (size_t i = 0; (g = map_next(&c->categories, &i)); free(g)) {
 		free(g->memory.counts);
 		free(g->disk.counts);
+		free(g->walls.counts);
 		free(g->name);
 	}
 	for (size_t i = 0; (k = map_next(&c->counters, &i)); free(k))
@@ -154,6 +158,9 @@ static void wake(struct core *c, struct core_timer *timer)
 		core_move_stop(c, container_of(timer, struct core_move, token));
 		core_move_again(c, container_of(timer, struct core_move, token));
 		break;
+	case CORE_TIMER_SLOW:
+		core_slow_due(c, container_of(timer, struct core_category, slow));
+		break;
 	case CORE_TIMER_BLOCKED:
 		core_health_unblock(c, container_of(timer, struct core_node, blocked));
 		break;
@@ -166,8 +173,9 @@ void core_set_time(struct core *c, uint64_t now_usec)
 	c->now_usec = max(c->now_usec, now_usec);
 	while ((first = core_heap_first(&c->due)) && first->major <= c->now_usec)
 		wake(c, container_of(first, struct core_timer, link));
+	/* The rest with the next call, which is due at once: where a million begin to be late together nobody waits for all. */
 	struct core_lane *l;
-	while ((l = core_patient_first(c)) && l->late_usec <= c->now_usec)
+	for (unsigned i = 0; i < LATE_AT_ONCE && (l = core_patient_first(c)) && l->late_usec <= c->now_usec; i++)
 		core_lane_late(c, l);
 }
 
@@ -215,6 +223,17 @@ int core_task_cancel(struct core *c, uint64_t task)
 	return t && t->state != CORE_STATE_DONE ? core_task_step(c, t, CORE_EVENT_CANCEL) : -ENOENT;
 }
 
+int core_task_release(struct core *c, uint64_t task)
+{
+	struct core_task *t = core_task_find(c, task);
+	if (!t)
+		return -ENOENT;
+	if (!core_task_allows(t, CORE_EVENT_RELEASE))
+		return -ESTALE;
+	t->losses = 0;
+	return core_task_step(c, t, CORE_EVENT_RELEASE);
+}
+
 /* ---- nodes */
 
 int core_node_add(struct core *c, uint64_t node, const struct core_node_spec *spec)
@@ -230,6 +249,17 @@ int core_node_add(struct core *c, uint64_t node, const struct core_node_spec *sp
 		core_node_free(c, n);
 	if (!e)
 		set_node(c, n, true, true);
+	return e;
+}
+
+int core_node_set(struct core *c, uint64_t node, const struct core_node_spec *spec)
+{
+	struct core_node *n = core_node_find(c, node);
+	if (!n || !n->is_present)
+		return -ENOENT;
+	int e = core_node_offer(c, n, spec);
+	if (!e)
+		core_node_changed(c, n);
 	return e;
 }
 
@@ -298,16 +328,26 @@ static bool is_its_own(const struct core_task *t, uint64_t attempt)
 	return core_task_has_node(t) && t->state != CORE_STATE_STAGING && t->attempt == attempt;
 }
 
+/* The task, or its second attempt if it is that one's; NULL: it is nobody's. */
+static struct core_task *find_its_own(const struct core *c, uint64_t task, uint64_t attempt)
+{
+	struct core_task *t = core_task_find(c, task);
+	if (!t || is_its_own(t, attempt))
+		return t;
+	struct core_task *other = core_task_other(t);
+	return other && is_its_own(other, attempt) ? other : NULL;
+}
+
 int core_attempt_adopt(struct core *c, uint64_t task, uint64_t node, uint64_t attempt)
 {
 	struct core_node *n = core_node_find(c, node);
 	if (!n || !n->is_present)
 		return -ENOENT;
-	struct core_task *t = core_task_find(c, task);
+	struct core_task *t = core_task_find(c, task), *own = find_its_own(c, task, attempt);
 	if (!t || !attempt)
 		return -ESTALE;
-	if (is_its_own(t, attempt) && t->node == n)
-		return core_task_step(c, t, CORE_EVENT_ADOPT);
+	if (own && own->node == n)
+		return own == t ? core_task_step(c, t, CORE_EVENT_ADOPT) : 0;
 	if (!core_task_allows(t, CORE_EVENT_ADOPT_OTHER))
 		return -ESTALE;
 	t->attempt = attempt;
@@ -319,17 +359,22 @@ int core_attempt_ended(struct core *c, uint64_t task, uint64_t attempt)
 	struct core_task *t = core_task_find(c, task);
 	if (!t || !attempt)
 		return -ESTALE;
-	enum core_event e = is_its_own(t, attempt) ? CORE_EVENT_ENDED : CORE_EVENT_ENDED_OTHER;
+	struct core_task *own = find_its_own(c, task, attempt);
+	enum core_event e = own == t ? CORE_EVENT_ENDED : CORE_EVENT_ENDED_OTHER;
 	if (!core_task_allows(t, e))
 		return -ESTALE;
+	if (own)
+		core_slow_ended(c, own);
+	if (own && own != t)
+		core_task_end_second(c, own, false);
 	core_supply_end(c, t);
 	return core_task_step(c, t, e);
 }
 
 int core_attempt_lost(struct core *c, uint64_t task, uint64_t attempt)
 {
-	struct core_task *t = core_task_find(c, task);
-	if (!t || !is_its_own(t, attempt))
+	struct core_task *t = find_its_own(c, task, attempt);
+	if (!t)
 		return -ESTALE;
 	core_health_count(c, t->node, false);
 	return lose(c, t);
@@ -337,15 +382,21 @@ int core_attempt_lost(struct core *c, uint64_t task, uint64_t attempt)
 
 int core_attempt_returned(struct core *c, uint64_t task, uint64_t attempt)
 {
-	struct core_task *t = core_task_find(c, task);
-	return t && is_its_own(t, attempt) ? core_task_step(c, t, CORE_EVENT_LOST) : -ESTALE;
+	struct core_task *t = find_its_own(c, task, attempt);
+	return t ? core_task_step(c, t, CORE_EVENT_LOST) : -ESTALE;
 }
 
 int core_attempt_exhausted(struct core *c, uint64_t task, uint64_t attempt)
 {
-	struct core_task *t = core_task_find(c, task);
-	if (!t || !is_its_own(t, attempt) || !core_task_allows(t, CORE_EVENT_LOST))
+	struct core_task *t = find_its_own(c, task, attempt);
+	if (!t || !core_task_allows(t, CORE_EVENT_LOST))
 		return -ESTALE;
+	if (t->is_second) {
+		core_task_end_second(c, t, false);
+		return 0;
+	}
+	if (core_task_other(t))
+		core_task_end_second(c, core_task_other(t), true);
 	struct core_class *before = t->class, *most = core_class_most(c, before);
 	if (!most)
 		return -ENOSPC;
@@ -358,6 +409,8 @@ int core_attempt_exhausted(struct core *c, uint64_t task, uint64_t attempt)
 int core_attempt_place(const struct core *c, uint64_t task, struct core_place *p)
 {
 	const struct core_task *t = core_task_find(c, task);
+	if (t && c->starting && c->starting->is_second && core_task_other(t) == c->starting)
+		t = c->starting;
 	if (!t || !t->held)
 		return -ENOENT;
 	*p = (struct core_place){
@@ -471,8 +524,10 @@ size_t core_decide(struct core *c, size_t most)
 {
 	assert(!c->is_deciding);
 	c->is_deciding = true;
+	c->n_warm = 0;
 	size_t n = 0;
-	while ((!most || n < most) && (take_order(c) || core_move_next(c) || core_match_next(c)))
+	while ((!most || n < most) &&
+	       (take_order(c) || core_move_next(c) || core_match_next(c) || core_match_second(c)))
 		n++;
 	c->is_deciding = false;
 	return n;

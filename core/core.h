@@ -5,8 +5,9 @@
  * Files, top to bottom: core.c (events and the decisions of one turn), data.c (the events of core_data.h), check.c (the
  * invariants), why.c (reasons and numbers), match.c (which task on which node), place.c (what a placed task needs there), move.c
  * (transfers), supply.c (what an item's coming or failing means), task.c (the life of one), wait.c (for items), anchor.c (by which
- * tree it looks for its node), item.c, health.c (nodes judged), category.c (categories, counters, users), class.c (tasks alike),
- * node.c, tree.c (who holds what), lane.c (queues of tasks alike), queue.c, learn.c (first allocations), timer.c, names.c,
+ * tree it looks for its node), warm.c (what the processor will need next), item.c, health.c (nodes judged), category.c (categories, counters, users), class.c (tasks alike),
+ * node.c, tree.c (who holds what), lane.c (queues of tasks alike), queue.c, slow.c (who gets a second attempt), learn.c
+ * (first allocations), timer.c, names.c,
  * heap.c, bracket.c (core_index.h). core_data.h is the part of this face that speaks of items, trees and transfers.
  *
  * One thread. Numbers of tasks, nodes, items, trees and attempts are the caller's: never 0, never used again. Actions are called
@@ -53,6 +54,7 @@ struct core_task_spec {
 	const uint64_t *inputs, *outputs; /* items, declared before */
 	size_t n_inputs, n_outputs;
 	enum core_when when;
+	bool holds; /* where it would fail it is held, and core_task_why() says for what */
 };
 
 struct core_node_spec {
@@ -105,7 +107,7 @@ struct core_actions {
 	void (*stop)(void *arg, uint64_t task, uint64_t node, uint64_t attempt, bool is_fenced);
 	/* A task is over without a result from a node: it was cancelled before it ran, or its node was lost after that. */
 	void (*cancelled)(void *arg, uint64_t task);
-	/* Nodes were lost under it `losses` times: it is held. */
+	/* It is held: nodes were lost under it `losses` times, or it would have failed. */
 	void (*held)(void *arg, uint64_t task, unsigned losses);
 	/* The next attempt's number: greater than all before. Calls nothing of the core. */
 	uint64_t (*next_attempt)(void *arg);
@@ -148,9 +150,13 @@ int core_task_add_running(struct core *c, uint64_t task, const struct core_task_
 			  uint64_t attempt);
 /* Queued: `cancelled` follows. Running: `stop` follows, and then its result counts as any other. */
 int core_task_cancel(struct core *c, uint64_t task);
+/* It is held no longer, its losses are forgotten. -ESTALE: it is not held. */
+int core_task_release(struct core *c, uint64_t task);
 
 /* ---- nodes. A node that comes back within its time-out is not lost: tell nothing. */
 int core_node_add(struct core *c, uint64_t node, const struct core_node_spec *spec);
+/* It offers something else from now on; what runs there keeps what it has. */
+int core_node_set(struct core *c, uint64_t node, const struct core_node_spec *spec);
 /* No new task there until core_node_resume; what runs there goes on. So is a node drained, too. */
 int core_node_suspend(struct core *c, uint64_t node);
 int core_node_resume(struct core *c, uint64_t node, const struct core_node_spec *spec);
@@ -174,7 +180,7 @@ int core_attempt_returned(struct core *c, uint64_t task, uint64_t attempt);
  * already, or its spec said how much: tell its end. */
 int core_attempt_exhausted(struct core *c, uint64_t task, uint64_t attempt);
 
-/* Which cores and GPUs of its node an attempt has: bits, in words of 64. Within `start` and until its end; NULL: none. */
+/* Which cores and GPUs of its node an attempt has: bits, in words of 64; NULL: none. Within `start` that one's, later the first's. */
 struct core_place {
 	const uint64_t *cores; /* n_words of them */
 	size_t n_words;
@@ -188,6 +194,10 @@ struct core_category_spec {
 	uint64_t running;      /* at once; 0: any number */
 	uint64_t memory, disk; /* the most that a task of it is given that names none; 0: nothing is kept for it */
 	bool learns; /* begin with what most of them were seen to need, and give the most to who exhausts it */
+	/* Once ten have ended: who has run so many times as long as half of them did, and a second at least, gets a second attempt
+	 * (`start` again) where nothing else needs the room. The first result counts, the other attempt gets a fenced `stop`; where one
+	 * of them is lost the other goes on. 0: none. */
+	unsigned slow;
 };
 void core_category_set(struct core *c, const char *name, const struct core_category_spec *spec);
 /* What a task of it was seen to use. */
@@ -215,6 +225,7 @@ struct core_numbers {
 	uint64_t largest_cores, largest_memory; /* what the open node of most cores offers */
 	uint64_t waiting, staging;              /* for inputs that others make; for bytes that come */
 	uint64_t items, trees, replicas, fetches;
+	uint64_t seconds; /* second attempts, which are not in `running` */
 };
 void core_numbers(const struct core *c, struct core_numbers *n);
 

@@ -14,7 +14,10 @@ struct core_link {
 };
 
 struct core_heap {
-	struct core_link **items;
+	struct core_slot {
+		uint64_t major, minor;
+		struct core_link *link;
+	} * items;
 	size_t n, room;
 };
 
@@ -26,7 +29,7 @@ void core_heap_check(const struct core_heap *h);
 
 static inline struct core_link *core_heap_first(const struct core_heap *h)
 {
-	return h->n ? h->items[0] : NULL;
+	return h->n ? h->items[0].link : NULL;
 }
 
 /* ---- amounts of everything. A room covers a need if it has the features and as much of each. */
@@ -46,6 +49,11 @@ static inline void core_vector_not(struct core_vector *to, const struct core_vec
 		to->at[i] = ~v->at[i];
 }
 
+static inline bool core_vector_equals(const struct core_vector *a, const struct core_vector *b, uint32_t n_dims)
+{
+	return a->features == b->features && !memcmp(a->at, b->at, n_dims * sizeof a->at[0]);
+}
+
 static inline bool core_vector_covers(const struct core_vector *room, const struct core_vector *need, uint32_t n_dims)
 {
 	bool is_enough = (room->features & need->features) == need->features;
@@ -62,9 +70,7 @@ struct core_key {
 
 struct core_bracket {
 	uint32_t n, room, n_dims, n_spare;
-	uint64_t *memory, *records;
-	void **leaves;
-	uint32_t *spare;
+	uint64_t *memory;
 };
 
 void core_bracket_fini(struct core_bracket *b);
@@ -77,7 +83,16 @@ void core_bracket_remove(struct core_bracket *b, uint32_t at);
 typedef bool (*core_bracket_accepts)(const void *what, const struct core_vector *ask);
 void *core_bracket_find(const struct core_bracket *b, const struct core_vector *ask, const struct core_key *after,
 			core_bracket_accepts accepts);
-void *core_bracket_only(const struct core_bracket *b); /* of one that has one */
+/* Of the smallest major the first that is found: among a million of which few fit the best would take long. */
+void *core_bracket_find_soon(const struct core_bracket *b, const struct core_vector *ask);
+void *core_bracket_first(const struct core_bracket *b); /* of the smallest key; NULL: it is empty */
+void *core_bracket_at(const struct core_bracket *b, uint32_t at);
+/* Has the processor fetch what finding the first will look at; then what changing its key will, or that at another place. */
+void core_bracket_warm(const struct core_bracket *b);
+void core_bracket_warm_first(const struct core_bracket *b);
+void core_bracket_warm_at(const struct core_bracket *b, uint32_t at);
+/* Whether anything could be found; if it says yes there may be nothing after all. */
+bool core_bracket_may(const struct core_bracket *b, const struct core_vector *ask);
 /* What no leaf has more of; false if there is none. Amounts beyond n_dims are left alone. */
 bool core_bracket_sum(const struct core_bracket *b, struct core_vector *v);
 struct core_key core_bracket_best(const struct core_bracket *b); /* the greatest there is if it is empty */
@@ -111,7 +126,7 @@ unsigned core_bucket_of(uint64_t amount);
 uint64_t core_bucket_end(unsigned bucket);
 
 /* ---- timers: what core_set_time() wakes. */
-enum core_timer_kind { CORE_TIMER_DEADLINE, CORE_TIMER_TOKEN, CORE_TIMER_BLOCKED };
+enum core_timer_kind { CORE_TIMER_DEADLINE, CORE_TIMER_TOKEN, CORE_TIMER_BLOCKED, CORE_TIMER_SLOW };
 
 struct core_timer {
 	struct core_link link;

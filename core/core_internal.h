@@ -11,20 +11,23 @@
 #include "core/core_index.h"
 
 /* ---- nodes */
+/* Hot first: whoever looks for a node for a task reads one line of it. */
 struct core_node {
-	uint64_t number;
-	uint32_t task_limit;
-	bool is_present; /* else only known from recorded attempts */
-	bool is_open;    /* present and not suspended */
-	bool is_offered; /* open, not blocked: counted in the sums and in `whole` */
-	bool is_special; /* it has GPUs or something named */
-	struct core_vector whole, used;
-	uint64_t n_tasks, cores_free, cores_whole; /* what it counts for in the sums */
-	struct list tasks;
+	uint64_t number, score, score_of;
+	uint64_t cores_free, cores_whole; /* what it counts for in the sums */
+	uint32_t n_tasks, task_limit;
 	uint32_t free_at, whole_at; /* in c->free and c->whole */
-	struct list grown;          /* in c->grown or c->asked */
-	struct core_bracket local;  /* replicas of trees that have lanes in theirs */
-	uint64_t n_turns;
+	bool is_present;            /* else only known from recorded attempts */
+	bool is_open;               /* present and not suspended */
+	bool is_offered;            /* open, not blocked: counted in the sums and in `whole` */
+	bool is_special;            /* it has GPUs or something named */
+	bool is_idle;               /* in c->free, and in neither c->grown nor c->asked */
+	uint8_t health;
+	struct list grown;         /* in c->grown or c->asked */
+	struct core_bracket local; /* replicas of trees that have lanes in theirs */
+	uint64_t n_turns, n_rotated;
+	struct list tasks;
+	struct core_vector whole, used;
 	struct map replicas; /* by the tree's number */
 	struct list wants;   /* moves to it that have not begun */
 	struct list wanting; /* in c->wanting */
@@ -33,10 +36,8 @@ struct core_node {
 	unsigned n_in, n_out;
 	uint64_t gpus;   /* bits in use */
 	uint64_t *cores; /* the same; NULL until the first start */
-	uint64_t score, score_of;
 	/* ---- health.c */
 	uint32_t n_well, n_ill;
-	uint8_t health;
 	uint64_t blocked_usec;
 	struct core_timer blocked;
 };
@@ -64,6 +65,10 @@ bool core_node_covers(const struct core *c, const struct core_node *n, const str
 void core_node_reserve(struct core *c, struct core_node *n, struct core_task *t);
 void core_node_release(struct core *c, struct core_node *n, struct core_task *t);
 void core_node_grew(struct core *c, struct core_node *n);
+/* In or out of c->grown or c->asked; to NULL: out of both. */
+void core_node_ask(struct core *c, struct core_node *n, struct list *to);
+/* Who needs so much might find room at a node that will not ask for it by itself. */
+bool core_node_any_idle(const struct core *c, const struct core_vector *need);
 
 /* ---- health */
 void core_health_count(struct core *c, struct core_node *n, bool went_well);
@@ -85,6 +90,11 @@ struct core_category {
 	uint64_t n_running;
 	struct core_learned memory, disk;
 	struct list classes;
+	/* ---- slow.c */
+	struct core_learned walls; /* how long they ran */
+	struct list running;       /* that may get a second attempt, oldest first */
+	uint64_t slow_usec;
+	struct core_timer slow; /* when the oldest has run for that long */
 };
 
 struct core_counter {
@@ -121,6 +131,12 @@ void core_learn(struct core_learned *l, uint64_t amount);
 /* What a first attempt is given where the most is `most`. */
 uint64_t core_learn_first(const struct core_learned *l, uint64_t most);
 
+/* ---- slow: who is to get a second attempt */
+void core_slow_begun(struct core *c, struct core_task *t);
+void core_slow_ended(struct core *c, const struct core_task *t);
+void core_slow_set(struct core *c, struct core_category *g); /* its spec has changed */
+void core_slow_due(struct core *c, struct core_category *g);
+
 /* ---- classes: tasks alike for placement. */
 struct core_class_key {
 	struct core_vector need; /* memory and disk 0 where the category says */
@@ -143,10 +159,16 @@ struct core_class {
 	struct core_counted *counted; /* key.n_counters of them */
 	struct list link;             /* in its category */
 	size_t n_tasks, n_queued;
-	struct list lanes;      /* that are not empty */
+	struct list lanes;      /* of a watched one, those that are not empty */
 	struct core_lane *base; /* of tasks without inputs to go by */
 	bool is_stopped;        /* its lanes know that its category or a counter is used up */
 };
+
+/* Something outside may change what its lanes may do. */
+static inline bool core_class_is_watched(const struct core_class *k)
+{
+	return k->category || k->key.n_counters;
+}
 
 int core_class_get(struct core *c, const struct core_task_spec *spec, struct core_class **k);
 /* The same tasks with all that the category allows; NULL if it was that already. */
@@ -161,16 +183,10 @@ bool core_class_is_limited(const struct core_class *k);
 bool core_class_is_stopped(const struct core_class *k);
 
 /* ---- queues of tasks by priority, then as they came. */
-struct core_level {
-	struct core_link link;
-	int64_t priority;
-	struct list tasks;
-};
-
 struct core_queue {
 	size_t n;
-	struct core_level one;
-	struct core_levels *more; /* NULL: there is one priority */
+	struct list tasks;        /* of the one priority there is */
+	struct core_levels *more; /* of several; then `tasks` is empty */
 };
 
 void core_queue_init(struct core_queue *q);
@@ -184,17 +200,20 @@ struct core_lane {
 	struct core_class *class;
 	struct core_tree *tree; /* NULL: the class's base */
 	struct core_queue queue;
-	struct core_link fresh; /* in c->fresh unless it is blocked */
-	bool is_blocked;        /* it fits on no node that it may go to, but for those in c->grown and c->asked */
-	bool is_late;           /* its first task has waited for the tree's holders long enough */
 	uint32_t anywhere_at, late_at;
-	uint32_t local_at;  /* in its tree's bracket, which is in those of its holders */
-	uint8_t bucket;     /* how long it waits: which of c->patient it is in */
-	uint64_t late_usec; /* until when */
-	struct list patient;
-	struct list link;   /* in its class, if not empty */
-	struct list hungry; /* in c->hungry, if blocked: least recently served first */
-	uint64_t served;    /* c->n_started when it was last served, or blocked */
+	uint32_t local_at;   /* in its tree's bracket, which is in those of its holders */
+	bool is_blocked : 1; /* it fits on no node that it may go to, but for those in c->grown and c->asked */
+	bool is_late : 1;    /* its first task has waited for the tree's holders long enough */
+	bool is_patient : 1, is_hungry : 1, is_fresh : 1; /* in which list it is; in the heap */
+	uint8_t bucket;                                   /* how long it waits: which of c->patient it is in */
+	struct core_link fresh;                           /* in c->fresh unless it is blocked */
+	/* In c->patient while it waits for holders; in c->hungry if blocked, least recently served first. */
+	struct list turn;
+	union {
+		uint64_t late_usec; /* patient until then */
+		uint64_t served;    /* hungry: c->n_started when it was last served, or blocked */
+	};
+	struct list link; /* in its class, if that is watched and it is not empty */
 	struct list of_tree;
 };
 
@@ -222,6 +241,7 @@ uint64_t core_lane_wait_usec(const struct core *c, const struct core_lane *l);
 #define CORE_RARE 32 /* a tree with more holders is everywhere, as far as scoring goes */
 #define CORE_ANONYMOUS (UINT64_C(1) << 63)
 #define CORE_GROUP (UINT64_C(1) << 62) /* not bytes, but where the makers of one task's inputs went */
+#define CORE_SECOND CORE_GROUP         /* of tasks: a second attempt */
 
 struct core_replica {
 	struct core_tree *tree;
@@ -239,22 +259,20 @@ struct core_tree {
 	uint64_t number, size;
 	struct core_replica **holders; /* on the way, too */
 	uint32_t n_holders, room, n_whole;
-	bool is_wide; /* has been on more than CORE_RARE nodes */
-	struct list items;
-	uint32_t id; /* with a class's, the key of a lane */
-	struct list lanes;
-	struct core_bracket local; /* of those that wait for holders */
-	struct core_vector asked;  /* what the holders' brackets have of it */
-	uint64_t major;
-	bool is_local;         /* it is in them */
+	uint32_t id;               /* with a class's, the key of a lane */
+	bool is_wide;              /* has been on more than CORE_RARE nodes */
+	bool is_local;             /* its bracket is in those of its holders */
+	bool is_owned;             /* a group whose task still waits */
+	uint64_t major;            /* what the holders' brackets have of it */
+	struct core_bracket local; /* of lanes that wait for holders */
+	struct list lanes, items;
 	struct list parked;    /* moves that wait for a holder with an upload to spare */
 	struct list parked_at; /* in the list of one */
-	bool is_owned;         /* a group whose task still waits */
 };
 
 struct core_tree *core_tree_get(struct core *c, uint64_t number);
 struct core_tree *core_tree_find(const struct core *c, uint64_t number);
-/* Its lanes changed: the brackets of its holders follow. */
+/* The best priority of its lanes or what they need least changed: the brackets of its holders follow. */
 void core_tree_settle(struct core *c, struct core_tree *t);
 /* A node has served it: the other trees there come first next time. */
 void core_replica_rotate(struct core_replica *r);
@@ -289,6 +307,7 @@ struct core_wait {
 };
 
 struct core_waits {
+	struct core_tree *group; /* of the tasks that make its inputs */
 	uint32_t n, n_left;
 	struct core_wait at[];
 };
@@ -358,6 +377,7 @@ enum core_event {
 	CORE_EVENT_LOST_TOO_OFTEN,
 	CORE_EVENT_FAIL,
 	CORE_EVENT_AGAIN, /* what it made was lost */
+	CORE_EVENT_RELEASE,
 	CORE_EVENTS
 };
 
@@ -386,6 +406,9 @@ struct core_order {
 
 /* What it has taken of its node. */
 struct core_hold {
+	struct core_task *task, *other; /* whose; its second attempt, or the task of which it is that */
+	struct list running;            /* in its category or in c->slow, while it may get a second attempt */
+	uint64_t began_usec;            /* 0: nobody knows */
 	uint64_t gpus;
 	uint32_t n_dims, n_words;
 	uint64_t at[]; /* n_dims amounts, then n_words of cores */
@@ -401,6 +424,7 @@ struct core_deadline {
 	struct core_task *task;
 };
 
+/* Its first 64 bytes are all that queues look at. */
 struct core_task {
 	uint64_t number, attempt, arrival;
 	int64_t priority;
@@ -410,16 +434,16 @@ struct core_task {
 		struct core_node *node; /* while it has room on one */
 	};
 	struct list link;         /* in the lane or the node */
-	uint64_t since;           /* when it was queued */
 	struct core_waits *waits; /* for items or, on a node, for replicas */
 	struct core_hold *held;   /* what it has taken of its node */
 	struct core_deadline *deadline;
-	struct core_tree *group; /* of the tasks that make its inputs; while it waits */
 	uint32_t n_inputs, n_outputs;
 	uint16_t losses;
 	uint8_t state, reason;
 	uint8_t when;
 	bool is_user;              /* counted in its inputs' n_users */
+	bool is_second;            /* attempt of another task: held->other */
+	bool holds;                /* what would fail is held */
 	struct core_item *items[]; /* inputs, then outputs */
 };
 
@@ -437,6 +461,10 @@ bool core_task_is_kept(const struct core_task *t);
 int core_task_step(struct core *c, struct core_task *t, enum core_event e);
 /* PLACE, and adopting from where it had no node. */
 int core_task_step_to(struct core *c, struct core_task *t, enum core_event e, struct core_node *n);
+/* Another attempt of the same task on this node; it ends with the task, or is fenced or lost before. */
+struct core_task *core_task_second(struct core *c, struct core_task *t, struct core_node *n);
+struct core_task *core_task_other(const struct core_task *t);
+void core_task_end_second(struct core *c, struct core_task *second, bool is_fenced);
 void core_order(struct core *c, enum core_order_kind kind, uint64_t task, uint64_t node, uint64_t attempt);
 
 /* ---- moves: transfers that are wanted or under way */
@@ -473,13 +501,21 @@ void core_move_unpark(struct core *c, struct core_tree *t, unsigned most);
 bool core_move_next(struct core *c); /* begins one */
 struct core_source *core_source_get(struct core *c, uint64_t number);
 
+/* ---- warm: before a node is asked; before the holders of a task's inputs are */
+void core_warm(struct core *c);
+void core_warm_holders(const struct core_task *t);
+
 /* ---- place, match */
 void core_place(struct core *c, struct core_task *t, struct core_node *n);
 void core_place_start(struct core *c, struct core_task *t);
 /* More of a replica is there: who waits for it may start. */
 void core_place_arrived(struct core *c, struct core_replica *r);
+void core_place_second(struct core *c, struct core_task *t, struct core_node *n);
 /* Places one task; false if nothing fits anywhere. */
 bool core_match_next(struct core *c);
+
+/* The same for a second attempt, when nothing else can be placed. */
+bool core_match_second(struct core *c);
 
 struct core {
 	struct core_actions actions;
@@ -500,6 +536,7 @@ struct core {
 	struct list grown;               /* nodes with room that blocked lanes have not been asked about */
 	struct list asked;               /* the same, to be asked again when no lane is fresh */
 	struct list hungry;
+	struct list slow;       /* holds of attempts that are to get a second one */
 	struct core_node *kept; /* no task goes there but of kept_for, the lane that waits for a large room */
 	struct core_lane *kept_for;
 	struct list wanting; /* nodes with wants that may begin */
@@ -507,11 +544,13 @@ struct core {
 	uint64_t n_arrived, n_started, last_attempt, turn;
 	uint32_t n_ids;
 	uint64_t n_missing; /* items that were lost or failed */
+	unsigned n_warm;    /* nodes to ask until core_warm() looks ahead again */
 	uint64_t n_scored, n_moves, n_fetched, n_replicas;
 	uint64_t rate;
 	uint64_t n_in_state[CORE_STATES];
-	uint64_t n_present, n_open, cores, cores_free;
-	uint64_t n_judged, n_ill;
+	uint64_t n_present, n_open, n_idle, cores, cores_free;
+	uint64_t n_judged, n_ill, n_seconds;
+	const struct core_task *starting; /* while `start` is called */
 	bool is_deciding;
 };
 

@@ -23,8 +23,7 @@ struct core_lane *core_lane_get(struct core *c, struct core_class *k, struct cor
 	l->tree = tree;
 	core_queue_init(&l->queue);
 	list_init(&l->link);
-	list_init(&l->hungry);
-	list_init(&l->patient);
+	list_init(&l->turn);
 	list_init(&l->of_tree);
 	if (tree) {
 		list_append(&tree->lanes, &l->of_tree);
@@ -37,8 +36,8 @@ struct core_lane *core_lane_get(struct core *c, struct core_class *k, struct cor
 
 void core_lane_free(struct core *c, struct core_lane *l)
 {
-	assert(!l->queue.n && !l->fresh.at && !l->anywhere_at && !l->late_at && !l->local_at &&
-	       list_is_empty(&l->patient));
+	assert(!l->queue.n && !l->is_fresh && !l->anywhere_at && !l->late_at && !l->local_at && !l->is_patient);
+	assert(!l->is_hungry);
 	assert(c->kept_for != l);
 	if (l->tree)
 		map_remove(&c->lanes, key_of(l->class, l->tree));
@@ -46,7 +45,6 @@ void core_lane_free(struct core *c, struct core_lane *l)
 		l->class->base = NULL;
 	list_remove(&l->of_tree);
 	list_remove(&l->link);
-	list_remove(&l->hungry);
 	free(l);
 }
 
@@ -67,27 +65,40 @@ uint64_t core_lane_wait_usec(const struct core *c, const struct core_lane *l)
 	return l->tree ? (uint64_t)((double)l->tree->size * 1e6 / (double)c->rate) : 0;
 }
 
-static void set_at(struct core_bracket *b, uint32_t *at, struct core_lane *l, bool is_in, struct core_key key,
-		   const struct core_vector *v)
+static void set_at(const struct core *c, struct core_bracket *b, uint32_t *at, struct core_lane *l, bool is_in,
+		   struct core_key key)
 {
-	if (is_in && *at)
+	if (is_in && *at) {
 		core_bracket_set(b, *at, key, NULL);
-	else if (is_in)
-		*at = core_bracket_put(b, l, key, v);
-	else if (*at)
-		core_bracket_remove(b, *at), *at = 0;
+	} else if (is_in) {
+		struct core_vector v;
+		core_vector_not(&v, &l->class->need, c->n_dims);
+		*at = core_bracket_put(b, l, key, &v);
+	} else if (*at) {
+		core_bracket_remove(b, *at);
+		*at = 0;
+	}
 }
 
 /* ---- everywhere it belongs */
 
 static void end_patience(struct core *c, struct core_lane *l)
 {
-	if (list_is_empty(&l->patient))
+	if (!l->is_patient)
 		return;
 	unsigned bucket = l->bucket;
-	list_remove(&l->patient);
+	l->is_patient = false;
+	list_remove(&l->turn);
 	if (list_is_empty(&c->patient[bucket]))
 		c->has_patient[bucket / 64] &= ~(UINT64_C(1) << bucket % 64);
+}
+
+static void end_hunger(struct core_lane *l)
+{
+	if (!l->is_hungry)
+		return;
+	l->is_hungry = false;
+	list_remove(&l->turn);
 }
 
 /* The clock runs from when it could first have gone elsewhere. */
@@ -100,9 +111,11 @@ static void begin_patience(struct core *c, struct core_lane *l)
 		l->is_blocked = false;
 		return;
 	}
+	end_hunger(l);
+	l->is_patient = true;
 	l->bucket = (uint8_t)bucket;
 	l->late_usec = c->now_usec + core_bucket_end(bucket);
-	list_append(&c->patient[bucket], &l->patient);
+	list_append(&c->patient[bucket], &l->turn);
 	c->has_patient[bucket / 64] |= UINT64_C(1) << bucket % 64;
 }
 
@@ -113,15 +126,22 @@ static struct core_key late_key(const struct core_lane *l, struct core_key key)
 	return key;
 }
 
-static void set_local(struct core *c, struct core_lane *l, bool is_local, struct core_key key,
-		      const struct core_vector *v)
+static void set_local(struct core *c, struct core_lane *l, bool is_local, struct core_key key)
 {
+	const struct core_bracket *local = &l->tree->local;
+	struct core_vector before, after;
 	bool was_local = l->local_at;
-	set_at(&l->tree->local, &l->local_at, l, is_local, key, v);
-	core_tree_settle(c, l->tree);
-	if (is_local && !was_local)
+	bool had_any = core_bracket_sum(local, &before);
+	uint64_t major = core_bracket_best(local).major;
+	set_at(c, &l->tree->local, &l->local_at, l, is_local, key);
+	/* What holders are told of the tree is seldom changed by one lane. */
+	bool has_any = core_bracket_sum(local, &after);
+	if (had_any != has_any ||
+	    (has_any && (major != core_bracket_best(local).major || !core_vector_equals(&before, &after, c->n_dims))))
+		core_tree_settle(c, l->tree);
+	if (is_local && !was_local) {
 		begin_patience(c, l);
-	else if (!is_local && was_local) {
+	} else if (!is_local && was_local) {
 		end_patience(c, l);
 		l->is_late = false;
 	}
@@ -129,24 +149,31 @@ static void set_local(struct core *c, struct core_lane *l, bool is_local, struct
 
 static void set_fresh(struct core *c, struct core_lane *l, bool is_fresh, struct core_key key)
 {
+	bool was_fresh = l->is_fresh;
+	l->is_fresh = is_fresh;
+	if (!is_fresh) {
+		if (was_fresh)
+			core_heap_remove(&c->fresh, &l->fresh);
+		return;
+	}
 	l->fresh.major = key.major;
 	l->fresh.minor = key.minor;
-	if (is_fresh && l->fresh.at)
+	if (was_fresh)
 		core_heap_moved(&c->fresh, &l->fresh);
-	else if (is_fresh)
+	else
 		core_heap_put(&c->fresh, &l->fresh);
-	else if (l->fresh.at)
-		core_heap_remove(&c->fresh, &l->fresh);
 }
 
 static void set_hungry(struct core *c, struct core_lane *l)
 {
 	bool is_hungry = l->is_blocked && (l->anywhere_at || l->late_at);
 	if (!is_hungry) {
-		list_remove(&l->hungry);
-	} else if (list_is_empty(&l->hungry)) {
+		end_hunger(l);
+	} else if (!l->is_hungry) {
+		assert(!l->is_patient);
+		l->is_hungry = true;
 		l->served = c->n_started;
-		list_append(&c->hungry, &l->hungry);
+		list_append(&c->hungry, &l->turn);
 	}
 }
 
@@ -156,14 +183,12 @@ void core_lane_settle(struct core *c, struct core_lane *l)
 	bool is_anywhere = is_in && core_lane_is_anywhere(l);
 	bool is_local = is_in && !is_anywhere;
 	struct core_key key = {0};
-	struct core_vector v;
 	if (is_in)
 		key = core_lane_key(l);
-	core_vector_not(&v, &l->class->need, c->n_dims);
-	set_at(&c->anywhere, &l->anywhere_at, l, is_anywhere, key, &v);
+	set_at(c, &c->anywhere, &l->anywhere_at, l, is_anywhere, key);
 	if (l->tree)
-		set_local(c, l, is_local, key, &v);
-	set_at(&c->late, &l->late_at, l, l->is_late, l->is_late ? late_key(l, key) : key, &v);
+		set_local(c, l, is_local, key);
+	set_at(c, &c->late, &l->late_at, l, l->is_late, l->is_late ? late_key(l, key) : key);
 	set_fresh(c, l, is_in && !l->is_blocked, key);
 	set_hungry(c, l);
 }
@@ -174,7 +199,7 @@ struct core_lane *core_patient_first(const struct core *c)
 	for (unsigned w = 0; w < CORE_PATIENT / 64; w++) {
 		for (uint64_t left = c->has_patient[w]; left; left &= left - 1) {
 			const struct list *list = &c->patient[w * 64 + (unsigned)__builtin_ctzll(left)];
-			struct core_lane *l = list_first(list, struct core_lane, patient);
+			struct core_lane *l = list_first(list, struct core_lane, turn);
 			if (!best || l->late_usec < best->late_usec)
 				best = l;
 		}
@@ -186,9 +211,9 @@ void core_lane_late(struct core *c, struct core_lane *l)
 {
 	assert(l->local_at && !l->is_late);
 	end_patience(c, l);
-	/* Who may go to more nodes than before has not been asked about them. */
+	/* Who may go to more nodes than before has not been asked about them; mostly none has room. */
 	l->is_late = true;
-	l->is_blocked = false;
+	l->is_blocked &= !core_node_any_idle(c, &l->class->need);
 	core_lane_settle(c, l);
 }
 
@@ -204,9 +229,9 @@ void core_lane_renew(struct core *c, struct core_lane *l)
 
 void core_lane_block(struct core *c, struct core_lane *l)
 {
-	assert(l->queue.n && l->fresh.at);
+	assert(l->queue.n && l->is_fresh);
 	l->is_blocked = true;
-	core_heap_remove(&c->fresh, &l->fresh);
+	set_fresh(c, l, false, (struct core_key){0});
 	set_hungry(c, l);
 }
 
@@ -218,11 +243,11 @@ void core_lane_unblock(struct core *c, struct core_lane *l)
 
 void core_lane_served(struct core *c, struct core_lane *l)
 {
-	l->served = c->n_started;
-	if (list_is_empty(&l->hungry))
+	if (!l->is_hungry)
 		return;
-	list_remove(&l->hungry);
-	list_append(&c->hungry, &l->hungry);
+	l->served = c->n_started;
+	list_remove(&l->turn);
+	list_append(&c->hungry, &l->turn);
 }
 
 /* ---- tasks */
@@ -230,8 +255,9 @@ void core_lane_served(struct core *c, struct core_lane *l)
 void core_lane_put(struct core *c, struct core_lane *l, struct core_task *t, bool is_again)
 {
 	if (!l->queue.n) {
-		l->is_blocked = false;
-		list_append(&l->class->lanes, &l->link);
+		l->is_blocked = !core_node_any_idle(c, &l->class->need);
+		if (core_class_is_watched(l->class))
+			list_append(&l->class->lanes, &l->link);
 	}
 	core_queue_put(&l->queue, t, is_again);
 	t->lane = l;

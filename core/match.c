@@ -56,6 +56,8 @@ static struct core_node *find_node(const struct core *c, const struct core_lane 
 	struct core_vector room, need = core_vector_at(c, &l->class->need);
 	if (c->kept_for == l && core_node_room(c, c->kept, &room) && core_vector_covers(&room, &need, c->n_dims))
 		return c->kept;
+	if (!core_bracket_may(&c->free, &need))
+		return NULL;
 	const struct core_tree *tree = l->tree ? l->tree : tree_of_first(c, l);
 	struct core_node *n = tree && tree->n_holders ? find_holder(c, l, tree) : NULL;
 	if (n || (l->local_at && !l->is_late))
@@ -98,12 +100,12 @@ static struct core_lane *find_local(const struct core_node *n, const struct core
 	if (!*r)
 		return NULL;
 	const struct core_bracket *local = &(*r)->tree->local;
-	return local->n == 1 ? core_bracket_only(local) : core_bracket_find(local, ask, NULL, NULL);
+	return local->n == 1 ? core_bracket_first(local) : core_bracket_find(local, ask, NULL, NULL);
 }
 
 static struct core_lane *find_late(const struct core *c, const struct core_vector *ask)
 {
-	return c->late.n ? core_bracket_find(&c->late, ask, NULL, NULL) : NULL;
+	return core_bracket_find_soon(&c->late, ask);
 }
 
 /* *r: the replica it was found by; NULL: by none. */
@@ -111,7 +113,7 @@ static struct core_lane *find_lane(const struct core *c, const struct core_node 
 {
 	*r = NULL;
 	struct core_vector room;
-	if (!core_node_room(c, n, &room))
+	if (!n->cores_free || !core_node_room(c, n, &room))
 		return NULL;
 	if (room.at[CORE_DIM_TIME] != UINT64_MAX)
 		room.at[CORE_DIM_TIME] -= min(room.at[CORE_DIM_TIME], c->now_usec);
@@ -152,7 +154,7 @@ static struct core_node *find_kept(const struct core *c, const struct core_lane 
 /* Of all that fits nowhere the least recently served, once many others have passed it by. */
 static void keep_one(struct core *c)
 {
-	struct core_lane *l = list_first(&c->hungry, struct core_lane, hungry);
+	struct core_lane *l = list_first(&c->hungry, struct core_lane, turn);
 	uint64_t patience = c->o.patience ? c->o.patience : PATIENCE + 2 * c->n_open;
 	if (c->kept || !l || c->n_started - l->served <= patience)
 		return;
@@ -194,8 +196,9 @@ static struct core_lane *next_grown(struct core *c, struct core_node **n, struct
 {
 	struct core_lane *l = NULL;
 	while (!l && (*n = list_first(&c->grown, struct core_node, grown))) {
+		core_warm(c);
 		l = find_lane(c, *n, r);
-		list_remove(&(*n)->grown);
+		core_node_ask(c, *n, NULL);
 	}
 	return l;
 }
@@ -210,13 +213,13 @@ static bool ask_grown(struct core *c)
 		const struct core_link *first = core_heap_first(&c->fresh);
 		struct core_key key = {first->major, first->minor};
 		if (l->is_blocked && core_key_is_less(core_lane_key(l), key)) {
-			list_append(&c->grown, &n->grown);
+			core_node_ask(c, n, &c->grown);
 			take(c, l, n, r);
 			return true;
 		}
 		if (l->is_blocked)
 			core_lane_unblock(c, l);
-		list_append(&c->asked, &n->grown);
+		core_node_ask(c, n, &c->asked);
 	}
 	return false;
 }
@@ -229,7 +232,7 @@ static bool place_grown(struct core *c)
 	struct core_lane *l = next_grown(c, &n, &r);
 	if (!l)
 		return false;
-	list_append(&c->grown, &n->grown);
+	core_node_ask(c, n, &c->grown);
 	take(c, l, n, r);
 	return true;
 }
@@ -249,4 +252,31 @@ bool core_match_next(struct core *c)
 		core_lane_block(c, l);
 	}
 	return place_grown(c);
+}
+
+/* ---- second attempts: only where nothing else could use the room. */
+
+static struct core_node *find_second(const struct core *c, const struct core_task *t)
+{
+	const struct core_vector need = core_vector_at(c, &t->class->need);
+	struct core_node *n = core_bracket_find(&c->free, &need, NULL, NULL);
+	if (n != t->node)
+		return n;
+	struct core_key key = core_bracket_key(&c->free, n->free_at);
+	return core_bracket_find(&c->free, &need, &key, NULL);
+}
+
+bool core_match_second(struct core *c)
+{
+	struct core_hold *h;
+	for (unsigned i = 0; i < PROBES && c->free.n && (h = list_first(&c->slow, struct core_hold, running)); i++) {
+		struct core_node *n = h->task->class->is_stopped ? NULL : find_second(c, h->task);
+		list_remove(&h->running);
+		if (n) {
+			core_place_second(c, h->task, n);
+			return true;
+		}
+		list_append(&c->slow, &h->running);
+	}
+	return false;
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/core_internal.h"
 
+#define ABUNDANT 8u /* queued tasks for each node with room */
+
 struct core_node *core_node_find(const struct core *c, uint64_t number)
 {
 	return map_get(&c->nodes, number);
@@ -55,11 +57,14 @@ static void widen(struct core *c)
 	for (size_t i = 0; (t = map_next(&c->trees, &i));)
 		core_bracket_widen(&t->local, c->n_dims);
 	/* What lanes have stored is the complement of what they need, which of this kind is nothing. */
+	struct core_lane *l;
+	for (size_t i = 0; (l = map_next(&c->lanes, &i));)
+		core_lane_renew(c, l);
 	struct core_class *first;
 	for (size_t i = 0; (first = map_next(&c->classes, &i));)
 		for (struct core_class *k = first; k; k = k->next)
-			list_foreach (&k->lanes, struct core_lane, link, l)
-				core_lane_renew(c, l);
+			if (k->base)
+				core_lane_renew(c, k->base);
 }
 
 int core_node_fill_named(struct core *c, struct core_vector *v, const struct core_amount *named, size_t n_named,
@@ -128,7 +133,7 @@ struct core_vector core_vector_at(const struct core *c, const struct core_vector
 bool core_node_covers(const struct core *c, const struct core_node *n, const struct core_vector *need)
 {
 	struct core_vector room;
-	if (n == c->kept || !core_node_room(c, n, &room))
+	if (n->cores_free < need->at[CORE_DIM_CORES] || n == c->kept || !core_node_room(c, n, &room))
 		return false;
 	bool is_in_time = !need->at[CORE_DIM_TIME] || need->at[CORE_DIM_TIME] + c->now_usec <= room.at[CORE_DIM_TIME];
 	return is_in_time && core_vector_covers(&room, need, c->n_dims);
@@ -164,6 +169,29 @@ static void set_whole(struct core *c, struct core_node *n, bool is_offered)
 	set_at(&c->whole, &n->whole_at, n, is_in, key, &n->whole);
 }
 
+static void note_idle(struct core *c, struct core_node *n)
+{
+	bool is_idle = n->free_at && list_is_empty(&n->grown);
+	c->n_idle += (uint64_t)is_idle - n->is_idle;
+	n->is_idle = is_idle;
+}
+
+void core_node_ask(struct core *c, struct core_node *n, struct list *to)
+{
+	list_remove(&n->grown);
+	if (to)
+		list_append(to, &n->grown);
+	note_idle(c, n);
+}
+
+/* With much queued, nodes that are about to ask take what suits them best; else each task looks around for itself. */
+bool core_node_any_idle(const struct core *c, const struct core_vector *need)
+{
+	const struct core_vector v = core_vector_at(c, need);
+	bool is_much_queued = c->n_in_state[CORE_STATE_QUEUED] / ABUNDANT >= c->free.n;
+	return (c->n_idle || !is_much_queued) && core_bracket_may(&c->free, &v);
+}
+
 void core_node_settle(struct core *c, struct core_node *n)
 {
 	struct core_vector room;
@@ -173,13 +201,13 @@ void core_node_settle(struct core *c, struct core_node *n)
 	c->cores_free += cores_free - n->cores_free;
 	n->cores_free = cores_free;
 	set_at(&c->free, &n->free_at, n, has_room && n != c->kept, key_of(n, &room), &room);
+	note_idle(c, n);
 }
 
 void core_node_grew(struct core *c, struct core_node *n)
 {
-	struct core_vector room;
-	if (list_is_empty(&n->grown) && core_node_room(c, n, &room))
-		list_append(&c->grown, &n->grown);
+	if (n->cores_free && list_is_empty(&n->grown))
+		core_node_ask(c, n, &c->grown);
 }
 
 void core_keep_end(struct core *c)
@@ -241,6 +269,8 @@ void core_node_reserve(struct core *c, struct core_node *n, struct core_task *t)
 	if (!n->cores)
 		n->cores = xcalloc(CORE_WORDS, sizeof *n->cores);
 	struct core_hold *h = xcalloc(1, sizeof *h + (c->n_dims + n_words) * sizeof(uint64_t));
+	h->task = t;
+	list_init(&h->running);
 	h->n_dims = c->n_dims;
 	h->n_words = n_words;
 	take_cores(n, h, need->at[CORE_DIM_CORES]);
@@ -259,6 +289,7 @@ void core_node_release(struct core *c, struct core_node *n, struct core_task *t)
 {
 	_free_ struct core_hold *h = steal(t->held);
 	assert(h && n->n_tasks);
+	list_remove(&h->running);
 	for (uint32_t i = 0; i < h->n_dims; i++)
 		n->used.at[i] -= h->at[i];
 	for (uint32_t i = 0; i < h->n_words; i++)

@@ -1,6 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Most queues only ever see one priority: that level lies in the queue itself, the others cost memory when they come. */
+ * Most queues only ever see one priority: its tasks lie in the queue itself, others cost memory when they come. */
 #include "core/core_internal.h"
+
+struct core_level {
+	struct core_link link;
+	int64_t priority;
+	struct list tasks;
+};
 
 struct core_levels {
 	struct map by_priority;
@@ -10,51 +16,46 @@ struct core_levels {
 void core_queue_init(struct core_queue *q)
 {
 	*q = (struct core_queue){0};
-	list_init(&q->one.tasks);
+	list_init(&q->tasks);
 }
 
 static struct core_level *first_level(const struct core_queue *q)
 {
-	if (!q->more)
-		return (struct core_level *)&q->one;
 	return container_of(core_heap_first(&q->more->order), struct core_level, link);
 }
 
-static void add_level(struct core_queue *q, struct core_level *l)
+static struct core_level *add_level(struct core_queue *q, int64_t priority)
 {
-	l->link.major = core_key_of(l->priority);
-	map_put(&q->more->by_priority, (uint64_t)l->priority, l);
+	struct core_level *l = NEW(struct core_level);
+	l->priority = priority;
+	l->link.major = core_key_of(priority);
+	list_init(&l->tasks);
+	map_put(&q->more->by_priority, (uint64_t)priority, l);
 	core_heap_put(&q->more->order, &l->link);
+	return l;
 }
 
-static struct core_level *get_level(struct core_queue *q, int64_t priority)
+static struct list *get_level(struct core_queue *q, int64_t priority)
 {
-	if (!q->n)
-		q->one.priority = priority;
-	if (!q->more && q->one.priority == priority)
-		return &q->one;
+	const struct core_task *first = list_first(&q->tasks, struct core_task, link);
+	if (!q->more && (!first || first->priority == priority))
+		return &q->tasks;
 	if (!q->more) {
 		q->more = NEW(struct core_levels);
-		add_level(q, &q->one);
+		list_splice(&add_level(q, first->priority)->tasks, &q->tasks);
 	}
 	struct core_level *l = map_get(&q->more->by_priority, (uint64_t)priority);
-	if (!l) {
-		l = NEW(struct core_level);
-		l->priority = priority;
-		list_init(&l->tasks);
-		add_level(q, l);
-	}
-	return l;
+	return &(l ? l : add_level(q, priority))->tasks;
 }
 
 void core_queue_put(struct core_queue *q, struct core_task *t, bool is_again)
 {
 	assert(list_is_empty(&t->link));
-	struct core_level *l = get_level(q, t->priority);
+	struct list *tasks = get_level(q, t->priority);
 	if (is_again)
-		list_prepend(&l->tasks, &t->link);
+		list_prepend(tasks, &t->link);
 	else
-		list_append(&l->tasks, &t->link);
+		list_append(tasks, &t->link);
 	q->n++;
 }
 
@@ -62,8 +63,7 @@ static void drop_level(struct core_queue *q, struct core_level *l)
 {
 	core_heap_remove(&q->more->order, &l->link);
 	map_remove(&q->more->by_priority, (uint64_t)l->priority);
-	if (l != &q->one)
-		free(l);
+	free(l);
 	if (q->more->order.n)
 		return;
 	core_heap_fini(&q->more->order);
@@ -86,22 +86,33 @@ void core_queue_remove(struct core_queue *q, struct core_task *t)
 
 struct core_task *core_queue_first(const struct core_queue *q)
 {
-	return q->n ? list_first(&first_level(q)->tasks, struct core_task, link) : NULL;
+	const struct list *tasks = q->more ? &first_level(q)->tasks : &q->tasks;
+	return q->n ? list_first(tasks, struct core_task, link) : NULL;
+}
+
+static size_t check_level(const struct list *tasks, const struct core_lane *lane)
+{
+	size_t n = 0;
+	const struct core_task *first = list_first(tasks, struct core_task, link);
+	list_foreach (tasks, const struct core_task, link, t) {
+		if (t->lane != lane || t->priority != first->priority || t->state != CORE_STATE_QUEUED)
+			abort();
+		n++;
+	}
+	return n;
 }
 
 size_t core_queue_check(const struct core_queue *q, const struct core_lane *lane)
 {
-	size_t n = 0, n_levels = q->more ? q->more->order.n : 1;
-	for (size_t i = 0; i < n_levels; i++) {
-		const struct core_level *l =
-			q->more ? container_of(q->more->order.items[i], struct core_level, link) : &q->one;
-		if (q->more && list_is_empty(&l->tasks))
+	size_t n = check_level(&q->tasks, lane);
+	if (q->more && n)
+		abort();
+	for (size_t i = 0; q->more && i < q->more->order.n; i++) {
+		const struct core_level *l = container_of(q->more->order.items[i].link, struct core_level, link);
+		size_t n_here = check_level(&l->tasks, lane);
+		if (!n_here || list_first(&l->tasks, struct core_task, link)->priority != l->priority)
 			abort();
-		list_foreach (&l->tasks, const struct core_task, link, t) {
-			if (t->lane != lane || t->priority != l->priority || t->state != CORE_STATE_QUEUED)
-				abort();
-			n++;
-		}
+		n += n_here;
 	}
 	if (n != q->n)
 		abort();

@@ -73,6 +73,7 @@ static const struct step steps[CORE_STATES][CORE_EVENTS] = {
 	STEP(HELD,               CANCEL,         CANCELLED,          CANCELLED),
 	STEP(HELD,               ADOPT_OTHER,    RUNNING,            NONE),
 	STEP(HELD,               ENDED_OTHER,    OVER,               NONE),
+	STEP(HELD,               RELEASE,        QUEUED,             NONE),
 
 	STEP(CANCELLED,          CANCEL,         CANCELLED,          NONE),
 	STEP(CANCELLED,          ENDED_OTHER,    OVER,               NONE),
@@ -104,6 +105,12 @@ void core_order(struct core *c, enum core_order_kind kind, uint64_t task, uint64
 	buf_put(&c->orders, &o, sizeof o);
 }
 
+/* Where others fail. */
+static bool is_held_back(const struct core *c, const struct core_task *t)
+{
+	return t->holds || !c->actions.failed;
+}
+
 /* Its place in the queue, or what it waits for, or why it will never run. */
 static enum core_state queue_or_wait(struct core *c, struct core_task *t)
 {
@@ -112,8 +119,10 @@ static enum core_state queue_or_wait(struct core *c, struct core_task *t)
 	if (!core_wait_failed(t))
 		return CORE_STATE_WAITING;
 	t->reason = CORE_REASON_INPUT_FAILED;
-	if (!c->actions.failed)
+	if (is_held_back(c, t)) {
+		core_order(c, CORE_ORDER_HELD, t->number, 0, 0);
 		return CORE_STATE_HELD;
+	}
 	core_order(c, CORE_ORDER_FAILED, t->number, 0, 0);
 	return CORE_STATE_FAILED;
 }
@@ -139,7 +148,6 @@ static void enter(struct core *c, struct core_task *t, enum core_state next)
 		list_append(&t->node->tasks, &t->link);
 		core_node_reserve(c, t->node, t);
 	} else if (next == CORE_STATE_QUEUED) {
-		t->since = c->now_usec;
 		core_lane_put(c, core_lane_get(c, t->class, core_anchor_find(c, t)), t, t->losses || t->attempt);
 	} else if (next == CORE_STATE_WAITING) {
 		begin_waiting(c, t);
@@ -150,9 +158,9 @@ static void leave(struct core *c, struct core_task *t)
 {
 	assert(c->n_in_state[t->state]);
 	c->n_in_state[t->state]--;
-	core_wait_end(t);
 	if (t->state == CORE_STATE_WAITING)
 		core_anchor_leave_group(c, t);
+	core_wait_end(t);
 	if (places[t->state] == PLACE_QUEUE) {
 		core_lane_remove(c, t);
 	} else if (places[t->state] == PLACE_NODE) {
@@ -201,6 +209,7 @@ int core_task_new(struct core *c, uint64_t number, const struct core_task_spec *
 	t->priority = spec->priority;
 	t->losses = (uint16_t)min(spec->losses, (unsigned)UINT16_MAX);
 	t->when = (uint8_t)spec->when;
+	t->holds = spec->holds;
 	t->class = k;
 	t->arrival = core_user_turn(c, k->user);
 	list_init(&t->link);
@@ -280,6 +289,90 @@ static void stay(struct core *c, struct core_task *t, enum core_state next)
 	c->n_in_state[next]++;
 	t->state = (uint8_t)next;
 	core_wait_end(t);
+	if (next != CORE_STATE_RUNNING)
+		list_remove(&t->held->running);
+}
+
+/* ---- two attempts of one task */
+
+struct core_task *core_task_other(const struct core_task *t)
+{
+	return t->held ? t->held->other : NULL;
+}
+
+struct core_task *core_task_second(struct core *c, struct core_task *t, struct core_node *n)
+{
+	assert(t->state == CORE_STATE_RUNNING && !t->is_second && !t->held->other && t->node != n);
+	struct core_task *s = xcalloc(1, sizeof *s + t->n_inputs * sizeof(struct core_item *));
+	s->number = t->number | CORE_SECOND;
+	s->arrival = t->arrival;
+	s->priority = t->priority;
+	s->class = t->class;
+	s->class->n_tasks++;
+	s->when = t->when;
+	s->is_second = true;
+	s->n_inputs = t->n_inputs;
+	for (uint32_t i = 0; i < t->n_inputs; i++) {
+		s->items[i] = t->items[i];
+		s->items[i]->n_refs++;
+	}
+	list_init(&s->link);
+	map_put(&c->tasks, s->number, s);
+	c->n_seconds++;
+	s->node = n;
+	enter(c, s, CORE_STATE_STAGING);
+	s->held->other = t;
+	t->held->other = s;
+	return s;
+}
+
+void core_task_end_second(struct core *c, struct core_task *s, bool is_fenced)
+{
+	struct core_task *t = s->held->other;
+	assert(s->is_second && t->held->other == s);
+	t->held->other = NULL;
+	c->n_seconds--;
+	if (is_fenced && s->state == CORE_STATE_RUNNING)
+		core_order(c, CORE_ORDER_FENCE, t->number, s->node->number, s->attempt);
+	core_task_forget(c, s);
+}
+
+/* The second one is the one from here on, with the room that it has. */
+static void take_place(struct core *c, struct core_task *t, struct core_task *s)
+{
+	list_remove(&t->link);
+	core_node_release(c, t->node, t);
+	t->held = steal(s->held);
+	t->held->task = t;
+	t->held->other = NULL;
+	t->node = steal(s->node);
+	t->attempt = s->attempt;
+	list_remove(&s->link);
+	list_append(&t->node->tasks, &t->link);
+	c->n_seconds--;
+	c->n_in_state[s->state]--;
+	c->n_in_state[CORE_STATE_OVER]++;
+	s->state = CORE_STATE_OVER;
+	core_task_forget(c, s);
+}
+
+/* Whether that was all: a second attempt that goes nowhere is forgotten, one that runs takes the place of a lost one. */
+static bool leaves_pair(struct core *c, struct core_task *t, enum core_event e, enum core_state next)
+{
+	struct core_task *other = core_task_other(t);
+	if (!other || next == CORE_STATE_RUNNING)
+		return false;
+	if (t->is_second) {
+		core_task_end_second(c, t, false);
+		return true;
+	}
+	bool is_lost = e == CORE_EVENT_LOST || e == CORE_EVENT_LOST_TOO_OFTEN;
+	if (is_lost && other->state == CORE_STATE_RUNNING) {
+		take_place(c, t, other);
+		return true;
+	}
+	core_task_end_second(c, other, true);
+	return false;
 }
 
 int core_task_step_to(struct core *c, struct core_task *t, enum core_event e, struct core_node *n)
@@ -289,10 +382,15 @@ int core_task_step_to(struct core *c, struct core_task *t, enum core_event e, st
 	if (!s->is_legal)
 		return -ESTALE;
 	enum core_state next = s->next;
-	if (next == CORE_STATE_FAILED && !c->actions.failed)
+	if (leaves_pair(c, t, e, next))
+		return 0;
+	enum core_order_kind order = s->order;
+	if (next == CORE_STATE_FAILED && is_held_back(c, t)) {
 		next = CORE_STATE_HELD;
-	else if (s->order != CORE_ORDER_NONE)
-		core_order(c, s->order, t->number, core_task_has_node(t) ? t->node->number : 0, t->attempt);
+		order = CORE_ORDER_HELD;
+	}
+	if (order != CORE_ORDER_NONE)
+		core_order(c, order, t->number, core_task_has_node(t) ? t->node->number : 0, t->attempt);
 	if (next == CORE_STATE_HELD && e != CORE_EVENT_FAIL)
 		t->reason = CORE_REASON_CRASHES;
 	if (next == CORE_STATE_OVER && core_task_is_kept(t))

@@ -2,6 +2,7 @@
 #include "core/core_internal.h"
 
 #define NARROW (CORE_RARE / 2) /* a wide tree is rare again with so many holders */
+#define ROTATE 4u              /* turns of a node until the next of its trees comes first */
 
 struct core_tree *core_tree_find(const struct core *c, uint64_t number)
 {
@@ -44,47 +45,45 @@ static void settle_lanes(struct core *c, struct core_tree *t)
 
 /* ---- in the brackets of its holders */
 
-static void put_local(struct core_tree *t, struct core_replica *r)
+static void put_local(struct core_tree *t, struct core_replica *r, const struct core_vector *asked)
 {
-	struct core_key key = {t->major, ++r->node->n_turns};
-	r->local_at = core_bracket_put(&r->node->local, r, key, &t->asked);
+	struct core_key key = {t->major, ++r->node->n_rotated};
+	r->local_at = core_bracket_put(&r->node->local, r, key, asked);
 }
 
-/* Its best priority and what its lanes need least: seldom does one lane more or less change that. */
+static void change_local(struct core_tree *t, struct core_replica *r, const struct core_vector *asked)
+{
+	struct core_bracket *b = &r->node->local;
+	struct core_key key = {t->major, core_bracket_key(b, r->local_at).minor};
+	core_bracket_set(b, r->local_at, key, asked);
+}
+
 void core_tree_settle(struct core *c, struct core_tree *t)
 {
 	struct core_vector sum;
-	bool is_local = core_bracket_sum(&t->local, &sum);
+	bool was_local = t->is_local, is_local = core_bracket_sum(&t->local, &sum);
 	if (!t->n_holders)
 		return;
-	uint64_t major = core_bracket_best(&t->local).major;
-	bool is_same = is_local == t->is_local && major == t->major && sum.features == t->asked.features &&
-		       !memcmp(sum.at, t->asked.at, c->n_dims * sizeof sum.at[0]);
-	if ((!is_local && !t->is_local) || (is_local && is_same))
-		return;
-	bool was_local = t->is_local;
+	assert(t->local.n_dims == c->n_dims);
 	t->is_local = is_local;
-	t->major = major;
-	if (is_local)
-		memcpy(&t->asked, &sum, offsetof(struct core_vector, at) + c->n_dims * sizeof sum.at[0]);
+	t->major = core_bracket_best(&t->local).major;
 	for (uint32_t i = 0; i < t->n_holders; i++) {
 		struct core_replica *r = t->holders[i];
-		struct core_bracket *b = &r->node->local;
-		if (!is_local)
-			core_bracket_remove(b, r->local_at), r->local_at = 0;
-		else if (!was_local)
-			put_local(t, r);
-		else
-			core_bracket_set(b, r->local_at,
-					 (struct core_key){major, core_bracket_key(b, r->local_at).minor}, &t->asked);
+		if (is_local && was_local)
+			change_local(t, r, &sum);
+		else if (is_local)
+			put_local(t, r, &sum);
+		else if (was_local)
+			core_bracket_remove(&r->node->local, r->local_at), r->local_at = 0;
 	}
 }
 
+/* Some turns of its node later: what was just served is at hand, and so is what lies beside it. */
 void core_replica_rotate(struct core_replica *r)
 {
-	if (r->local_at)
-		core_bracket_set(&r->node->local, r->local_at, (struct core_key){r->tree->major, ++r->node->n_turns},
-				 NULL);
+	if (!r->local_at || r->node->n_turns % ROTATE)
+		return;
+	core_bracket_set(&r->node->local, r->local_at, (struct core_key){r->tree->major, ++r->node->n_rotated}, NULL);
 }
 
 struct core_replica *core_replica_find(const struct core_node *n, const struct core_tree *t)
@@ -107,8 +106,9 @@ struct core_replica *core_replica_get(struct core *c, struct core_node *n, struc
 	t->holders[t->n_holders++] = r;
 	map_put(&n->replicas, t->number, r);
 	c->n_replicas++;
-	if (t->is_local) {
-		put_local(t, r);
+	struct core_vector asked;
+	if (t->is_local && core_bracket_sum(&t->local, &asked)) {
+		put_local(t, r, &asked);
 		core_node_grew(c, n); /* lanes that were blocked have not asked it */
 	}
 	if (t->n_holders > CORE_RARE && !t->is_wide) {

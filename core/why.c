@@ -152,12 +152,11 @@ const char *core_reason_text(enum core_reason r)
 void core_numbers(const struct core *c, struct core_numbers *n)
 {
 	const uint64_t *in = c->n_in_state;
-	const struct core_vector least = {.at[CORE_DIM_CORES] = 1};
-	const struct core_node *largest = core_bracket_find(&c->whole, &least, NULL, NULL);
+	const struct core_node *largest = core_bracket_first(&c->whole);
 	*n = (struct core_numbers){
 		.queued = in[CORE_STATE_QUEUED] + in[CORE_STATE_WAITING],
 		.running = in[CORE_STATE_RUNNING] + in[CORE_STATE_STOPPING] + in[CORE_STATE_ADOPTION] +
-			   in[CORE_STATE_ADOPTION_CANCELLED] + in[CORE_STATE_STAGING],
+			   in[CORE_STATE_ADOPTION_CANCELLED] + in[CORE_STATE_STAGING] - c->n_seconds,
 		.held = in[CORE_STATE_HELD],
 		.nodes = c->n_present,
 		.cores = c->cores,
@@ -170,5 +169,6 @@ void core_numbers(const struct core *c, struct core_numbers *n)
 		.trees = c->trees.n,
 		.replicas = c->n_replicas,
 		.fetches = c->n_moves,
+		.seconds = c->n_seconds,
 	};
 }

@@ -11,7 +11,7 @@ struct client {
 	struct clients *clients;
 	struct conn *conn;
 	uint64_t session; /* the same after it has connected again */
-	bool is_local, may_return;
+	bool is_local, may_return, has_events;
 	struct list promises, outputs, attachments;
 	size_t n_attachments;
 };
@@ -64,6 +64,7 @@ static void on_attach(struct client *k, uint64_t id, const struct wire_attach *m
 	if (!run)
 		return;
 	struct attachment *a = NEW(struct attachment);
+	k->has_events |= m->events;
 	a->run = run;
 	list_init(&a->link);
 	list_append(&k->attachments, &a->link);
@@ -89,7 +90,25 @@ static void on_abandon(struct client *k, uint64_t id, const struct wire_abandon 
 {
 	struct run *run = find_run(k, m->run);
 	if (run)
-		driver_abandon(run, &m->tasks, promise_new(&k->promises, k->conn, id));
+		driver_abandon(run, m, promise_new(&k->promises, k->conn, id));
+	else
+		conn_reply_status(k->conn, id, ENOENT, "run %s is not attached on this connection", m->run);
+}
+
+static void on_set(struct client *k, uint64_t id, const struct wire_set *m)
+{
+	struct run *run = m->run[0] ? find_run(k, m->run) : NULL;
+	if (m->run[0] && !run)
+		conn_reply_status(k->conn, id, ENOENT, "run %s is not attached on this connection", m->run);
+	else
+		driver_set(k->clients->driver, run, m, promise_new(&k->promises, k->conn, id));
+}
+
+static void on_forget(struct client *k, uint64_t id, const struct wire_forget *m)
+{
+	struct run *run = find_run(k, m->run);
+	if (run)
+		driver_forget(run, m, promise_new(&k->promises, k->conn, id));
 	else
 		conn_reply_status(k->conn, id, ENOENT, "run %s is not attached on this connection", m->run);
 }
@@ -111,6 +130,12 @@ static void on_message(struct conn *c, const struct wire_head *h, const void *me
 		break;
 	case WIRE_ABANDON:
 		on_abandon(k, h->id, message);
+		break;
+	case WIRE_SET:
+		on_set(k, h->id, message);
+		break;
+	case WIRE_FORGET:
+		on_forget(k, h->id, message);
 		break;
 	case WIRE_QUERY:
 		s->on_query(s->arg, c, h->id, message);
@@ -158,10 +183,22 @@ static const struct conn_ops ops = {
 	.on_close = on_close,
 };
 
+/* One that does not read misses them: they are not kept. */
+static void on_event(void *arg, const struct run *r, const struct wire_event *e)
+{
+	struct clients *s = arg;
+	list_foreach (&s->all, struct client, link, k) {
+		bool is_meant = k->has_events && (!r || find_run(k, driver_run_name(r)) == r);
+		if (is_meant && conn_is_open(k->conn) && !conn_is_full(k->conn))
+			conn_send(k->conn, WIRE_EVENT, e);
+	}
+}
+
 void clients_init(struct clients *s, struct driver *d)
 {
 	*s = (struct clients){.driver = d};
 	list_init(&s->all);
+	driver_on_event(d, on_event, s);
 }
 
 void clients_take(struct clients *s, struct conn *c, const struct wire_hello *peer, bool is_local)
@@ -190,6 +227,7 @@ void clients_close(struct clients *s, const char *reason)
 
 void clients_fini(struct clients *s)
 {
+	driver_on_event(s->driver, NULL, NULL);
 	list_foreach (&s->all, struct client, link, k)
 		client_free(k);
 	assert(s->n == 0);

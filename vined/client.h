@@ -7,6 +7,7 @@
 #ifndef VINED_CLIENT_H
 #define VINED_CLIENT_H
 
+#include "vined/driver_data.h"
 #include "vined/driver_look.h"
 
 struct clients {

@@ -7,6 +7,10 @@
 
 #define WORD_MOST 1024 /* keys and tags */
 #define DIRECTORY_MOST 4095
+#define CATEGORY_MOST 64
+#define BINDINGS_MOST 10000u
+#define GPUS_MOST 64u
+#define RETRIES_MOST 10000u
 #define STRING_MOST ((128u << 10) - 1) /* the kernel's limit of one argument or variable */
 #define STRINGS_MOST (2u << 20)        /* and about its limit of all */
 
@@ -82,6 +86,81 @@ static int check_strings(const struct wire_task *t, char reason[256])
 	return 0;
 }
 
+/* NULL, or what is wrong with it. A relative path lies below the working directory. */
+static const char *path_fault(const char *path)
+{
+	size_t n = strlen(path);
+	if (!n)
+		return "it is empty";
+	if (n > DIRECTORY_MOST)
+		return "it is too long";
+	if (has_control(path))
+		return "it contains a control character";
+	if (streq(path, "..") || has_prefix(path, "../") || strstr(path, "/../") ||
+	    (n >= 3 && streq(path + n - 3, "/..")))
+		return "it contains '..'";
+	return NULL;
+}
+
+static int by_text(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static int check_twice(const struct wire_task *t, char reason[256])
+{
+	_free_ const char **paths = xcalloc(t->bindings.n, sizeof *paths);
+	for (uint32_t i = 0; i < t->bindings.n; i++)
+		paths[i] = t->bindings.at[i].path;
+	qsort(paths, t->bindings.n, sizeof *paths, by_text);
+	for (uint32_t i = 1; i < t->bindings.n; i++) {
+		if (streq(paths[i], paths[i - 1]))
+			return say(reason, EEXIST, "path %.150s: two inputs or outputs are to be there", paths[i]);
+	}
+	return 0;
+}
+
+static int check_bindings(const struct wire_task *t, char reason[256])
+{
+	if (t->bindings.n > BINDINGS_MOST)
+		return say(reason, E2BIG, "it has %u inputs and outputs, at most %u are possible", t->bindings.n,
+			   BINDINGS_MOST);
+	for (uint32_t i = 0; i < t->bindings.n; i++) {
+		const struct wire_binding *b = &t->bindings.at[i];
+		const char *fault = path_fault(b->path);
+		if (fault)
+			return say(reason, EINVAL, "path '%.120s' of item '%.60s': %s", b->path, b->item, fault);
+		if (b->mode < 1 || b->mode > 3)
+			return say(reason, EINVAL, "path %.150s: it is neither an input nor an output", b->path);
+		if (b->size > INT64_MAX)
+			return say(reason, ERANGE, "item %.150s: it is larger than anything can be", b->item);
+	}
+	return t->bindings.n > 1 ? check_twice(t, reason) : 0;
+}
+
+static int check_amounts(const struct wire_task *t, char reason[256])
+{
+	if (t->cores > WIRE_CORES_MAX)
+		return say(reason, ERANGE, "it wants %u cores, at most %u are allowed", t->cores, WIRE_CORES_MAX);
+	if (t->memory > INT64_MAX)
+		return say(reason, ERANGE, "it wants more memory than there can be");
+	if (t->disk > INT64_MAX)
+		return say(reason, ERANGE, "it wants more disk than there can be");
+	if (t->gpus > GPUS_MOST)
+		return say(reason, ERANGE, "it wants %u gpus, at most %u are possible", t->gpus, GPUS_MOST);
+	if (t->wall_usec > INT64_MAX)
+		return say(reason, ERANGE, "its wall time is longer than anything can last");
+	if (t->staging > 3)
+		return say(reason, EINVAL, "staging %u: 1 is lazy, 2 hot, 3 full", t->staging);
+	if (t->retries > RETRIES_MOST)
+		return say(reason, ERANGE, "it wants %u retries, at most %u are possible", t->retries, RETRIES_MOST);
+	if (t->array_n)
+		return say(reason, EOPNOTSUPP,
+			   "it is an array, and this vined knows none yet: submit its tasks one "
+			   "by one");
+	return 0;
+}
+
 static int check_task(const struct wire_task *t, char reason[256])
 {
 	int r = check_word("key", t->key, reason);
@@ -91,19 +170,19 @@ static int check_task(const struct wire_task *t, char reason[256])
 		return r;
 	if (t->argv.n == 0 || !t->argv.at[0][0])
 		return say(reason, EINVAL, "its command is empty");
-	if (t->bindings.n)
-		return say(reason, EOPNOTSUPP, "it declares %s, and this vined knows no inputs and outputs yet",
-			   t->bindings.at[0].path[0] ? "an input or output" : "bindings");
 	if (t->directory[0] && (t->directory[0] != '/' || strlen(t->directory) > DIRECTORY_MOST))
 		return say(reason, EINVAL, "its working directory is no absolute path of at most %d bytes",
 			   DIRECTORY_MOST);
 	if (has_control(t->directory))
 		return say(reason, EINVAL, "its working directory contains a control character");
-	if (t->cores > WIRE_CORES_MAX)
-		return say(reason, ERANGE, "it wants %u cores, at most %u are allowed", t->cores, WIRE_CORES_MAX);
-	if (t->memory > INT64_MAX)
-		return say(reason, ERANGE, "it wants more memory than there can be");
-	return check_strings(t, reason);
+	r = check_word("category", t->category, reason);
+	if (!r && strlen(t->category) > CATEGORY_MOST)
+		r = say(reason, ENAMETOOLONG, "its category is longer than %d bytes", CATEGORY_MOST);
+	if (!r)
+		r = check_amounts(t, reason);
+	if (!r)
+		r = check_bindings(t, reason);
+	return r ? r : check_strings(t, reason);
 }
 
 int client_check_submit(const struct wire_submit *m, char reason[256])

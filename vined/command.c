@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "vined/command.h"
 
+#include "vined/driver_data.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <time.h>
@@ -88,7 +90,9 @@ static int list_cluster(struct table *t, const char *selector)
 
 /* ---- nodes */
 
-#define NODE_COLUMNS "name", "node", "state", "address", "tier", "cores", "memory", "task_limit", "running", "kernel"
+#define NODE_COLUMNS                                                                                              \
+	"name", "node", "state", "address", "tier", "cores", "memory", "task_limit", "running", "kernel", "gpus", \
+		"disk", "trees"
 
 static const char *state_of(const struct driver_node *n, char text[160])
 {
@@ -96,6 +100,8 @@ static const char *state_of(const struct driver_node *n, char text[160])
 		snprintf(text, 160, "resting: %s", n->resting);
 		return text;
 	}
+	if (n->is_connected && n->health)
+		return n->health;
 	return n->is_connected ? "connected" : n->n_running ? "waited for" : "away";
 }
 
@@ -121,6 +127,9 @@ static void list_some_nodes(struct table *t, const char *selector, bool is_conne
 		put_number(t, n.task_limit);
 		put_number(t, n.n_running);
 		put(t, "%s", n.kernel);
+		put_number(t, n.gpus);
+		put_number(t, n.disk);
+		put_number(t, n.n_replicas);
 	}
 }
 
@@ -140,21 +149,20 @@ static void on_task(void *arg, const struct store_row *row)
 	static const char *const states[] = {"queued", "running", "held", "ended", "delivered"};
 	static const char *const hows[] = {"", "exited", "killed", "not started", "lost", "cancelled"};
 	struct table *t = arg;
-	char reason[256];
+	struct driver_why why;
 	if (!begin_row(t))
 		return;
 	put_number(t, row->id);
 	put(t, "%s", row->name);
 	put(t, "%s", row->tag);
 	put(t, "%s", (size_t)row->state < countof(states) ? states[row->state] : "unknown");
-	put(t, "%s", row->node);
+	driver_why(t->command->driver, row->id, &why);
+	put(t, "%s", *row->node ? row->node : why.node);
 	put_number(t, row->attempts);
 	put(t, "%s", row->how < countof(hows) ? hows[row->how] : "unknown");
 	put_number(t, row->status);
 	bool is_waiting = row->state == STORE_QUEUED || row->state == STORE_HELD;
-	if (is_waiting)
-		driver_reason(t->command->driver, row->id, reason);
-	put(t, "%s", is_waiting ? reason : row->reason);
+	put(t, "%s", is_waiting ? why.text : row->reason);
 	put_time(t, row->at_usec);
 }
 
@@ -202,12 +210,122 @@ static int list_runs(struct table *t, const char *selector)
 	return min(store_list_runs(driver_store(d), run, t->most + 1, on_run, t), 0);
 }
 
+/* ---- items and who has them */
+
+#define ITEM_COLUMNS "item", "run", "state", "size", "tree", "made_by", "nodes", "tasks"
+
+/* Of a run, of one name, or all. */
+static bool is_meant(const struct driver_item *i, const char *selector)
+{
+	return !*selector || streq(selector, i->run) || streq(selector, i->name);
+}
+
+static int list_items(struct table *t, const char *selector)
+{
+	struct driver_item item;
+	for (size_t i = 0; driver_next_item(t->command->driver, &i, &item);) {
+		if (!is_meant(&item, selector))
+			continue;
+		if (!begin_row(t))
+			break;
+		put(t, "%s", item.name);
+		put(t, "%s", item.run);
+		put(t, "%s", item.state);
+		put_number(t, item.size);
+		put(t, "%s", item.tree);
+		put_number(t, item.producer);
+		put_number(t, item.n_replicas);
+		put_number(t, item.n_tasks);
+	}
+	return 0;
+}
+
+#define REPLICA_COLUMNS "item", "run", "node", "size", "total"
+
+struct of_item {
+	struct table *table;
+	const struct driver_item *item;
+};
+
+static void on_replica(void *arg, const struct driver_replica *r)
+{
+	const struct of_item *of = arg;
+	struct table *t = of->table;
+	if (!begin_row(t))
+		return;
+	put(t, "%s", of->item->name);
+	put(t, "%s", of->item->run);
+	put(t, "%s", r->node);
+	put_number(t, r->size);
+	put_number(t, r->total);
+}
+
+static int list_replicas(struct table *t, const char *selector)
+{
+	struct driver *d = t->command->driver;
+	struct driver_item item;
+	for (size_t i = 0; !t->is_cut && driver_next_item(d, &i, &item);) {
+		if (is_meant(&item, selector))
+			driver_item_replicas(d, item.id, on_replica, &(struct of_item){t, &item});
+	}
+	return 0;
+}
+
+/* ---- categories */
+
+#define CATEGORY_COLUMNS "category", "run", "running", "memory", "disk", "learn"
+
+static int list_categories(struct table *t, const char *selector)
+{
+	struct driver_category g;
+	for (size_t i = 0; driver_next_category(t->command->driver, &i, &g);) {
+		if (*selector && !streq(selector, g.name) && !streq(selector, g.run))
+			continue;
+		if (!begin_row(t))
+			break;
+		put(t, "%s", g.name);
+		put(t, "%s", g.run);
+		put_number(t, g.running);
+		put_number(t, g.memory);
+		put_number(t, g.disk);
+		put(t, "%s", g.learns ? "yes" : "no");
+	}
+	return 0;
+}
+
+/* ---- why */
+
+#define WHY_COLUMNS "task", "state", "reason", "item", "made_by", "node"
+
+static int list_why(struct table *t, const char *selector)
+{
+	struct driver_why why;
+	if (!*selector || strspn(selector, "0123456789") != strlen(selector))
+		return -EINVAL;
+	uint64_t task = strtoull(selector, NULL, 10);
+	int r = driver_why(t->command->driver, task, &why);
+	if (r)
+		return r;
+	begin_row(t);
+	put_number(t, task);
+	put(t, "%s", why.state);
+	put(t, "%s", why.text);
+	put(t, "%s", why.item);
+	put_number(t, why.producer);
+	put(t, "%s", why.node);
+	return 0;
+}
+
 /* ---- the table */
 
 static const char *const cluster_columns[] = {CLUSTER_COLUMNS};
 static const char *const node_columns[] = {NODE_COLUMNS};
 static const char *const task_columns[] = {TASK_COLUMNS};
 static const char *const run_columns[] = {RUN_COLUMNS};
+static const char *const item_columns[] = {ITEM_COLUMNS};
+static const char *const replica_columns[] = {REPLICA_COLUMNS};
+static const char *const category_columns[] = {CATEGORY_COLUMNS};
+static const char *const why_columns[] = {WHY_COLUMNS};
 
 static const struct question {
 	const char *what;
@@ -219,6 +337,10 @@ static const struct question {
 	{"nodes", list_nodes, node_columns, countof(node_columns)},
 	{"tasks", list_tasks, task_columns, countof(task_columns)},
 	{"runs", list_runs, run_columns, countof(run_columns)},
+	{"items", list_items, item_columns, countof(item_columns)},
+	{"replicas", list_replicas, replica_columns, countof(replica_columns)},
+	{"categories", list_categories, category_columns, countof(category_columns)},
+	{"why", list_why, why_columns, countof(why_columns)},
 };
 
 static void answer(struct table *t, const struct question *q, struct conn *c, uint64_t id)
@@ -244,7 +366,9 @@ void command_query(struct command *m, struct conn *c, uint64_t id, const struct 
 			q = &questions[i];
 	}
 	if (!q) {
-		conn_reply_status(c, id, EINVAL, "nothing is known about '%.64s': cluster, nodes, tasks or runs",
+		conn_reply_status(c, id, EINVAL,
+				  "nothing is known about '%.64s': cluster, nodes, tasks, runs, "
+				  "items, replicas, categories or why",
 				  w->what);
 		return;
 	}

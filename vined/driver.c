@@ -7,136 +7,31 @@
 
 #define DECISIONS_PER_TURN 4096 /* then messages get their turn */
 
-/* ---- tasks */
-
-struct task *task_new(struct driver *d, const struct store_task *s, struct run *r)
-{
-	struct task *t = NEW(struct task);
-	assert(s->id && !map_get(&d->tasks, s->id));
-	t->id = s->id;
-	t->run = r;
-	t->tag = s->tag && s->tag[0] ? xstrdup(s->tag) : NULL;
-	t->attempt = s->attempt;
-	t->memory = s->memory;
-	t->command = s->command_id;
-	t->environment = s->environment_id;
-	t->cores = s->cores;
-	t->attempts = s->attempts;
-	t->losses = s->losses;
-	t->state = (uint8_t)s->state;
-	t->is_cancelled = s->is_cancelled;
-	list_init(&t->link);
-	list_init(&t->node_link);
-	bool is_over = t->state >= STORE_ENDED;
-	list_append(is_over ? &r->orphans : &r->unfinished, &t->link);
-	r->n_ended += is_over;
-	r->n_unfinished += !is_over;
-	d->n_ended += is_over;
-	map_put(&d->tasks, t->id, t);
-	return t;
-}
-
-/* Of a task that is acknowledged, or of all of them at the end: the core has forgotten it or is about to. */
-void task_free(struct task *t)
-{
-	struct driver *d = t->run->driver;
-	bool is_over = t->state >= STORE_ENDED;
-	task_set_node(t, NULL, t->attempt);
-	task_claim(t, NULL);
-	list_remove(&t->link);
-	map_remove(&d->tasks, t->id);
-	t->run->n_ended -= is_over;
-	t->run->n_unfinished -= !is_over;
-	d->n_ended -= is_over;
-	free(t->tag);
-	free(t);
-}
-
-/* Each node keeps a list of its own, so that losing one or its coming back costs what it has, not what there is. */
-void task_set_node(struct task *t, struct node *n, uint64_t attempt)
-{
-	if (t->node) {
-		assert(t->node->n_running > 0);
-		t->node->n_running--;
-		list_remove(&t->node_link);
-	}
-	t->node = n;
-	t->attempt = attempt;
-	if (n) {
-		n->n_running++;
-		list_append(&n->running, &t->node_link);
-	}
-}
-
-/* Kept until it is stored: nobody waits for it, but a restart must know whom to wait for. */
-void task_record_start(struct task *t)
-{
-	assert(t->node && t->attempt);
-	t->state = STORE_RUNNING;
-	store_put(t->run->driver->o.store, &(struct store_op){.kind = STORE_START,
-							      .is_kept = true,
-							      .attempt = {.task = t->id,
-									  .attempt = t->attempt,
-									  .node = t->node->id,
-									  .attempts = t->attempts}});
-}
-
-void task_record_lost(struct task *t, bool is_held)
-{
-	assert(t->state < STORE_ENDED);
-	t->state = is_held ? STORE_HELD : STORE_QUEUED;
-	store_put(t->run->driver->o.store,
-		  &(struct store_op){
-			  .kind = STORE_LOST,
-			  .is_kept = true,
-			  .attempt = {.task = t->id, .attempt = t->attempt, .losses = t->losses, .is_held = is_held}});
-	task_set_node(t, NULL, t->attempt);
-}
-
 /* ---- the core's actions */
 
-/* Points `to` at the texts of a body, each ended by NUL. */
-static struct wire_texts split(const struct wire_bytes *body, const char ***to)
+/* A task that has its result already makes again what was lost. */
+static void begin_attempt(struct task *t, struct node *n, uint64_t attempt)
 {
-	uint32_t n = 0, i = 0;
-	const char *at = body->at, *end = at + body->n;
-	for (const char *p = at; p < end; p += strlen(p) + 1)
-		n++;
-	*to = xcalloc(n, sizeof **to);
-	for (const char *p = at; p < end; p += strlen(p) + 1)
-		(*to)[i++] = p;
-	assert(i == n && (!n || end[-1] == 0));
-	return (struct wire_texts){*to, n};
+	task_set_node(t, n, attempt);
+	t->tries->attempts++;
+	t->tries->is_again = t->state >= STORE_ENDED;
+	if (t->has_deadline)
+		deadline_end(t);
+	if (t->tries->is_again)
+		log_info("task %llu: runs again: an output of it was lost", (unsigned long long)t->id);
+	task_record_start(t);
 }
 
-/* What is to be run lives in the store alone; a million waiting tasks cost numbers only. */
-static int send_start(struct task *t)
+/* What it was to make again never will be. */
+static void give_up(struct task *t)
 {
-	struct store *s = t->run->driver->o.store;
-	struct wire_bytes command, environment;
-	_free_ const char **argv = NULL, **variables = NULL;
-	int r = store_read_body(s, t->command, &command);
-	if (!r)
-		r = store_read_body(s, t->environment, &environment);
-	if (r)
-		return r;
-	struct wire_start m = {
-		.attempt = t->attempt,
-		.task = t->id,
-		.environment = split(&environment, &variables),
-		.cores = t->cores ? t->cores : 1,
-		.memory = t->memory,
-	};
-	/* The working directory goes first, so a command is never shorter than two texts. */
-	struct wire_texts words = split(&command, &argv);
-	if (words.n < 2)
-		return -EUCLEAN;
-	m.directory = words.at[0];
-	m.argv = (struct wire_texts){words.at + 1, words.n - 1};
-	r = conn_send(t->node->conn, WIRE_START, &m);
-	node_sent(t->node);
-	/* A node that just went away will not list it, and then it runs again. */
-	return r == -ENOTCONN ? 0 : r;
+	uint64_t attempt = task_attempt(t);
+	for (size_t i = t->n_inputs; i < (size_t)t->n_inputs + t->n_outputs; i++)
+		t->items[i]->is_failed |= t->items[i]->producer == t->id;
+	task_set_node(t, NULL, attempt);
+	t->tries->is_again = false;
+	core_attempt_ended(t->run->driver->core, t->id, attempt);
+	task_let_go(t);
 }
 
 static void on_start(void *arg, uint64_t id, uint64_t node, uint64_t attempt)
@@ -144,15 +39,16 @@ static void on_start(void *arg, uint64_t id, uint64_t node, uint64_t attempt)
 	struct driver *d = arg;
 	struct task *t = map_get(&d->tasks, id);
 	struct node *n = map_get(&d->nodes, node);
-	assert(t && n && n->conn && t->state < STORE_ENDED);
-	task_set_node(t, n, attempt);
-	t->attempts++;
-	task_record_start(t);
+	assert(t && n && n->conn);
+	begin_attempt(t, n, attempt);
 	int r = send_start(t);
 	if (r) {
 		log_error("task %llu: cannot start: its command cannot be read: %s", (unsigned long long)id,
 			  strerror(-r));
-		task_end(t, 3, (uint32_t)-r, "vined cannot read its command");
+		if (t->state < STORE_ENDED)
+			task_end(t, 3, (uint32_t)-r, "vined cannot read its command");
+		else
+			give_up(t);
 	}
 }
 
@@ -173,17 +69,43 @@ static void on_cancelled(void *arg, uint64_t id)
 	struct driver *d = arg;
 	struct task *t = map_get(&d->tasks, id);
 	assert(t && t->state < STORE_ENDED);
-	task_end(t, STORE_CANCELLED, 0, "cancelled before it ran");
+	if (t->is_late)
+		task_end(t, 3, ETIMEDOUT, "its deadline passed before it was begun");
+	else
+		task_end(t, STORE_CANCELLED, 0, "cancelled before it ran");
 }
 
 static void on_held(void *arg, uint64_t id, unsigned losses)
 {
 	struct driver *d = arg;
 	struct task *t = map_get(&d->tasks, id);
-	assert(t && t->state < STORE_ENDED);
-	t->losses = losses;
-	log_warn("task %llu: held: %u nodes were lost under it", (unsigned long long)id, losses);
-	task_record_lost(t, true);
+	char text[64];
+	assert(t);
+	task_tries(t)->losses = (uint16_t)min(losses, (unsigned)UINT16_MAX);
+	snprintf(text, sizeof text, "%u nodes were lost under it", losses);
+	log_warn("task %llu: held: %s", (unsigned long long)id, text);
+	if (t->state < STORE_ENDED)
+		task_record_lost(t, true);
+	event_tell(d, t->run, "task-held", id, NULL, text);
+}
+
+/* Its input will never be there. One that had its result was to run for others alone, and those fail by themselves. */
+static void on_failed(void *arg, uint64_t id, const struct core_why *why)
+{
+	struct driver *d = arg;
+	struct task *t = map_get(&d->tasks, id);
+	assert(t);
+	for (size_t i = t->n_inputs; i < (size_t)t->n_inputs + t->n_outputs; i++)
+		t->items[i]->is_failed |= t->items[i]->producer == id;
+	if (t->state >= STORE_ENDED) {
+		if (t->tries)
+			t->tries->is_again = false;
+		task_let_go(t);
+		return;
+	}
+	char text[256];
+	why_text(d, t, why, text);
+	task_end(t, 3, why->reason == CORE_REASON_DEADLINE ? ETIMEDOUT : ENOENT, text);
 }
 
 static uint64_t next_attempt(void *arg)
@@ -199,6 +121,9 @@ static const struct core_actions actions = {
 	.cancelled = on_cancelled,
 	.held = on_held,
 	.next_attempt = next_attempt,
+	.failed = on_failed,
+	.fetch = fetch_begin,
+	.fetch_stop = fetch_stop,
 };
 
 /* ---- the turn */
@@ -209,11 +134,30 @@ static void on_again(struct timer *t)
 	(void)t;
 }
 
+/* So that a patient task's wait ends though nothing happens. */
+static void wake_when_due(struct driver *d)
+{
+	uint64_t now = loop_now_usec(d->o.loop), due = core_next_due(d->core);
+	if (due == d->due_usec)
+		return;
+	d->due_usec = due;
+	if (due == UINT64_MAX)
+		timer_stop(&d->due);
+	else
+		timer_start(&d->due, d->o.loop, due > now ? due - now : 0, on_again);
+}
+
 static void on_sleep(struct before_sleep *b)
 {
 	struct driver *d = container_of(b, struct driver, before_sleep);
-	if (core_decide(d->core, DECISIONS_PER_TURN) == DECISIONS_PER_TURN)
+	core_set_time(d->core, loop_now_usec(d->o.loop));
+	size_t n = core_decide(d->core, DECISIONS_PER_TURN);
+	while (n < DECISIONS_PER_TURN && fetch_see(d))
+		n += core_decide(d->core, DECISIONS_PER_TURN);
+	if (n >= DECISIONS_PER_TURN)
 		timer_start(&d->again, d->o.loop, 0, on_again);
+	items_fade(d);
+	wake_when_due(d);
 	store_flush(d->o.store);
 }
 
@@ -227,40 +171,65 @@ struct driver *driver_new(const struct driver_options *o)
 	struct driver *d = NEW(struct driver);
 	assert(o->loop && o->store);
 	d->o = *o;
+	d->due_usec = UINT64_MAX;
 	list_init(&d->before_sleep.link);
+	list_init(&d->fading);
+	list_init(&d->dirty);
 	d->core = core_new(&actions, d, &(struct core_options){.crash_limit = o->crash_limit});
+	core_set_time(d->core, loop_now_usec(o->loop));
+	core_source_set(d->core, SOURCE_NODE, 0);
+	core_source_set(d->core, SOURCE_SEEN, 0);
 	return d;
 }
 
-void driver_free(struct driver *d)
+static void free_contents(struct driver *d)
 {
 	struct task *t;
 	struct run *r;
 	struct node *n;
-	if (!d)
-		return;
-	/* Tasks hold runs and nodes, so they go first. */
-	before_sleep_stop(&d->before_sleep);
-	timer_stop(&d->again);
+	struct item *it;
+	/* Tasks hold runs, items and nodes, and items hold trees, so they go first. */
 	for (size_t i = 0; (t = map_next(&d->tasks, &i)); i = 0)
 		task_free(t);
+	past_end(d);
+	for (size_t i = 0; (it = map_next(&d->items, &i)); i = 0)
+		item_free(d, it);
 	for (size_t i = 0; (r = map_next(&d->runs, &i)); i = 0)
 		run_free(r);
 	for (size_t i = 0; (n = map_next(&d->nodes, &i)); i = 0)
 		node_free(n);
+	assert(!d->trees_by_digest.n && !d->shapes.n && !d->deadlines.n);
+}
+
+void driver_free(struct driver *d)
+{
+	void *source;
+	if (!d)
+		return;
+	before_sleep_stop(&d->before_sleep);
+	timer_stop(&d->again);
+	timer_stop(&d->due);
+	timer_stop(&d->record);
+	timer_stop(&d->wall);
+	free_contents(d);
 	core_free(d->core);
-	map_fini(&d->tasks);
-	map_fini(&d->runs);
-	map_fini(&d->runs_by_id);
-	map_fini(&d->nodes);
-	map_fini(&d->nodes_by_uuid);
+	settings_forget(d);
+	names_fini(&d->kinds);
+	names_fini(&d->features);
+	buf_fini(&d->seen);
+	for (size_t i = 0; (source = map_next(&d->sources, &i));)
+		free(source);
+	struct map *maps[] = {&d->tasks,           &d->runs,         &d->runs_by_id, &d->nodes,
+			      &d->nodes_by_uuid,   &d->shapes,       &d->items,      &d->items_by_key,
+			      &d->trees_by_digest, &d->shapes_by_id, &d->sources,    &d->deadlines};
+	for (size_t i = 0; i < countof(maps); i++)
+		map_fini(maps[i]);
 	free(d);
 }
 
 void driver_numbers(const struct driver *d, struct driver_numbers *n)
 {
 	struct core_numbers c;
-	const struct node *node;
 	core_numbers(d->core, &c);
 	*n = (struct driver_numbers){
 		.queued = c.queued,
@@ -270,40 +239,8 @@ void driver_numbers(const struct driver *d, struct driver_numbers *n)
 		.cores_free = c.cores_free,
 		.ended = d->n_ended,
 		.runs = d->runs.n,
+		.nodes = d->n_connected,
 	};
-	for (size_t k = 0; (node = map_next(&d->nodes, &k));)
-		n->nodes += node->conn != NULL;
-}
-
-static void say_too_large(const struct driver *d, const struct task *t, char reason[256])
-{
-	struct core_numbers c;
-	char wanted[64] = "", largest[64] = "";
-	core_numbers(d->core, &c);
-	if (t->memory) {
-		snprintf(wanted, sizeof wanted, " and %llu MiB of memory", (unsigned long long)(t->memory >> 20));
-		snprintf(largest, sizeof largest, " and %llu MiB", (unsigned long long)(c.largest_memory >> 20));
-	}
-	snprintf(reason, 256, "no node is large enough: it needs %u cores%s, the largest has %llu%s", max(t->cores, 1u),
-		 wanted, (unsigned long long)c.largest_cores, largest);
-}
-
-void driver_reason(const struct driver *d, uint64_t task, char reason[256])
-{
-	const struct task *t = map_get(&d->tasks, task);
-	reason[0] = 0;
-	if (!t || t->state >= STORE_ENDED)
-		return;
-	enum core_reason r = core_task_reason(d->core, task);
-	bool has_none = r == CORE_REASON_NO_NODE || r == CORE_REASON_TOO_LARGE;
-	const struct node *n = has_none ? node_find_resting(d, t) : NULL;
-	if (n)
-		snprintf(reason, 256, "node %.60s rests: %.150s", n->name,
-			 n->is_stuffed ? "it does not read what it is sent" : n->rest_reason);
-	else if (r == CORE_REASON_TOO_LARGE)
-		say_too_large(d, t, reason);
-	else
-		snprintf(reason, 256, "%s", core_reason_text(r));
 }
 
 struct store *driver_store(const struct driver *d)

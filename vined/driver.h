@@ -2,12 +2,16 @@
  * Between store, core and connections: turns rows and messages into events of the core, and the core's actions into operations of
  * the store and messages to nodes. The only caller of core.
  *
- * Files: driver.c (the turn, the core's actions), driver_load.c (restart), driver_node.c (nodes), driver_run.c (runs and what
- * clients ask), driver_result.c (results), driver_session.c (whose results they are). promise.h: requests that wait for a commit.
+ * Files: driver.c (the turn, the core's actions), driver_load.c (restart), driver_past.c (outputs after it), driver_node.c (nodes),
+ * driver_fetch.c (bytes on their way), driver_tree.c (trees and who has them), driver_item.c (items by name), driver_run.c (runs and
+ * what clients ask), driver_submit.c, driver_shape.c (what tasks ask for), driver_task.c, driver_start.c, driver_result.c (results),
+ * driver_deadline.c, driver_session.c (whose results they are), driver_set.c (settings), driver_forget.c, driver_why.c (why a task waits),
+ * driver_event.c. promise.h: requests that wait for a commit.
  *
  * 1. A task enters the core after its commit; a result leaves for its client, and is acknowledged to its node, after its own.
  * 2. Dispatches are recorded by the next commit and not waited for: an unrecorded one that survives a crash is adopted.
  * 3. In memory are only tasks without an acknowledged result, as numbers; what they run is read from the store before START.
+ * 4. What was submitted under a key or by a name is refused or taken as a whole; nothing half-submitted is in memory or core.
  *
  * One thread: the loop's. */
 #ifndef VINED_DRIVER_H
@@ -52,6 +56,6 @@ void driver_push(struct run *r);
 void driver_submit(struct run *r, const struct wire_submit *s, uint64_t session, struct promise *p);
 /* Only what is the session's own, or nobody's. */
 void driver_done(struct driver *d, const struct wire_u64s *tasks, uint64_t session, struct promise *p);
-void driver_abandon(struct run *r, const struct wire_u64s *tasks, struct promise *p);
+void driver_abandon(struct run *r, const struct wire_abandon *m, struct promise *p);
 
 #endif

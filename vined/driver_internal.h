@@ -6,19 +6,48 @@
 #include "common/map.h"
 #include "core/core.h"
 #include "vined/driver.h"
+#include "vined/driver_data.h"
 #include "vined/driver_look.h"
+
+/* Names that the core knows as well: there may be only so many. */
+struct names {
+	char *at[CORE_FEATURES];
+	size_t n;
+};
 
 struct driver {
 	struct driver_options o;
 	struct core *core;
 	struct before_sleep before_sleep;
 	struct timer again; /* one more turn, at once */
-	uint64_t last_task, last_run, last_node, last_attempt;
-	struct map tasks;      /* without an acknowledged result */
+	struct timer due;   /* the core has something to do though nothing happens */
+	uint64_t due_usec;  /* on the loop's clock; UINT64_MAX: never */
+	uint64_t last_task, last_run, last_node, last_attempt, last_shape, last_item, last_tree;
+	struct map tasks;      /* without an acknowledged result, or with an output that may be needed again */
 	struct map runs;       /* by name */
 	struct map runs_by_id; /* while loading */
 	struct map nodes, nodes_by_uuid;
+	struct map shapes;       /* by text */
+	struct map shapes_by_id; /* while loading */
+	struct map items, items_by_key;
+	struct map trees_by_digest;
+	struct map sources; /* by the first component of their paths */
+	struct map counters, category_settings;
+	struct map awaited_settings; /* of runs that are not in memory, by run */
+	struct names kinds, features;
+	struct buf seen;    /* struct sight: fetches of nodes that see the item themselves */
+	struct list fading; /* items that nobody may need any more */
+	struct list dirty;  /* replicas that changed since they were recorded */
+	struct timer record;
+	struct map deadlines; /* of tasks that were not begun, by their numbers */
+	struct timer wall;
+	uint64_t (*wall_clock)(void); /* a test's; NULL: the real one */
+	int64_t wall_offset_usec;     /* wall clock minus loop's clock, as last seen */
+	struct node *past;            /* driver_past.c; NULL: it is over */
+	void (*on_event)(void *arg, const struct run *r, const struct wire_event *e);
+	void *on_event_arg;
 	uint64_t n_ended;
+	size_t n_connected; /* nodes */
 };
 
 struct task {
@@ -26,17 +55,26 @@ struct task {
 	struct run *run;
 	struct session *session; /* who gets its result; NULL: nobody is there */
 	struct list link;        /* in one of its run's or session's lists */
-	struct list node_link;   /* in its node's, while an attempt counts */
-	char *tag;               /* NULL: none */
-	uint64_t attempt;        /* the latest; 0: none yet */
-	struct node *node;       /* where it runs; NULL: nowhere */
-	uint64_t memory;
+	struct shape *shape;
+	struct tries *tries; /* NULL: it was never begun */
 	uint64_t command, environment;
-	uint32_t cores, attempts, losses;
-	uint32_t joins;       /* the node's join that listed it */
+	uint16_t n_inputs, n_outputs, n_items; /* n_items: places, whether they are used or not */
+	uint8_t state;                         /* enum store_state */
+	bool is_cancelled : 1, has_tag : 1, is_late : 1, has_deadline : 1;
+	struct item *items[]; /* inputs, then outputs; then comes the tag */
+};
+
+/* What only a task has that was begun. */
+struct tries {
+	struct task *task;
+	struct list link;     /* in its node's, while an attempt counts */
+	struct node *node;    /* where it runs; NULL: nowhere */
+	uint64_t attempt;     /* the latest; 0: none yet */
 	struct node *lost_by; /* the last that could not say how its attempt ended */
-	uint8_t state;        /* enum store_state */
-	bool is_cancelled;
+	uint32_t attempts;
+	uint32_t joins; /* the node's join that listed it */
+	uint16_t losses, failures;
+	bool is_again; /* it has its result and runs for an output that was lost */
 };
 
 /* A client attached to a run, or expected back. */
@@ -51,6 +89,8 @@ struct session {
 	struct timer is_gone;
 };
 
+enum run_lifetime { LIFETIME_RUN, LIFETIME_TASK, LIFETIME_FOREVER };
+
 struct run {
 	struct driver *driver;
 	uint64_t id;
@@ -62,21 +102,27 @@ struct run {
 	struct list unfinished, orphans; /* running or queued; ended while there was no session */
 	size_t n_unfinished, n_ended;
 	struct list sessions;
-	struct buf gone;      /* sessions that left something behind; driver_session.c */
-	struct timer is_gone; /* the client's time to come back */
+	struct buf gone;            /* sessions that left something behind; driver_session.c */
+	struct timer is_gone;       /* the client's time to come back */
+	struct list temps;          /* items that tasks of it make, until they are forgotten */
+	enum run_lifetime lifetime; /* of those */
+	struct timer is_over;       /* then they are forgotten */
 };
 
 struct node {
 	struct driver *driver;
 	uint64_t id;
-	char *uuid, *name, *tier, *kernel;
+	char *uuid, *name, *tier, *kernel, *address;
 	struct conn *conn; /* NULL: not connected */
 	uint64_t instance;
-	struct core_node_spec spec;
+	struct core_node_spec spec; /* its lists are its own, their names the driver's */
 	enum { NODE_ABSENT, NODE_PRESENT, NODE_SUSPENDED } in_core;
-	struct list running;
+	bool has_data;
+	struct list running; /* tries */
 	size_t n_running;
-	uint32_t joins;
+	struct map replicas;     /* by the tree's number */
+	struct map fetches;      /* items on the way, by number */
+	uint32_t joins, reports; /* reports: of all its replicas */
 	struct timer is_lost;
 	/* Connected, but given no tasks: it could not begin one, or does not read what it is sent. */
 	char *rest_reason;  /* NULL: it does not rest */
@@ -85,21 +131,176 @@ struct node {
 	bool is_stuffed;
 };
 
-/* ---- driver.c */
-struct task *task_new(struct driver *d, const struct store_task *t, struct run *r);
-void task_free(struct task *t); /* takes it out of all lists and maps */
+/* What tasks ask for, each kind once. */
+struct shape {
+	struct store_shape row; /* its texts are its own */
+	char *key;
+	size_t n_tasks;
+	struct core_amount named[CORE_NAMED], counters[CORE_COUNTERS];
+	const char *features[CORE_FEATURES];
+	size_t n_named, n_counters, n_features;
+	char *names; /* what they point to */
+};
+
+/* A tree as the core numbers it. One that no node told the digest of stands for what a node sees at a shared path. */
+struct tree {
+	uint64_t number;
+	struct digest digest; /* algorithm 0: none */
+	char text[DIGEST_TEXT_SIZE];
+	uint64_t size; /* of all of it, as far as known */
+	size_t n_items;
+	struct list replicas;
+};
+
+struct replica {
+	struct list of_tree, dirty;
+	struct node *node;
+	struct tree *tree;
+	uint64_t size;
+	uint32_t report; /* the node's last that named it */
+};
+
+/* In the store: the signature of a temp that was made where nodes without data see it. */
+#define ITEM_SEEN "seen"
+
+/* Numbers of sources; those of shared paths follow. */
+enum {
+	SOURCE_NODE = 1, /* each node has it itself */
+	SOURCE_SEEN = 2, /* made where every node without a cache sees it */
+};
+
+enum item_kind { ITEM_FILE, ITEM_NODE, ITEM_TREE, ITEM_TEMP };
+
+struct item {
+	uint64_t id;
+	struct run *run;   /* of a temp; else NULL */
+	struct list link;  /* fading, or among its run's temps */
+	struct tree *tree; /* NULL: not known */
+	uint64_t size;
+	uint64_t producer;     /* the task that makes it; 0: none */
+	uint64_t producer_key; /* hash of that task's key; 0: it has none */
+	uint64_t source;       /* as the core knows it; 0: nowhere */
+	uint32_t n_refs;       /* tasks that name it and are not over, or may run again */
+	uint8_t kind;
+	bool is_forgotten, is_failed;
+	const char *name, *signature; /* within key */
+	char key[];
+};
+
+/* ---- driver_task.c */
+struct task *task_new(struct run *r, uint64_t id, struct shape *shape, size_t n_items, const char *tag);
+/* Puts it where all are found, once it is stored. */
+void task_enter(struct task *t, const struct store_task *s);
+/* Takes it out of all lists and maps; also one that was never entered. */
+void task_free(struct task *t);
+/* Acknowledged: gone, unless an output of it may be needed again. */
+void task_delivered(struct task *t);
+/* It is over: what it named is given back, unless it may run again. */
+void task_let_go(struct task *t);
+const char *task_tag(const struct task *t);
+/* Where it runs, or NULL. */
+struct node *task_node(const struct task *t);
+uint64_t task_attempt(const struct task *t);
+struct tries *task_tries(struct task *t);
 void task_set_node(struct task *t, struct node *n, uint64_t attempt);
 /* Records the attempt that counts now. */
 void task_record_start(struct task *t);
 /* The node has no attempt of it any more. */
 void task_record_lost(struct task *t, bool is_held);
+/* Tells the core of it; at a restart with the node and attempt it is recorded with. */
+int task_tell_core(struct task *t, int64_t priority, struct node *n, uint64_t attempt);
+/* It runs, or will: it has no result yet, or runs again for an output. */
+bool task_is_going(const struct task *t);
+
+/* ---- driver_shape.c: each with a hold on it. NULL with the reason: too much of something. */
+struct shape *shape_get(struct driver *d, const struct wire_task *t, struct shape *last, char reason[256]);
+struct shape *shape_load(struct driver *d, const struct store_shape *s);
+struct shape *shape_ref(struct shape *s);
+void shape_unref(struct driver *d, struct shape *s);
+/* Its number in the table, or -E2BIG. */
+int names_get(struct names *n, const char *name, size_t most);
+void names_fini(struct names *n);
+
+/* ---- driver_item.c */
+/* Finds or makes it, with a hold on it. NULL with the reason. */
+struct item *item_get(struct run *r, const struct wire_binding *b, char reason[256]);
+struct item *item_load(struct driver *d, struct run *r, const struct store_item *s);
+struct item *item_find(const struct run *r, const char *name);
+void item_record(struct driver *d, const struct item *i);
+void item_ref(struct item *i);
+void item_unref(struct driver *d, struct item *i);
+void item_forget(struct driver *d, struct item *i);
+/* Frees those that nobody needs. */
+void items_fade(struct driver *d);
+void item_free(struct driver *d, struct item *i);
+/* It is this tree. */
+void item_set_tree(struct driver *d, struct item *i, struct tree *t);
+/* Nodes without data see it themselves. */
+void item_is_seen(struct driver *d, struct item *i);
+/* An output of it may be needed again. */
+bool item_is_kept(const struct item *i);
+uint64_t item_key_hash(const char *key);
+
+/* ---- driver_tree.c */
+struct tree *tree_get(struct driver *d, const struct digest *digest, uint64_t size);
+struct tree *tree_make(struct driver *d, uint64_t size);
+void tree_name(struct driver *d, struct tree *t, const struct digest *digest);
+void tree_put(struct driver *d, struct tree *t);
+void replica_set(struct node *n, struct tree *t, uint64_t size);
+void replicas_drop(struct node *n, bool is_told);
+void replicas_record(struct driver *d);
+
+/* ---- driver_fetch.c: the core's actions about bytes */
+void fetch_begin(void *arg, const struct core_fetch *f);
+void fetch_stop(void *arg, uint64_t node, uint64_t item);
+/* Ends those of nodes that see the item themselves; false: there were none. Not from within an action. */
+bool fetch_see(struct driver *d);
+/* It came anew and may know of none that it was told. */
+void fetches_restart(struct node *n);
+void fetches_drop(struct node *n);
+
+/* ---- driver_past.c: at a restart, it holds what the nodes that are not back yet may hold */
+#define PAST_NODE (UINT64_MAX >> 1)
+void past_has(struct driver *d, struct tree *t);
+/* A node that is there has it. */
+void past_gives(struct driver *d, struct tree *t);
+void past_end(struct driver *d);
+
+/* ---- driver_start.c */
+int send_start(struct task *t);
+
+/* ---- driver_deadline.c */
+void deadline_set(struct task *t, uint64_t wall_usec);
+void deadline_end(struct task *t);
+uint64_t wall_usec(const struct driver *d);
+
+/* ---- driver_set.c */
+void category_name(const struct run *r, const char *category, char text[256]);
+/* Of a run that is not in memory: until it is. */
+void setting_await(struct driver *d, uint64_t run, const char *name, const char *value);
+void settings_arrive(struct run *r);
+void setting_load(struct driver *d, struct run *r, const char *name, const char *value);
+void settings_forget(struct driver *d);
+/* Of what the counter has; false: nobody has set it. */
+bool counter_total(const struct driver *d, const char *name, uint64_t *total);
+
+/* ---- driver_why.c */
+void why_text(const struct driver *d, const struct task *t, const struct core_why *why, char reason[256]);
+
+/* ---- driver_event.c */
+void event_tell(struct driver *d, const struct run *r, const char *what, uint64_t task, const struct node *n,
+		const char *reason);
 
 /* ---- driver_run.c */
 struct run *run_new(struct driver *d, const struct store_run *s);
 void run_release(struct run *r); /* frees it if nobody needs it */
+struct run *run_hold(struct run *r);
+void run_unhold(struct run *r);
 /* Begins the client's time if it is needed and not running yet. */
 void run_watch_client(struct run *r);
 void run_free(struct run *r);
+/* Its row, if storing it failed before. */
+void run_store_again(struct run *r);
 
 /* ---- driver_session.c */
 bool run_has_client(const struct run *r);
@@ -114,6 +315,7 @@ void session_stored(struct run *r, int error);
 void session_leave(struct run *r, const struct conn *c, bool may_return);
 void session_await(struct session *s); /* its time to come back begins */
 void session_free(struct session *s);
+bool session_has_room(const struct session *s);
 
 /* ---- driver_node.c */
 struct node *node_new(struct driver *d, const struct store_node *s);
@@ -132,5 +334,8 @@ const struct node *node_find_resting(const struct driver *d, const struct task *
 void run_abandon_results(struct run *r);
 /* Stores a result that vined itself gives. */
 void task_end(struct task *t, uint8_t how, uint32_t status, const char *reason);
+
+/* ---- driver_send.c */
+void result_send(struct task *t, const struct store_result *e, uint32_t attempts);
 
 #endif

@@ -6,6 +6,7 @@
 struct loading {
 	struct driver *driver;
 	uint64_t n_tasks, n_orphans;
+	struct map makers; /* an item each of those who made one that is not forgotten, by task */
 };
 
 static void load_node(void *arg, const struct store_node *s)
@@ -22,57 +23,206 @@ static void load_run(void *arg, const struct store_run *s)
 	map_put(&l->driver->runs_by_id, r->id, r);
 }
 
+static void load_setting(void *arg, uint64_t run, const char *name, const char *value)
+{
+	struct loading *l = arg;
+	if (run)
+		setting_await(l->driver, run, name, value);
+	else
+		setting_load(l->driver, NULL, name, value);
+}
+
+static void load_shape(void *arg, const struct store_shape *s)
+{
+	struct loading *l = arg;
+	map_put(&l->driver->shapes_by_id, s->id, shape_load(l->driver, s));
+}
+
+static void load_item(void *arg, const struct store_item *s)
+{
+	struct loading *l = arg;
+	struct run *r = s->run ? map_get(&l->driver->runs_by_id, s->run) : NULL;
+	if (s->run && !r)
+		return;
+	struct item *i = item_load(l->driver, r, s);
+	if (!i)
+		log_error("item %llu of the database (%.100s) cannot be read", (unsigned long long)s->id, s->name);
+	else if (i->producer && !i->is_forgotten)
+		map_put(&l->makers, i->producer, i);
+}
+
+/* ---- tasks */
+
+static struct item *find_item(struct driver *d, uint64_t id)
+{
+	struct item *i = map_get(&d->items, id);
+	struct store_item s;
+	/* An input of what is over was not told. */
+	if (!i && !store_read_item(d->o.store, id, &s) && !s.run)
+		i = item_load(d, NULL, &s);
+	return i;
+}
+
+static void bind_items(struct task *t, const struct store_binding *at, size_t n, bool is_out)
+{
+	struct driver *d = t->run->driver;
+	for (size_t i = 0; i < n; i++) {
+		struct item *it = (at[i].mode == 3) == is_out ? find_item(d, at[i].item) : NULL;
+		if (!it)
+			continue;
+		t->items[t->n_inputs + t->n_outputs] = it;
+		t->n_outputs += is_out;
+		t->n_inputs += !is_out;
+		item_ref(it);
+	}
+}
+
+/* Whatever nodes say later, what it made was there; what it did not make never will be. */
+static void load_outputs(struct task *t, const struct store_task *s)
+{
+	struct driver *d = t->run->driver;
+	bool is_needed = false;
+	for (size_t k = t->n_inputs; k < (size_t)t->n_inputs + t->n_outputs; k++) {
+		struct item *i = t->items[k];
+		if (i->producer != t->id || i->is_forgotten)
+			continue;
+		i->is_failed = !i->tree && !i->source;
+		if (i->is_failed)
+			core_item_failed(d->core, i->id);
+		if (!i->tree)
+			continue;
+		past_has(d, i->tree);
+		is_needed = true;
+	}
+	if (is_needed && !task_tell_core(t, s->priority, NULL, 0))
+		core_attempt_ended(d->core, t->id, max(s->attempt, UINT64_C(1)));
+	task_let_go(t);
+}
+
 static int add_to_core(struct driver *d, struct task *t, const struct store_task *s)
 {
-	const struct core_task_spec spec = {
-		.cores = s->cores, .memory = s->memory, .priority = s->priority, .losses = s->losses};
 	struct node *n = s->state == STORE_RUNNING ? map_get(&d->nodes, s->node) : NULL;
-	int r;
 	if (n) {
 		/* It may be running: the node gets its time-out to say so. */
 		task_set_node(t, n, s->attempt);
 		node_wait(n);
-		r = core_task_add_running(d->core, t->id, &spec, n->id, t->attempt);
 	} else {
 		t->state = s->losses < d->o.crash_limit ? STORE_QUEUED : STORE_HELD;
-		r = core_task_add(d->core, t->id, &spec);
 	}
+	int r = task_tell_core(t, s->priority, n, s->attempt);
 	if (!r && t->is_cancelled)
 		r = core_task_cancel(d->core, t->id);
+	if (!r && s->deadline_usec && !n)
+		deadline_set(t, s->deadline_usec);
 	return r;
+}
+
+static void load_tries(struct task *t, const struct store_task *s)
+{
+	if (!s->attempts && !s->losses && !s->failures && !s->attempt)
+		return;
+	struct tries *a = task_tries(t);
+	a->attempt = s->attempt;
+	a->attempts = s->attempts;
+	a->losses = (uint16_t)min(s->losses, (uint32_t)UINT16_MAX);
+	a->failures = (uint16_t)min(s->failures, (uint32_t)UINT16_MAX);
+}
+
+static struct task *make_task(struct loading *l, const struct store_task *s, const struct store_binding *at, size_t n)
+{
+	struct driver *d = l->driver;
+	struct run *run = map_get(&d->runs_by_id, s->run);
+	struct shape *shape = map_get(&d->shapes_by_id, s->shape);
+	if (!run || !shape) {
+		l->n_orphans++;
+		return NULL;
+	}
+	/* Finding items may end what `at` was borrowed for. */
+	_free_ struct store_binding *copy = n ? xmemdup(at, n * sizeof *at) : NULL;
+	struct task *t = task_new(run, s->id, shape_ref(shape), n, s->tag);
+	bind_items(t, copy, n, false);
+	bind_items(t, copy, n, true);
+	load_tries(t, s);
+	task_enter(t, s);
+	l->n_tasks++;
+	return t;
 }
 
 static void load_task(void *arg, const struct store_task *s)
 {
 	struct loading *l = arg;
-	struct run *run = map_get(&l->driver->runs_by_id, s->run);
-	if (!run) {
-		l->n_orphans++;
+	struct driver *d = l->driver;
+	const struct store_binding *at = s->bindings;
+	size_t n = s->n_bindings;
+	/* Of those that have ended only makers name anything that matters. */
+	if (s->state >= STORE_ENDED && map_get(&l->makers, s->id) && store_read_bindings(d->o.store, s->id, &at, &n))
+		n = 0;
+	struct task *t = make_task(l, s, at, n);
+	if (!t)
+		return;
+	if (t->state != STORE_DELIVERED)
+		task_claim_by_id(t, s->session, true);
+	run_watch_client(t->run);
+	if (t->state >= STORE_ENDED) {
+		load_outputs(t, s);
 		return;
 	}
-	struct task *t = task_new(l->driver, s, run);
-	l->n_tasks++;
-	task_claim_by_id(t, s->session, true);
-	run_watch_client(run);
-	if (t->state >= STORE_ENDED)
-		return;
-	int r = add_to_core(l->driver, t, s);
+	int r = add_to_core(d, t, s);
 	if (r)
-		log_errno(-r, "task %llu from the database", (unsigned long long)t->id);
+		log_errno(-r, "task %llu from the database", (unsigned long long)s->id);
+}
+
+/* Makers whose results were acknowledged are not told: they are looked up by what they made. */
+static void load_makers(struct loading *l)
+{
+	struct driver *d = l->driver;
+	const struct item *i;
+	for (size_t k = 0; (i = map_next(&l->makers, &k));) {
+		struct store_result e;
+		struct store_task s;
+		if (map_get(&d->tasks, i->producer))
+			continue;
+		int r = store_read_result(d->o.store, i->producer, &e, &s);
+		if (r || s.state != STORE_DELIVERED) {
+			log_error("item %s: task %llu, which made it, cannot be read: %s", i->name,
+				  (unsigned long long)i->producer, strerror(-r));
+			continue;
+		}
+		s.attempt = e.attempt;
+		load_task(l, &s);
+	}
+	map_fini(&l->makers);
+}
+
+static void let_go_of_shapes(struct driver *d)
+{
+	struct shape *s;
+	for (size_t i = 0; (s = map_next(&d->shapes_by_id, &i));)
+		shape_unref(d, s);
+	map_fini(&d->shapes_by_id);
 }
 
 int driver_load(struct driver *d)
 {
 	struct loading loading = {.driver = d};
-	struct store_loader l = {load_node, load_run, load_task, &loading, 0, 0, 0};
+	struct store_loader l = {.on_node = load_node,
+				 .on_run = load_run,
+				 .on_setting = load_setting,
+				 .on_shape = load_shape,
+				 .on_item = load_item,
+				 .on_task = load_task,
+				 .arg = &loading};
 	int r = store_load(d->o.store, &l);
+	load_makers(&loading);
 	map_fini(&d->runs_by_id);
-	d->runs_by_id = (struct map){0};
+	let_go_of_shapes(d);
 	d->last_task = l.last_task;
 	d->last_run = l.last_run;
 	d->last_node = l.last_node;
+	d->last_shape = l.last_shape;
+	d->last_item = l.last_item;
 	if (loading.n_orphans)
-		log_error("database: %llu tasks belong to no run and are left alone",
+		log_error("database: %llu tasks belong to no run or ask for nothing known, and are left alone",
 			  (unsigned long long)loading.n_orphans);
 	if (!r)
 		log_debug("loaded %llu tasks of %zu runs, %zu known nodes", (unsigned long long)loading.n_tasks,

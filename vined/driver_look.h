@@ -26,6 +26,10 @@ struct driver_node {
 	bool is_connected;
 	uint32_t cores, task_limit;
 	uint64_t memory, n_running;
+	uint32_t gpus;
+	uint64_t disk, n_replicas;
+	bool has_data;
+	const char *health; /* what is held against it; NULL: nothing */
 };
 /* `size_t i = 0; while (driver_next_node(d, &i, &n))`. */
 bool driver_next_node(const struct driver *d, size_t *i, struct driver_node *n);

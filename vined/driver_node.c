@@ -19,11 +19,14 @@ struct node *node_new(struct driver *d, const struct store_node *s)
 	n->name = xstrdup(s->name);
 	n->tier = xstrdup("");
 	n->kernel = xstrdup("");
+	n->address = xstrdup("");
 	list_init(&n->running);
 	map_put(&d->nodes, n->id, n);
 	map_put_text(&d->nodes_by_uuid, n->uuid, n);
 	return n;
 }
+
+static void forget_names(struct node *n);
 
 void node_free(struct node *n)
 {
@@ -31,12 +34,17 @@ void node_free(struct node *n)
 	timer_stop(&n->is_lost);
 	timer_stop(&n->rest);
 	free(n->rest_reason);
+	fetches_drop(n);
+	replicas_drop(n, true);
+	map_fini(&n->replicas);
 	map_remove(&n->driver->nodes, n->id);
 	map_remove_text(&n->driver->nodes_by_uuid, n->uuid);
 	free(n->uuid);
 	free(n->name);
 	free(n->tier);
 	free(n->kernel);
+	free(n->address);
+	forget_names(n);
 	free(n);
 }
 
@@ -107,7 +115,8 @@ const struct node *node_find_resting(const struct driver *d, const struct task *
 	const struct node *n;
 	for (size_t i = 0; (n = map_next(&d->nodes, &i));) {
 		bool is_resting = n->conn && (n->rest_reason || n->is_stuffed);
-		if (is_resting && n->spec.cores >= max(t->cores, 1u) && n->spec.memory >= t->memory)
+		const struct store_shape *s = &t->shape->row;
+		if (is_resting && n->spec.cores >= max(s->cores, 1u) && n->spec.memory >= s->memory)
 			return n;
 	}
 	return NULL;
@@ -123,12 +132,16 @@ static void on_lost(struct timer *t)
 		log_warn("node %s: lost: not back in time; %zu tasks run again elsewhere", n->name, n->n_running);
 	else
 		log_info("node %s: not back in time; it had no tasks", n->name);
-	list_foreach (&n->running, struct task, node_link, task) {
-		task->losses++;
-		task_record_lost(task, false);
+	list_foreach (&n->running, struct tries, link, a) {
+		a->losses++;
+		task_record_lost(a->task, false);
 	}
+	if (n->in_core != NODE_ABSENT)
+		event_tell(n->driver, NULL, "node-lost", 0, n, "not back in time");
 	core_node_lost(n->driver->core, n->id);
 	n->in_core = NODE_ABSENT;
+	replicas_drop(n, true);
+	fetches_drop(n);
 }
 
 /* Also at a restart, for nodes that have attempts on record: a node that never returns must not hold them for ever. */
@@ -171,17 +184,20 @@ static bool adopt(struct node *n, const struct wire_held *h)
 {
 	struct core *c = n->driver->core;
 	struct task *t = map_get(&n->driver->tasks, h->task);
-	if (!t || t->state >= STORE_ENDED || core_attempt_adopt(c, t->id, n->id, h->attempt)) {
+	if (!t || !task_is_going(t) || core_attempt_adopt(c, t->id, n->id, h->attempt)) {
 		fence(n, h->attempt);
 		return false;
 	}
-	if (t->node != n || t->attempt != h->attempt) {
+	struct tries *a = task_tries(t);
+	if (a->node != n || a->attempt != h->attempt) {
 		/* Its dispatch was not recorded, or it had been given up. */
-		t->attempts += t->attempt != h->attempt;
+		a->attempts += a->attempt != h->attempt;
 		task_set_node(t, n, h->attempt);
 		task_record_start(t);
 	}
-	t->joins = n->joins;
+	if (t->has_deadline)
+		deadline_end(t);
+	a->joins = n->joins;
 	return true;
 }
 
@@ -204,10 +220,11 @@ static void adopt_all(struct node *n, const struct wire_join *j)
 /* What is recorded as running there and was not listed never arrived, or was forgotten with the node's record. */
 static void give_up_unlisted(struct node *n)
 {
-	list_foreach (&n->running, struct task, node_link, t) {
-		if (t->joins == n->joins)
+	list_foreach (&n->running, struct tries, link, a) {
+		if (a->joins == n->joins)
 			continue;
-		uint64_t attempt = t->attempt;
+		struct task *t = a->task;
+		uint64_t attempt = a->attempt;
 		log_info("node %s: does not know attempt %llu of task %llu, which runs again", n->name,
 			 (unsigned long long)attempt, (unsigned long long)t->id);
 		task_record_lost(t, false);
@@ -215,13 +232,63 @@ static void give_up_unlisted(struct node *n)
 	}
 }
 
+/* What the cluster has no numbers left for is left out: nothing can ask for it. */
+static void describe_names(struct node *n, const struct wire_join *j)
+{
+	struct driver *d = n->driver;
+	struct core_amount *named = xcalloc(CORE_NAMED, sizeof *named);
+	const char **features = xcalloc(CORE_FEATURES, sizeof *features);
+	size_t n_named = 0, n_features = 0;
+	for (uint32_t i = 0; i < j->named.n; i++) {
+		int k = names_get(&d->kinds, j->named.at[i].name, CORE_NAMED);
+		if (k < 0)
+			log_warn("node %s: resource '%.64s' is one too many: %d kinds are possible", n->name,
+				 j->named.at[i].name, CORE_NAMED);
+		else if (n_named < CORE_NAMED)
+			named[n_named++] = (struct core_amount){d->kinds.at[k], j->named.at[i].amount};
+	}
+	for (uint32_t i = 0; i < j->features.n; i++) {
+		int k = names_get(&d->features, j->features.at[i], CORE_FEATURES);
+		if (k < 0)
+			log_warn("node %s: feature '%.64s' is one too many: %d are possible", n->name,
+				 j->features.at[i], CORE_FEATURES);
+		else if (n_features < CORE_FEATURES)
+			features[n_features++] = d->features.at[k];
+	}
+	n->spec.named = named;
+	n->spec.n_named = n_named;
+	n->spec.features = features;
+	n->spec.n_features = n_features;
+}
+
+static void forget_names(struct node *n)
+{
+	free((void *)(uintptr_t)n->spec.named);
+	free((void *)(uintptr_t)n->spec.features);
+	n->spec = (struct core_node_spec){0};
+}
+
+static void set_text(char **to, const char *text)
+{
+	free(*to);
+	*to = xstrdup(text);
+}
+
 static void describe(struct node *n, const struct wire_join *j)
 {
-	free(n->tier);
-	free(n->kernel);
-	n->tier = xstrdup(j->tier);
-	n->kernel = xstrdup(j->kernel);
-	n->spec = (struct core_node_spec){.cores = j->cores, .memory = j->memory, .task_limit = j->task_limit};
+	uint64_t now_usec = loop_now_usec(n->driver->o.loop);
+	set_text(&n->tier, j->tier);
+	set_text(&n->kernel, j->kernel);
+	set_text(&n->address, j->address);
+	forget_names(n);
+	n->has_data = j->has_data;
+	n->spec = (struct core_node_spec){.cores = j->cores,
+					  .memory = j->memory,
+					  .task_limit = j->task_limit,
+					  .gpus = j->gpus,
+					  .disk = j->disk,
+					  .end_usec = j->stays_usec ? now_usec + j->stays_usec : 0};
+	describe_names(n, j);
 }
 
 /* A node that was present all along may have come back with another offer. */
@@ -257,6 +324,7 @@ struct node *driver_join(struct driver *d, struct conn *c, const char *name, uin
 		wake(n);
 	n->is_stuffed = false;
 	/* First the new one: closing the old one must not look like losing the node. */
+	d->n_connected += !n->conn;
 	n->conn = c;
 	n->instance = instance;
 	n->joins++;
@@ -268,6 +336,8 @@ struct node *driver_join(struct driver *d, struct conn *c, const char *name, uin
 	adopt_all(n, j);
 	node_sent(n);
 	give_up_unlisted(n);
+	fetches_restart(n);
+	event_tell(d, NULL, "node-joined", 0, n, "");
 	log_info("node %s: joined from %s: %u cores, tier %s, %u attempts", n->name, conn_peer_name(c), j->cores,
 		 j->tier, j->attempts.n);
 	return n;
@@ -279,9 +349,19 @@ void driver_leave(struct node *n, const struct conn *c)
 	if (n->conn != c)
 		return;
 	n->conn = NULL;
+	n->driver->n_connected--;
 	n->is_stuffed = false;
 	settle(n);
 	node_wait(n);
+}
+
+static const char *health_text(const struct node *n)
+{
+	static const char *const texts[] = {
+		[CORE_HEALTH_PROBATION] = "on probation: attempts went wrong on it",
+		[CORE_HEALTH_BLOCKED] = "blocked for a while: attempts go wrong on it",
+	};
+	return n->in_core == NODE_ABSENT ? NULL : texts[core_node_health(n->driver->core, n->id)];
 }
 
 bool driver_next_node(const struct driver *d, size_t *i, struct driver_node *out)
@@ -303,6 +383,11 @@ bool driver_next_node(const struct driver *d, size_t *i, struct driver_node *out
 		.task_limit = n->spec.task_limit,
 		.memory = n->spec.memory,
 		.n_running = n->n_running,
+		.gpus = n->spec.gpus,
+		.disk = n->spec.disk,
+		.n_replicas = n->replicas.n,
+		.has_data = n->has_data,
+		.health = health_text(n),
 	};
 	return true;
 }

@@ -7,64 +7,6 @@
 
 #define HEAD_SIZE (64u << 10) /* of each output, committed with the result */
 
-/* ---- to clients */
-
-static void send_result(struct task *t, const struct store_result *e)
-{
-	struct run *r = t->run;
-	const struct node *n = map_get(&r->driver->nodes, e->node);
-	const struct wire_result m = {
-		.task = t->id,
-		.run = r->name,
-		.tag = t->tag,
-		.attempt = e->attempt,
-		.attempts = t->attempts,
-		.node = n ? n->name : "",
-		.how = e->how,
-		.status = e->status,
-		.reason = e->reason,
-		.wall_usec = e->wall_usec,
-		.cpu_usec = e->cpu_usec,
-		.peak_memory = e->peak_memory,
-		.out_size = e->out_size,
-		.err_size = e->err_size,
-		.out = e->out,
-		.err = e->err,
-	};
-	/* It stays in the list of those sent until DONE, however the sending goes. */
-	conn_send(t->session->conn, WIRE_RESULT, &m);
-	list_remove(&t->link);
-	list_append(&t->session->sent, &t->link);
-}
-
-/* Asking a full connection makes it call driver_push() through its owner when there is room. */
-static bool has_room(const struct session *s)
-{
-	return s->conn && !s->attaching && conn_is_open(s->conn) && !conn_is_full(s->conn);
-}
-
-static void push(struct session *s)
-{
-	static struct log_limit limit;
-	struct store_result e;
-	struct task *t;
-	while (has_room(s) && (t = list_first(&s->results, struct task, link))) {
-		int error = store_read_result(s->run->driver->o.store, t->id, &e, NULL);
-		if (error) {
-			log_limited(&limit, 1, LOG_LEVEL_ERROR, "task %llu: cannot read its result: %s",
-				    (unsigned long long)t->id, strerror(-error));
-			return;
-		}
-		send_result(t, &e);
-	}
-}
-
-void driver_push(struct run *r)
-{
-	list_foreach (&r->sessions, struct session, link, s)
-		push(s);
-}
-
 /* ---- acknowledged */
 
 static void on_done_stored(struct store_op *op, int error)
@@ -76,7 +18,7 @@ static void on_done_stored(struct store_op *op, int error)
 		if (!t || t->state != STORE_ENDED)
 			continue;
 		struct run *r = t->run;
-		task_free(t);
+		task_delivered(t);
 		run_release(r);
 	}
 	promise_stored(arg[1], error);
@@ -128,51 +70,137 @@ void run_abandon_results(struct run *r)
 
 /* ---- into the store */
 
+/* What waits with a result for its commit. */
+struct ending {
+	struct driver *driver;
+	struct promise *promise;
+	struct wire_output *outputs; /* as the node says; NULL: it says nothing of them */
+	uint32_t n_outputs;
+};
+
+static void make_output(struct driver *d, struct node *n, struct item *i, const struct wire_output *o)
+{
+	if (i->tree && !i->tree->digest.algorithm)
+		return;
+	struct tree *t = tree_get(d, &o->tree, o->size);
+	if (i->tree && i->tree != t) {
+		/* Made again it came out otherwise: whoever has the first one keeps it. */
+		log_warn("item %s: made again, it is another tree", i->name);
+		tree_put(d, t);
+		return;
+	}
+	item_set_tree(d, i, t);
+	if (n && n->in_core != NODE_ABSENT)
+		replica_set(n, t, max(t->size, UINT64_C(1)));
+	tree_put(d, t);
+}
+
+/* A node without data leaves its outputs where all of its kind see them. */
+static void take_outputs(struct task *t, struct node *n, const struct ending *g, bool went_well)
+{
+	struct driver *d = g->driver;
+	for (size_t k = t->n_inputs; k < (size_t)t->n_inputs + t->n_outputs; k++) {
+		struct item *i = t->items[k];
+		const struct wire_output *made = NULL;
+		if (i->producer != t->id)
+			continue;
+		for (uint32_t m = 0; m < g->n_outputs; m++)
+			if (g->outputs[m].item == i->id && g->outputs[m].tree.algorithm)
+				made = &g->outputs[m];
+		if (made)
+			make_output(d, n, i, made);
+		else if (went_well && (!n || !n->has_data))
+			item_is_seen(d, i);
+		else
+			i->is_failed = true;
+	}
+}
+
+/* The trees of outputs are as durable as the result that made them: they go before it. */
+static void record_outputs(struct task *t, const struct node *n, const struct wire_ended *m, bool went_well)
+{
+	struct store *s = t->run->driver->o.store;
+	for (size_t k = t->n_inputs; k < (size_t)t->n_inputs + t->n_outputs; k++) {
+		const struct item *i = t->items[k];
+		if (i->producer != t->id)
+			continue;
+		struct store_item row = {.id = i->id,
+					 .run = i->run->id,
+					 .name = store_text(s, i->name),
+					 .signature = store_text(s, ""),
+					 .size = i->size,
+					 .producer = i->producer,
+					 .is_forgotten = i->is_forgotten};
+		bool is_made = false;
+		for (uint32_t j = 0; j < m->outputs.n; j++) {
+			const struct wire_output *o = &m->outputs.at[j];
+			if (o->item != i->id || !o->tree.algorithm)
+				continue;
+			row.tree = o->tree;
+			row.size = o->size;
+			is_made = true;
+		}
+		if (!is_made && went_well && !n->has_data)
+			row.signature = store_text(s, ITEM_SEEN), is_made = true;
+		if (is_made)
+			store_put(s, &(struct store_op){.kind = STORE_ITEM, .is_kept = true, .item = row});
+	}
+}
+
 /* The core hears of the end only here: had the commit failed, the task would still be the node's to report. */
 static void on_result_stored(struct store_op *op, int error)
 {
-	void **arg = op->arg;
-	struct driver *d = arg[0];
+	const struct ending *g = op->arg;
+	struct driver *d = g->driver;
 	const struct store_result *e = &op->result;
 	struct task *t = map_get(&d->tasks, e->task);
 	if (error || !e->is_first || !t) {
-		promise_stored(arg[1], error);
+		promise_stored(g->promise, error);
 		return;
 	}
 	assert(t->state < STORE_ENDED);
+	bool went_well = e->how == 1 && e->status == 0;
+	take_outputs(t, map_get(&d->nodes, e->node), g, went_well && e->attempt);
 	/* What vined itself ended is over for the core already. */
-	if (e->attempt && core_attempt_ended(d->core, t->id, e->attempt) && arg[1])
+	if (e->attempt && core_attempt_ended(d->core, t->id, e->attempt) && g->promise)
 		log_warn("task %llu: attempt %llu counted, but was not the current one", (unsigned long long)t->id,
 			 (unsigned long long)e->attempt);
 	struct run *r = t->run;
 	bool is_next = t->session && list_is_empty(&t->session->results);
-	task_set_node(t, NULL, e->attempt);
+	if (t->tries)
+		task_set_node(t, NULL, e->attempt);
+	if (t->has_deadline)
+		deadline_end(t);
 	t->state = STORE_ENDED;
 	r->n_unfinished--;
 	r->n_ended++;
 	d->n_ended++;
 	task_queue_result(t);
+	task_let_go(t);
 	/* It is at hand; what has to wait is read back from the store when its turn comes. */
-	if (is_next && has_room(t->session))
-		send_result(t, e);
+	if (is_next && session_has_room(t->session))
+		result_send(t, e, t->tries ? t->tries->attempts : 0);
 	if (r->is_abandoned) {
 		uint64_t *id = store_alloc(d->o.store, sizeof *id);
 		*id = t->id;
 		store_done(d, id, 1, NULL);
 	}
-	promise_stored(arg[1], 0);
+	promise_stored(g->promise, 0);
 }
 
-static void store_result(struct driver *d, const struct store_result *e, struct promise *p)
+static void store_result(struct driver *d, const struct store_result *e, const struct wire_ended *m, struct promise *p)
 {
 	struct store *s = d->o.store;
-	void **arg = store_alloc(s, 2 * sizeof *arg);
-	arg[0] = d;
-	arg[1] = p;
-	store_put(
-		s,
-		&(struct store_op){
-			.kind = STORE_RESULT, .is_kept = !p, .on_stored = on_result_stored, .arg = arg, .result = *e});
+	struct ending *g = store_alloc(s, sizeof *g);
+	*g = (struct ending){.driver = d, .promise = p};
+	if (m && m->outputs.n) {
+		g->n_outputs = m->outputs.n;
+		g->outputs = store_alloc(s, g->n_outputs * sizeof *g->outputs);
+		memcpy(g->outputs, m->outputs.at, g->n_outputs * sizeof *g->outputs);
+	}
+	store_put(s,
+		  &(struct store_op){
+			  .kind = STORE_RESULT, .is_kept = !p, .on_stored = on_result_stored, .arg = g, .result = *e});
 }
 
 void task_end(struct task *t, uint8_t how, uint32_t status, const char *reason)
@@ -180,13 +208,13 @@ void task_end(struct task *t, uint8_t how, uint32_t status, const char *reason)
 	struct driver *d = t->run->driver;
 	const struct store_result e = {
 		.task = t->id,
-		.attempt = t->node ? t->attempt : 0,
-		.node = t->node ? t->node->id : 0,
+		.attempt = task_node(t) ? task_attempt(t) : 0,
+		.node = task_node(t) ? task_node(t)->id : 0,
 		.how = how,
 		.status = status,
 		.reason = store_text(d->o.store, reason),
 	};
-	store_result(d, &e, NULL);
+	store_result(d, &e, NULL, NULL);
 }
 
 static struct wire_bytes copy_head(struct store *s, const struct wire_bytes *b)
@@ -213,12 +241,11 @@ static void answer_when_stored(struct driver *d, struct promise *p)
 static void run_again(struct task *t, struct node *n, const char *reason, struct promise *p)
 {
 	struct driver *d = t->run->driver;
-	uint64_t attempt = t->attempt;
-	struct driver_numbers numbers;
-	driver_numbers(d, &numbers);
-	bool is_counted = t->lost_by != n || numbers.nodes <= 1;
-	t->lost_by = n;
-	t->losses += is_counted;
+	struct tries *a = t->tries;
+	uint64_t attempt = a->attempt;
+	bool is_counted = a->lost_by != n || d->n_connected <= 1;
+	a->lost_by = n;
+	a->losses += is_counted;
 	task_record_lost(t, false);
 	if (is_counted)
 		core_attempt_lost(d->core, t->id, attempt);
@@ -232,40 +259,66 @@ static void run_again(struct task *t, struct node *n, const char *reason, struct
 static void run_elsewhere(struct task *t, struct node *n, const char *reason, struct promise *p)
 {
 	struct driver *d = t->run->driver;
-	uint64_t attempt = t->attempt;
+	uint64_t attempt = task_attempt(t);
 	node_rest(n, reason);
+	core_node_judge(d->core, n->id, false);
 	task_record_lost(t, false);
 	core_attempt_returned(d->core, t->id, attempt);
 	answer_when_stored(d, p);
 }
 
-/* An attempt that does not count is acknowledged at once, so that its node forgets it. */
-void driver_ended(struct node *n, const struct wire_ended *m, struct promise *p)
+/* A failure of its own, which the user allowed for. */
+static void try_again(struct task *t, const struct node *n, const struct wire_ended *m, bool is_counted,
+		      struct promise *p)
+{
+	struct driver *d = t->run->driver;
+	char text[128];
+	snprintf(text, sizeof text, "%s %u%s", m->how == 2 ? "signal" : "exit status", m->status,
+		 m->exceeded ? ", a limit was exceeded" : "");
+	t->tries->failures += is_counted;
+	if (!is_counted)
+		snprintf(text, sizeof text, "it runs again with all that its category allows");
+	task_record_lost(t, false);
+	event_tell(d, t->run, "task-retried", t->id, n, text);
+	answer_when_stored(d, p);
+}
+
+/* True: it runs again, and the node is answered. What used up its share of memory or disk gets more first. */
+static bool retry(struct task *t, struct node *n, const struct wire_ended *m, struct promise *p)
+{
+	struct driver *d = t->run->driver;
+	uint64_t attempt = m->attempt;
+	bool is_failure = m->how == 2 || (m->how == 1 && m->status) || m->exceeded;
+	if (!is_failure || t->is_cancelled || task_node(t) != n)
+		return false;
+	bool is_short = m->exceeded == 1 || m->exceeded == 2;
+	if (is_short && !core_attempt_exhausted(d->core, t->id, attempt)) {
+		try_again(t, n, m, false, p);
+		return true;
+	}
+	if (t->tries->failures >= t->shape->row.retries || core_attempt_returned(d->core, t->id, attempt))
+		return false;
+	try_again(t, n, m, true, p);
+	return true;
+}
+
+static void judge(struct task *t, struct node *n, const struct wire_ended *m)
+{
+	struct core *c = n->driver->core;
+	char category[256];
+	if (m->how <= 2)
+		node_did_well(n);
+	core_node_judge(c, n->id, m->how == 1 && !m->status);
+	if (m->how != 1 || m->status || !*t->shape->row.category)
+		return;
+	category_name(t->run, t->shape->row.category, category);
+	core_category_measured(c, category, m->peak_memory, m->peak_disk);
+}
+
+static void store_ended(struct task *t, struct node *n, const struct wire_ended *m, struct promise *p)
 {
 	struct driver *d = n->driver;
 	struct store *s = d->o.store;
-	struct task *t = map_get(&d->tasks, m->task);
-	if (!t || t->state >= STORE_ENDED || t->attempt != m->attempt) {
-		log_debug("node %s: attempt %llu of task %llu does not count any more", n->name,
-			  (unsigned long long)m->attempt, (unsigned long long)m->task);
-		promise_status(p, 0, "%s", "");
-		return;
-	}
-	if (m->how <= 2)
-		node_did_well(n);
-	bool is_its_own = t->node == n; /* else it was said before, and the task waits to run again */
-	if ((m->how == 4 || m->how == 6) && !is_its_own) {
-		promise_status(p, 0, "%s", "");
-		return;
-	}
-	if (m->how == 4 && !t->is_cancelled) {
-		run_again(t, n, m->reason, p);
-		return;
-	}
-	if (m->how == 6 && !t->is_cancelled) {
-		run_elsewhere(t, n, m->reason, p);
-		return;
-	}
 	const struct store_result e = {
 		.task = t->id,
 		.attempt = m->attempt,
@@ -280,48 +333,59 @@ void driver_ended(struct node *n, const struct wire_ended *m, struct promise *p)
 		.err_size = m->err_size,
 		.out = copy_head(s, &m->out),
 		.err = copy_head(s, &m->err),
+		.exceeded = m->exceeded,
+		.peak_disk = m->peak_disk,
+		.local_size = m->local_size,
+		.moved_size = m->moved_size,
 	};
-	store_result(d, &e, p);
+	record_outputs(t, n, m, m->how == 1 && !m->status);
+	store_result(d, &e, m, p);
 }
 
-/* ---- output */
-
-static int find_node(struct driver *d, uint64_t task, uint64_t id, struct conn **c, char reason[256])
+/* It had its result: only what it made counts. */
+static void end_again(struct task *t, struct node *n, const struct wire_ended *m, struct promise *p)
 {
-	const struct node *n = map_get(&d->nodes, id);
-	if (n && n->conn) {
-		*c = n->conn;
-		return 0;
-	}
-	snprintf(reason, 256, "task %llu: its output lies on node %s, which is not connected", (unsigned long long)task,
-		 n ? n->name : "(unknown)");
-	return -EHOSTUNREACH;
+	struct driver *d = n->driver;
+	bool went_well = m->how == 1 && !m->status;
+	const struct ending g = {
+		.driver = d, .outputs = (struct wire_output *)(uintptr_t)m->outputs.at, .n_outputs = m->outputs.n};
+	if (retry(t, n, m, p))
+		return;
+	take_outputs(t, n, &g, went_well);
+	core_attempt_ended(d->core, t->id, m->attempt);
+	task_set_node(t, NULL, m->attempt);
+	t->tries->is_again = false;
+	task_let_go(t);
+	answer_when_stored(d, p);
 }
 
-int driver_find_output(struct driver *d, uint64_t task, uint64_t *attempt, uint8_t which, struct conn **c,
-		       struct wire_bytes *head, char reason[256])
+/* An attempt that does not count is acknowledged at once, so that its node forgets it. */
+void driver_ended(struct node *n, const struct wire_ended *m, struct promise *p)
 {
-	struct store_result e;
-	struct store_task row;
-	int r = store_read_result(d->o.store, task, &e, &row);
-	if (!r && (!*attempt || *attempt == e.attempt)) {
-		*attempt = e.attempt;
-		*head = which == 2 ? e.err : e.out;
-		if (head->n == (which == 2 ? e.err_size : e.out_size))
-			return 1;
-		return find_node(d, task, e.node, c, reason);
+	struct driver *d = n->driver;
+	struct task *t = map_get(&d->tasks, m->task);
+	if (!t || !task_is_going(t) || !m->attempt || task_attempt(t) != m->attempt) {
+		log_debug("node %s: attempt %llu of task %llu does not count any more", n->name,
+			  (unsigned long long)m->attempt, (unsigned long long)m->task);
+		promise_status(p, 0, "%s", "");
+		return;
 	}
-	if (r && (r != -ENOENT || !row.id)) {
-		snprintf(reason, 256, "task %llu: %s", (unsigned long long)task,
-			 r == -ENOENT ? "there is none" : strerror(-r));
-		return r;
+	bool is_its_own = task_node(t) == n; /* else it was said before, and the task waits to run again */
+	if ((m->how == 4 || m->how == 6) && !is_its_own) {
+		promise_status(p, 0, "%s", "");
+		return;
 	}
-	const struct task *t = map_get(&d->tasks, task);
-	if (!t || !t->node || (*attempt && *attempt != t->attempt)) {
-		snprintf(reason, 256, "task %llu: %s", (unsigned long long)task,
-			 *attempt ? "there is no such attempt" : "it has no output, it does not run yet");
-		return -ENODATA;
+	if (m->how == 4 && !t->is_cancelled) {
+		run_again(t, n, m->reason, p);
+		return;
 	}
-	*attempt = t->attempt;
-	return find_node(d, task, t->node->id, c, reason);
+	if (m->how == 6 && !t->is_cancelled) {
+		run_elsewhere(t, n, m->reason, p);
+		return;
+	}
+	judge(t, n, m);
+	if (t->state >= STORE_ENDED)
+		end_again(t, n, m, p);
+	else if (!retry(t, n, m, p))
+		store_ended(t, n, m, p);
 }

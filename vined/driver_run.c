@@ -5,7 +5,7 @@
 
 #include <stdio.h>
 
-#define MOST_BACKLOG ((size_t)256 << 20) /* what waits for the disk; more is refused, not swallowed */
+#define RUN_LINGERS_USEC UINT64_C(3600000000)
 
 /* ---- runs */
 
@@ -20,36 +20,67 @@ struct run *run_new(struct driver *d, const struct store_run *s)
 	list_init(&r->unfinished);
 	list_init(&r->orphans);
 	list_init(&r->sessions);
+	list_init(&r->temps);
 	map_put_text(&d->runs, r->name, r);
+	settings_arrive(r);
 	return r;
+}
+
+/* What its tasks made is forgotten, so that it can be. */
+static void forget_temps(struct run *r)
+{
+	while (!list_is_empty(&r->temps))
+		item_forget(r->driver, list_first(&r->temps, struct item, link));
 }
 
 void run_free(struct run *r)
 {
-	assert(!r->n_unfinished && !r->n_ended);
+	assert(!r->n_unfinished && !r->n_ended && list_is_empty(&r->temps));
 	list_foreach (&r->sessions, struct session, link, s)
 		session_free(s);
 	buf_fini(&r->gone);
 	timer_stop(&r->is_gone);
+	timer_stop(&r->is_over);
 	map_remove_text(&r->driver->runs, r->name);
 	free(r->name);
 	free(r);
 }
 
-/* A run with nothing unacknowledged is only a row: it is read again when someone asks for it. */
-void run_release(struct run *r)
+static bool is_over(const struct run *r)
 {
-	if (!r->n_holds && !r->n_unfinished && !r->n_ended)
-		run_free(r);
+	return !r->n_holds && !r->n_unfinished && !r->n_ended;
 }
 
-static struct run *run_hold(struct run *r)
+static void on_over(struct timer *t)
+{
+	struct run *r = container_of(t, struct run, is_over);
+	assert(is_over(r));
+	log_debug("run %s: over: what its tasks made is forgotten", r->name);
+	forget_temps(r);
+	items_fade(r->driver);
+	run_free(r);
+}
+
+/* A run with nothing unacknowledged is only a row, read again when someone asks for it; one whose tasks made something stays for a
+ * while, so that a client that was killed can go on. */
+void run_release(struct run *r)
+{
+	if (!is_over(r))
+		return;
+	if (list_is_empty(&r->temps))
+		run_free(r);
+	else if (r->lifetime != LIFETIME_FOREVER && !r->is_over.loop)
+		timer_start(&r->is_over, r->driver->o.loop, RUN_LINGERS_USEC, on_over);
+}
+
+struct run *run_hold(struct run *r)
 {
 	r->n_holds++;
+	timer_stop(&r->is_over);
 	return r;
 }
 
-static void run_unhold(struct run *r)
+void run_unhold(struct run *r)
 {
 	assert(r->n_holds > 0);
 	r->n_holds--;
@@ -106,10 +137,76 @@ static void cancel_all(struct run *r, struct promise *p)
 	cancel(r, ids, n, p);
 }
 
-void driver_abandon(struct run *r, const struct wire_u64s *tasks, struct promise *p)
+enum field { FIELD_TAG, FIELD_CATEGORY, FIELD_KEY, FIELDS };
+
+static const char *const fields[FIELDS] = {"tag:", "category:", "key:"};
+
+struct found {
+	struct driver *driver;
+	struct buf ids;
+};
+
+static void on_found(void *arg, uint64_t id, uint64_t n)
 {
+	struct found *f = arg;
+	for (uint64_t i = 0; i < n; i++, id++) {
+		const struct task *t = map_get(&f->driver->tasks, id);
+		if (t && t->state < STORE_ENDED)
+			buf_put(&f->ids, &id, sizeof id);
+	}
+}
+
+/* Keys are in the store alone. */
+static void cancel_by_key(struct run *r, const char *key, struct promise *p)
+{
+	struct store *s = r->driver->o.store;
+	struct found f = {.driver = r->driver};
+	int error = store_find_tasks(s, r->id, STORE_KEY, key, on_found, &f);
+	if (error < 0 && error != -ENOENT) {
+		promise_status(p, -error, "run %s: cannot look for key %.128s: %s", r->name, key, strerror(-error));
+	} else {
+		uint64_t *ids = store_alloc(s, f.ids.n);
+		if (f.ids.n)
+			memcpy(ids, f.ids.at, f.ids.n);
+		cancel(r, ids, f.ids.n / sizeof *ids, p);
+	}
+	buf_fini(&f.ids);
+}
+
+static void cancel_selected(struct run *r, const char *selector, struct promise *p)
+{
+	struct driver *d = r->driver;
+	int field = -1;
+	for (int i = 0; i < FIELDS; i++)
+		if (has_prefix(selector, fields[i]))
+			field = i;
+	if (field < 0) {
+		promise_status(p, EINVAL, "selector '%.128s': tag:WORD, category:WORD or key:WORD", selector);
+		return;
+	}
+	const char *word = selector + strlen(fields[field]);
+	if (field == FIELD_KEY) {
+		cancel_by_key(r, word, p);
+		return;
+	}
+	uint64_t *ids = store_alloc(d->o.store, r->n_unfinished * sizeof *ids);
+	size_t n = 0;
+	list_foreach (&r->unfinished, struct task, link, t) {
+		const char *has = field == FIELD_TAG ? task_tag(t) : t->shape->row.category;
+		if (streq(has, word))
+			ids[n++] = t->id;
+	}
+	cancel(r, ids, n, p);
+}
+
+void driver_abandon(struct run *r, const struct wire_abandon *m, struct promise *p)
+{
+	const struct wire_u64s *tasks = &m->tasks;
 	if (!tasks->n) {
-		cancel_all(r, p);
+		if (*m->selector)
+			cancel_selected(r, m->selector, p);
+		else
+			cancel_all(r, p);
 		return;
 	}
 	uint64_t *ids = store_alloc(r->driver->o.store, tasks->n * sizeof *ids);
@@ -176,6 +273,19 @@ static void store_run_row(struct run *r, struct promise *p)
 					.run = {r->id, store_text(s, r->name), r->is_attached}});
 }
 
+void run_store_again(struct run *r)
+{
+	if (!r->is_stored)
+		store_run_row(r, NULL);
+}
+
+static void on_setting(void *arg, uint64_t id, const char *name, const char *value)
+{
+	struct run *r = arg;
+	assert(r->id == id);
+	setting_load(r->driver, r, name, value);
+}
+
 /* 0, -ENOENT or -EIO. */
 static int find_run(struct driver *d, const char *name, struct run **out)
 {
@@ -187,6 +297,7 @@ static int find_run(struct driver *d, const char *name, struct run **out)
 	if (!*out && !r) {
 		*out = run_new(d, &s);
 		(*out)->is_stored = true;
+		store_read_settings(d->o.store, s.id, on_setting, *out);
 	}
 	return r;
 }
@@ -249,92 +360,4 @@ uint64_t driver_find_run(struct driver *d, const char *name, size_t *n_unfinishe
 	if (r)
 		return r->id;
 	return store_find_run(d->o.store, name, &s) == 0 ? s.id : 0;
-}
-
-/* ---- submitting */
-
-/* The form in which the store interns them; driver.c splits it again. */
-static struct wire_bytes join_texts(struct store *s, const char *first, const struct wire_texts *texts)
-{
-	size_t n = first ? strlen(first) + 1 : 0;
-	for (uint32_t i = 0; i < texts->n; i++)
-		n += strlen(texts->at[i]) + 1;
-	char *body = store_alloc(s, n), *at = body;
-	if (first)
-		at = stpcpy(at, first) + 1;
-	for (uint32_t i = 0; i < texts->n; i++)
-		at = stpcpy(at, texts->at[i]) + 1;
-	assert((size_t)(at - body) == n && n <= UINT32_MAX);
-	return (struct wire_bytes){body, (uint32_t)n};
-}
-
-/* Only now, after its commit, may it run: an attempt of a task that nobody recorded could not be told from a stranger's. */
-static void add_task(struct run *r, const struct store_task *s)
-{
-	struct driver *d = r->driver;
-	struct task *t = task_new(d, s, r);
-	task_claim_by_id(t, s->session, false);
-	const struct core_task_spec spec = {.cores = s->cores, .memory = s->memory, .priority = s->priority};
-	int error = core_task_add(d->core, t->id, &spec);
-	assert(error == 0);
-	store_remember_body(d->o.store, s->environment_id, &s->environment);
-	store_remember_body(d->o.store, s->command_id, &s->command);
-}
-
-static void on_submit_stored(struct store_op *op, int error)
-{
-	void **arg = op->arg;
-	struct run *r = arg[0];
-	_free_ uint64_t *ids = xcalloc(op->submit.n, sizeof *ids);
-	if (error) {
-		promise_stored(arg[1], error);
-	} else {
-		for (size_t i = 0; i < op->submit.n; i++) {
-			ids[i] = op->submit.at[i].id;
-			struct task *known = map_get(&r->driver->tasks, ids[i]);
-			if (op->submit.at[i].is_new)
-				add_task(r, &op->submit.at[i]);
-			else if (known)
-				task_reclaim(known, op->submit.at[i].session);
-		}
-		promise_keep(arg[1], WIRE_SUBMITTED, &(struct wire_submitted){.ids = {ids, (uint32_t)op->submit.n}});
-		run_watch_client(r);
-	}
-	run_unhold(r);
-}
-
-void driver_submit(struct run *r, const struct wire_submit *m, uint64_t session, struct promise *p)
-{
-	struct driver *d = r->driver;
-	struct store *s = d->o.store;
-	if (store_backlog(s) > MOST_BACKLOG) {
-		promise_status(p, EAGAIN, "too much waits for the disk: submit again later");
-		return;
-	}
-	/* Storing the run failed when it was attached: it goes along once more. */
-	if (!r->is_stored)
-		store_run_row(r, NULL);
-	struct store_task *tasks = store_alloc(s, m->tasks.n * sizeof *tasks);
-	for (uint32_t i = 0; i < m->tasks.n; i++) {
-		const struct wire_task *t = &m->tasks.at[i];
-		tasks[i] = (struct store_task){
-			.id = ++d->last_task,
-			.run = r->id,
-			.session = session,
-			.key = store_text(s, t->key),
-			.tag = store_text(s, t->tag),
-			.command = join_texts(s, t->directory, &t->argv),
-			.environment = join_texts(s, NULL, &t->environment),
-			.cores = t->cores,
-			.memory = t->memory,
-			.priority = t->priority,
-		};
-	}
-	void **arg = store_alloc(s, 2 * sizeof *arg);
-	arg[0] = run_hold(r);
-	arg[1] = p;
-	store_put(s, &(struct store_op){.kind = STORE_SUBMIT,
-					.on_stored = on_submit_stored,
-					.arg = arg,
-					.submit = {tasks, m->tasks.n}});
 }

@@ -66,7 +66,7 @@ void session_free(struct session *s)
 
 void task_queue_result(struct task *t)
 {
-	assert(t->state >= STORE_ENDED);
+	assert(t->state == STORE_ENDED);
 	list_remove(&t->link);
 	list_append(t->session ? &t->session->results : &t->run->orphans, &t->link);
 }
@@ -80,7 +80,7 @@ void task_claim(struct task *t, struct session *s)
 	t->session = s;
 	if (s)
 		s->n_tasks++;
-	if (t->state >= STORE_ENDED)
+	if (t->state == STORE_ENDED)
 		task_queue_result(t);
 }
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "vined/node.h"
 
+#include "vined/driver_data.h"
+
 #include "common/log.h"
 
 #include <stdio.h>
@@ -27,6 +29,15 @@ static void link_free(struct link *l)
 	free(l);
 }
 
+static bool is_name(const char *name)
+{
+	size_t n = strlen(name);
+	for (const char *p = name; *p; p++)
+		if ((unsigned char)*p <= ' ' || *p == '=' || *p == 0x7f)
+			return false;
+	return n && n <= WIRE_NAME_MAX;
+}
+
 /* NULL, or what is wrong with it. */
 static const char *find_fault(const struct wire_join *j)
 {
@@ -37,8 +48,16 @@ static const char *find_fault(const struct wire_join *j)
 		return "it offers no cores, or more than 65536";
 	if (j->task_limit == 0)
 		return "it offers to run no task";
-	if (strlen(j->tier) > 16 || strlen(j->kernel) > 256)
-		return "tier or kernel is too long";
+	if (strlen(j->tier) > 16 || strlen(j->kernel) > 256 || strlen(j->address) > 256)
+		return "tier, kernel or address is too long";
+	for (uint32_t i = 0; i < j->named.n; i++)
+		if (!is_name(j->named.at[i].name))
+			return "a resource has no name, or one that is too long or has blanks or control characters";
+	for (uint32_t i = 0; i < j->features.n; i++)
+		if (!is_name(j->features.at[i]))
+			return "a feature has no name, or one that is too long or has blanks or control characters";
+	if (j->gpus > 64)
+		return "it offers more than 64 gpus";
 	return NULL;
 }
 
@@ -75,6 +94,18 @@ static void on_message(struct conn *c, const struct wire_head *h, const void *me
 			driver_ended(l->node, message, promise_new(&l->promises, c, h->id));
 		else
 			conn_reply_status(c, h->id, ENOTCONN, "%s", "JOIN comes first");
+		break;
+	case WIRE_REPLICAS:
+		if (l->node)
+			driver_replicas(l->node, message);
+		break;
+	case WIRE_FETCHED:
+		if (l->node)
+			driver_fetched(l->node, message);
+		break;
+	case WIRE_HOT:
+		if (l->node)
+			driver_hot(l->node, message);
 		break;
 	default:
 		conn_reply_status(c, h->id, ENOSYS, "vined takes no %s from a node", wire_name(h->type));

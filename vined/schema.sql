@@ -1,6 +1,9 @@
 -- SPDX-License-Identifier: Apache-2.0
--- vined's database, version 1. Times are microseconds since 1970, sizes bytes. The views v_tasks and v_nodes are for people
--- and keep their columns; the tables may change with any release.
+-- vined's database, version 3. Times are microseconds since 1970, sizes bytes, 0 stands for none. These tables may change with any
+-- release; the views in views.sql are for people and keep their columns (doc/database.md).
+--
+-- What is hot is only ever appended, and has no other index than its key: a task's row never changes once it is submitted,
+-- how it went stands in tables of their own under its number. An array is one row; its elements are numbers from its id on.
 
 CREATE TABLE meta (
 	name TEXT PRIMARY KEY,
@@ -9,80 +12,179 @@ CREATE TABLE meta (
 
 CREATE TABLE nodes (
 	id INTEGER PRIMARY KEY,
-	uuid TEXT NOT NULL UNIQUE,
+	user INTEGER NOT NULL,
+	uuid TEXT NOT NULL,
 	name TEXT NOT NULL
 );
+CREATE UNIQUE INDEX nodes_uuid ON nodes (uuid);
 
 CREATE TABLE runs (
 	id INTEGER PRIMARY KEY,
 	user INTEGER NOT NULL,
-	name TEXT NOT NULL UNIQUE,
+	name TEXT NOT NULL,
 	attached INTEGER NOT NULL, -- its tasks are cancelled when its client is gone
+	archived INTEGER NOT NULL, -- tasks of it have left for archive.sqlite
 	created_usec INTEGER NOT NULL
 );
+CREATE UNIQUE INDEX runs_name ON runs (name);
+
+-- Which numbers went to which run, in the order of submitting.
+CREATE TABLE submits (
+	first INTEGER PRIMARY KEY,
+	n INTEGER NOT NULL,
+	run INTEGER NOT NULL,
+	leaving INTEGER NOT NULL -- 1: on their way to archive.sqlite, 2: forgotten; rows of theirs may be gone
+);
+
+-- Of a run, or of the cluster (0).
+CREATE TABLE settings (
+	run INTEGER NOT NULL,
+	name TEXT NOT NULL,
+	value TEXT NOT NULL,
+	user INTEGER NOT NULL,
+	PRIMARY KEY (run, name)
+) WITHOUT ROWID;
 
 -- What tasks share, each once: "directory\0argv0\0argv1\0..." or "NAME=value\0...".
 CREATE TABLE commands (
 	id INTEGER PRIMARY KEY,
-	digest BLOB NOT NULL UNIQUE,
+	digest BLOB NOT NULL,
 	body BLOB NOT NULL
 );
+CREATE UNIQUE INDEX commands_digest ON commands (digest);
 
--- Hot: no other index than the primary key; the key's index costs only tasks that have one.
+-- What tasks ask for, each kind once. named and counters: "name=amount ..."; features: "word ...".
+CREATE TABLE shapes (
+	id INTEGER PRIMARY KEY,
+	cores INTEGER NOT NULL,
+	gpus INTEGER NOT NULL,
+	memory INTEGER NOT NULL,
+	disk INTEGER NOT NULL,
+	wall_usec INTEGER NOT NULL,
+	retries INTEGER NOT NULL,
+	staging INTEGER NOT NULL,
+	named TEXT NOT NULL,
+	counters TEXT NOT NULL,
+	features TEXT NOT NULL,
+	category TEXT NOT NULL
+);
+
+-- Names that bindings refer to; run 0: every run's.
+CREATE TABLE items (
+	id INTEGER PRIMARY KEY,
+	run INTEGER NOT NULL,
+	user INTEGER NOT NULL,
+	size INTEGER NOT NULL,
+	producer INTEGER NOT NULL, -- the task that makes it
+	lost INTEGER NOT NULL,
+	forgotten INTEGER NOT NULL,
+	tree BLOB NOT NULL, -- algorithm and digest; empty: not known yet
+	name TEXT NOT NULL,
+	signature TEXT NOT NULL
+);
+
 CREATE TABLE tasks (
 	id INTEGER PRIMARY KEY,
 	run INTEGER NOT NULL,
 	user INTEGER NOT NULL,
-	state INTEGER NOT NULL, -- enum store_state
-	cancelled INTEGER NOT NULL,
+	shape INTEGER NOT NULL,
 	command INTEGER NOT NULL,
 	environment INTEGER NOT NULL,
-	cores INTEGER NOT NULL,
-	memory INTEGER NOT NULL,
 	priority INTEGER NOT NULL,
-	attempt INTEGER NOT NULL, -- the latest; 0: none
-	node INTEGER NOT NULL, -- where the latest runs or ran
-	attempts INTEGER NOT NULL,
-	losses INTEGER NOT NULL,
-	result INTEGER NOT NULL, -- 0: none
+	deadline_usec INTEGER NOT NULL,
+	session INTEGER NOT NULL, -- of the client that submitted it last
 	submitted_usec INTEGER NOT NULL,
-	key TEXT NOT NULL,
-	tag TEXT NOT NULL
+	tag TEXT NOT NULL,
+	key TEXT NOT NULL
 );
 CREATE UNIQUE INDEX tasks_key ON tasks (run, key) WHERE key <> '';
 
--- In the order in which they were committed, which is the order of delivery.
-CREATE TABLE results (
-	id INTEGER PRIMARY KEY,
-	task INTEGER NOT NULL,
-	attempt INTEGER NOT NULL,
+CREATE TABLE arrays (
+	id INTEGER PRIMARY KEY, -- the first element's
+	run INTEGER NOT NULL,
+	user INTEGER NOT NULL,
+	shape INTEGER NOT NULL,
+	command INTEGER NOT NULL,
+	environment INTEGER NOT NULL,
+	priority INTEGER NOT NULL,
+	deadline_usec INTEGER NOT NULL,
+	session INTEGER NOT NULL,
+	submitted_usec INTEGER NOT NULL,
+	tag TEXT NOT NULL,
+	key TEXT NOT NULL,
+	n INTEGER NOT NULL,
+	first_index INTEGER NOT NULL,
+	step INTEGER NOT NULL,
+	running INTEGER NOT NULL -- at once; 0: any number
+);
+CREATE UNIQUE INDEX arrays_key ON arrays (run, key) WHERE key <> '';
+
+-- Of tasks and arrays; an array's paths and items hold {index}.
+CREATE TABLE bindings (
+	id INTEGER PRIMARY KEY, -- task * 65536 + position
+	item INTEGER NOT NULL,
+	mode INTEGER NOT NULL, -- 1 ro, 2 rw, 3 out
+	path TEXT NOT NULL
+);
+
+-- Of every task that was begun or cancelled: the latest attempt, and how many there were.
+CREATE TABLE attempts (
+	task INTEGER PRIMARY KEY,
+	state INTEGER NOT NULL, -- 0 queued again, 1 running, 2 held
+	cancelled INTEGER NOT NULL,
+	attempts INTEGER NOT NULL,
+	losses INTEGER NOT NULL,
+	failures INTEGER NOT NULL,
 	node INTEGER NOT NULL,
+	attempt INTEGER NOT NULL,
+	started_usec INTEGER NOT NULL
+);
+
+-- The first result of a task is its result: there is no second row.
+CREATE TABLE results (
+	task INTEGER PRIMARY KEY,
+	delivered INTEGER NOT NULL,
+	place INTEGER NOT NULL, -- in the order of commits, which is that of delivery
+	node INTEGER NOT NULL,
+	attempt INTEGER NOT NULL,
 	how INTEGER NOT NULL,
 	status INTEGER NOT NULL,
-	reason TEXT NOT NULL,
+	exceeded INTEGER NOT NULL,
 	ended_usec INTEGER NOT NULL,
 	wall_usec INTEGER NOT NULL,
 	cpu_usec INTEGER NOT NULL,
 	peak_memory INTEGER NOT NULL,
+	peak_disk INTEGER NOT NULL,
+	local_size INTEGER NOT NULL,
+	moved_size INTEGER NOT NULL,
 	out_size INTEGER NOT NULL,
 	err_size INTEGER NOT NULL,
+	reason TEXT NOT NULL
+);
+
+-- The beginnings of standard output and error, where there was any.
+CREATE TABLE heads (
+	task INTEGER PRIMARY KEY,
 	out BLOB NOT NULL,
 	err BLOB NOT NULL
 );
 
-CREATE VIEW v_tasks AS
-SELECT t.id AS task, r.name AS run, t.user, t.tag, t.key,
-	CASE t.state WHEN 0 THEN 'queued' WHEN 1 THEN 'running' WHEN 2 THEN 'held'
-		WHEN 3 THEN 'ended' ELSE 'delivered' END AS state,
-	t.attempts, n.name AS node,
-	CASE e.how WHEN 1 THEN 'exited' WHEN 2 THEN 'killed' WHEN 3 THEN 'not started'
-		WHEN 4 THEN 'lost' WHEN 5 THEN 'cancelled' END AS how,
-	e.status, e.reason, e.wall_usec / 1e6 AS wall_sec, e.cpu_usec / 1e6 AS cpu_sec, e.peak_memory,
-	datetime(t.submitted_usec / 1000000, 'unixepoch') AS submitted,
-	datetime(e.ended_usec / 1000000, 'unixepoch') AS ended
-FROM tasks t JOIN runs r ON r.id = t.run
-	LEFT JOIN results e ON e.id = t.result
-	LEFT JOIN nodes n ON n.id = t.node;
+-- As they were some seconds ago; nodes know the truth.
+CREATE TABLE replicas (
+	node INTEGER NOT NULL,
+	tree BLOB NOT NULL,
+	size INTEGER NOT NULL,
+	recorded_usec INTEGER NOT NULL,
+	PRIMARY KEY (node, tree)
+) WITHOUT ROWID;
 
-CREATE VIEW v_nodes AS
-SELECT n.id AS node, n.name, n.uuid FROM nodes n;
+CREATE TABLE events (
+	id INTEGER PRIMARY KEY,
+	at_usec INTEGER NOT NULL,
+	user INTEGER NOT NULL,
+	task INTEGER NOT NULL,
+	node INTEGER NOT NULL,
+	item INTEGER NOT NULL,
+	what TEXT NOT NULL,
+	text TEXT NOT NULL
+);

@@ -10,6 +10,8 @@
 
 #define BLOCK_SIZE ((size_t)16 << 10)
 #define RETRY_USEC 1000000u
+#define CHORE_USEC ((uint64_t)20000) /* after so much quiet */
+#define OVERDUE_USEC ((uint64_t)1000000)
 /* A transaction takes this much and leaves the rest for the next: the first promise in it need not wait for the last. */
 #define COMMIT_SIZE ((size_t)16 << 20)
 
@@ -73,7 +75,7 @@ void store_put(struct store *s, const struct store_op *op)
 {
 	struct store_op *copy = store_alloc(s, sizeof *copy);
 	/* A promise needs an answer either way; what is kept hears only of success. */
-	assert(op->kind <= STORE_DONE);
+	assert(op->kind <= STORE_FORGET);
 	*copy = *op;
 	list_init(&copy->link);
 	list_append(&s->open->ops, &copy->link);
@@ -147,13 +149,48 @@ static void on_committed(struct post *p)
 
 /* ---- the writer thread */
 
-/* Moves what has gathered, up to COMMIT_SIZE, into `taken`. False: there is nothing and never will be. */
+static uint64_t now_usec(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
+/* Waits for something to commit, at most so long. Under the lock. */
+static void wait_given(struct store *s, uint64_t usec)
+{
+	uint64_t until = now_usec() + usec;
+	const struct timespec t = {(time_t)(until / 1000000), (long)(until % 1000000) * 1000};
+	int r = 0;
+	while (list_is_empty(&s->given) && !s->is_stopping && r != ETIMEDOUT)
+		r = pthread_cond_timedwait(&s->wake, &s->lock, &t);
+}
+
+/* What is not urgent. Under the lock, which it lets go of meanwhile. Returns in how long it wants its next turn. */
+static uint64_t do_chores(struct store *s)
+{
+	pthread_mutex_unlock(&s->lock);
+	store_wal_care(s, true);
+	uint64_t usec = store_archive_step(s->archive);
+	s->chore_usec = now_usec();
+	pthread_mutex_lock(&s->lock);
+	return max(usec, CHORE_USEC);
+}
+
+/* Moves what has gathered, up to COMMIT_SIZE, into `taken`. False: there is nothing and never will be. Chores wait until nobody has wanted
+ * anything for a moment; where that never comes, they get a turn now and then. */
 static bool take(struct store *s, struct list *taken)
 {
 	size_t size = 0;
+	uint64_t usec = CHORE_USEC;
 	pthread_mutex_lock(&s->lock);
-	while (list_is_empty(&s->given) && !s->is_stopping)
-		pthread_cond_wait(&s->wake, &s->lock);
+	if (!s->is_stopping && now_usec() - s->chore_usec > OVERDUE_USEC)
+		do_chores(s);
+	while (list_is_empty(&s->given) && !s->is_stopping) {
+		wait_given(s, usec);
+		if (list_is_empty(&s->given) && !s->is_stopping)
+			usec = do_chores(s);
+	}
 	/* While this thread was committing, others have gathered: that is all the grouping there is. */
 	while (!list_is_empty(&s->given) && size < COMMIT_SIZE) {
 		struct store_batch *b = list_first(&s->given, struct store_batch, link);
@@ -170,6 +207,7 @@ static void *write_batches(void *arg)
 	struct store *s = arg;
 	struct list taken;
 	list_init(&taken);
+	s->chore_usec = now_usec();
 	while (take(s, &taken)) {
 		int error = store_writer_commit(s->writer, &taken);
 		list_foreach (&taken, struct store_batch, link, b) {
@@ -178,8 +216,16 @@ static void *write_batches(void *arg)
 			b->post.on_post = on_committed;
 			loop_post(s->loop, &b->post);
 		}
+		store_wal_care(s, false);
 	}
 	return NULL;
+}
+
+void store_keep(struct store *s, uint64_t keep_usec)
+{
+	assert(!s->is_running);
+	s->is_keeping = true;
+	s->keep_usec = keep_usec;
 }
 
 int store_start(struct store *s, struct loop *l)
@@ -187,6 +233,10 @@ int store_start(struct store *s, struct loop *l)
 	assert(!s->is_running);
 	s->loop = l;
 	s->open = batch_new(s);
+	const char *slash = strrchr(s->path, '/');
+	_free_ char *archive = xasprintf("%.*sarchive.sqlite", slash ? (int)(slash + 1 - s->path) : 0, s->path);
+	s->archive = store_archive_new(s, archive);
+	store_wal_watch(s);
 	sigset_t all, old;
 	/* Signals are the loop's. */
 	sigfillset(&all);
@@ -234,6 +284,11 @@ static int begin_boot(struct store *s)
 	char *sql = sqlite3_mprintf("BEGIN IMMEDIATE;"
 				    "INSERT INTO meta VALUES ('cluster', %Q) ON CONFLICT DO NOTHING;"
 				    "INSERT INTO meta VALUES ('boot', 1) ON CONFLICT DO UPDATE SET value = value + 1;"
+				    /* Nobody holds a run yet, so those whose tasks have all gone may go, too. */
+				    "INSERT INTO meta SELECT 'last_run', ifnull(max(id), 0) FROM runs WHERE true "
+				    "ON CONFLICT DO UPDATE SET value = max(value, excluded.value);"
+				    "DELETE FROM runs WHERE archived AND id NOT IN (SELECT run FROM submits);"
+				    "DELETE FROM settings WHERE run AND run NOT IN (SELECT id FROM runs);"
 				    "COMMIT",
 				    secret_uuid(fresh));
 	int r = store_sql_exec(s->db, sql);
@@ -254,11 +309,11 @@ static int open_all(struct store *s, const struct store_options *o, struct conf_
 {
 	int r = store_sql_open(o->path, false, o->exclusive, &s->db, e);
 	if (!r)
-		r = store_sql_migrate(s->db, o->path, &store_migrations, e);
+		r = store_migrate(s->db, o->path, &store_migrations, e);
 	if (r)
 		return r;
 	r = begin_boot(s);
-	if (!r && !(s->writer = store_writer_new(s->db)))
+	if (!r && !(s->writer = store_writer_new(s->db, s->boot)))
 		r = store_sql_errno(s->db);
 	if (r) {
 		snprintf(e->text, sizeof e->text, "%s: cannot write to the database: %s", o->path, strerror(-r));
@@ -268,7 +323,7 @@ static int open_all(struct store *s, const struct store_options *o, struct conf_
 		s->reader_db = s->db;
 	else
 		r = store_sql_open(o->path, true, false, &s->reader_db, e);
-	if (!r && !(s->reader = store_reader_new(s->reader_db))) {
+	if (!r && (!(s->reader = store_reader_new(s->reader_db)) || !(s->rows = store_rows_new(s->reader_db)))) {
 		r = store_sql_errno(s->reader_db);
 		snprintf(e->text, sizeof e->text, "%s: cannot read the database: %s", o->path, strerror(-r));
 	}
@@ -278,8 +333,13 @@ static int open_all(struct store *s, const struct store_options *o, struct conf_
 int store_open(struct store **out, const struct store_options *o, struct conf_error *e)
 {
 	_cleanup_(store_freep) struct store *s = NEW(struct store);
+	pthread_condattr_t monotonic;
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
 	pthread_mutex_init(&s->lock, NULL);
-	pthread_cond_init(&s->wake, NULL);
+	pthread_cond_init(&s->wake, &monotonic);
+	pthread_condattr_destroy(&monotonic);
+	s->path = xstrdup(o->path);
 	list_init(&s->given);
 	list_init(&s->retries);
 	int r = open_all(s, o, e);
@@ -299,13 +359,17 @@ void store_free(struct store *s)
 		batch_free(b);
 	if (s->open)
 		batch_free(s->open);
+	store_archive_free(s->archive);
+	store_set_fini(&s->untold);
 	store_reader_free(s->reader);
+	store_rows_free(s->rows);
 	store_writer_free(s->writer);
 	if (s->reader_db != s->db)
 		sqlite3_close(s->reader_db);
 	sqlite3_close(s->db);
 	pthread_cond_destroy(&s->wake);
 	pthread_mutex_destroy(&s->lock);
+	free(s->path);
 	free(s);
 }
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * What vined remembers, in SQLite, and the only place that speaks SQL.
  *
- * Files: store.c (opening, batches, the writer thread), store_write.c (operations as statements), store_read.c (loading, results,
- * rows), store_sql.c (the connection, schema and migrations).
+ * Files: store.c (opening, batches, the writer thread), store_write.c and store_submit.c (operations as statements), store_load.c (all, at
+ * start), store_read.c (bodies, results, rows), store_archive.c (what is over goes), store_migrate.c (schema and migrations), store_sql.c
+ * (the connection).
  *
  * 1. The loop's thread puts operations into a batch; the writer thread owns the writing connection and commits all that has
  *    gathered while it was busy: at once when idle, in groups under load.
@@ -41,15 +42,55 @@ struct store_run {
 	bool is_attached;
 };
 
+/* What tasks ask for, each kind once: the driver finds or makes it, and gives it its number. Texts in the form "name=amount ..." and
+ * "word ...", sorted, so that equal ones are equal. */
+struct store_shape {
+	uint64_t id;
+	uint32_t cores, gpus, retries;
+	uint64_t memory, disk, wall_usec;
+	uint8_t staging; /* as on the wire, never 0 */
+	const char *named, *counters, *features, *category;
+};
+
+/* A name that tasks' bindings refer to. `run` 0: every run's (a shared path, a tree). */
+struct store_item {
+	uint64_t id, run;
+	const char *name, *signature;
+	uint64_t size;
+	struct digest tree; /* zero: not known yet */
+	uint64_t producer;  /* the task that makes it; 0: none */
+	bool is_lost, is_forgotten;
+};
+
+#define STORE_BINDINGS_MAX 65536u /* of one task: who submits refuses more */
+
+struct store_binding {
+	uint64_t item;
+	const char *path; /* by loading NULL: store_read_bindings() tells it shortly before the task runs */
+	uint8_t mode;	  /* 1 ro, 2 rw, 3 out */
+	/* by store_read_bindings() */
+	const char *name, *signature; /* of the item; empty: it is not known any more */
+};
+
+/* Tasks alike with numbers in a row, stored as one row; an element has a row of its own from its first START or end on. */
+struct store_array {
+	uint64_t first_index, step, n; /* n 0: no array */
+	uint32_t running;
+};
+
 struct store_task {
-	uint64_t id; /* on_stored: the id it has, an older one if the key was known */
+	uint64_t id; /* on_stored: the id it has, an older one if the key was known; of an array: its first */
 	uint64_t run;
 	const char *key, *tag;
 	uint64_t session; /* of the client that submitted it last; 0: not known */
 	struct wire_bytes command, environment;
-	uint32_t cores;
-	uint64_t memory;
+	uint64_t shape; /* its number; put before it, or known */
 	int64_t priority;
+	uint64_t deadline_usec; /* wall clock; 0: none */
+	const struct store_binding *bindings;
+	size_t n_bindings;
+	struct store_array array;
+	uint64_t array_of, index; /* of an element: the array's id, and which */
 	/* set when it was stored, or by loading */
 	bool is_new;
 	uint64_t command_id, environment_id;
@@ -57,7 +98,7 @@ struct store_task {
 	enum store_state state;
 	bool is_cancelled;
 	uint64_t attempt, node, result;
-	uint32_t attempts, losses;
+	uint32_t attempts, losses, failures; /* failures: of its own, which used up retries */
 };
 
 struct store_result {
@@ -67,6 +108,8 @@ struct store_result {
 	const char *reason;
 	uint64_t wall_usec, cpu_usec, peak_memory, out_size, err_size;
 	struct wire_bytes out, err;
+	uint8_t exceeded;
+	uint64_t peak_disk, local_size, moved_size;
 	bool is_first; /* on_stored: this one counts; false: the task had a result before */
 	uint64_t id;   /* on_stored and by reading: its place in the order */
 };
@@ -81,6 +124,22 @@ enum store_kind {
 	STORE_CANCEL, /* the user wants it ended */
 	STORE_RESULT,
 	STORE_DONE, /* the client has these results */
+	STORE_SHAPE,
+	STORE_ITEM,     /* new, or what became of it; before the tasks that name it */
+	STORE_REPLICAS, /* so much of a tree on a node; put seldom, for people: nodes know the truth */
+	STORE_SETTING,
+	STORE_EVENT,  /* for people: what no other table tells */
+	STORE_FORGET, /* a run that is over, with all of it; on_stored as soon as that is decided for good, the rows go in small steps */
+};
+
+struct store_replica {
+	uint64_t node, size; /* 0: none */
+	struct digest tree;
+};
+
+struct store_event {
+	uint64_t task, node, item; /* 0: about none */
+	const char *what, *text;   /* node-joined, node-lost, attempt-lost, task-held, task-retried, fetch-failed, ... */
 };
 
 struct store_op {
@@ -97,9 +156,21 @@ struct store_op {
 		} submit;
 		struct {
 			uint64_t task, attempt, node;
-			uint32_t attempts, losses;
+			uint32_t attempts, losses, failures;
 			bool is_held;
+			uint64_t array_of; /* START of an element that may have no row yet */
 		} attempt;
+		struct store_shape shape;
+		struct store_item item;
+		struct {
+			struct store_replica *at;
+			size_t n;
+		} replicas;
+		struct {
+			uint64_t run; /* 0: the cluster's */
+			const char *name, *value; /* value empty: taken away */
+		} setting;
+		struct store_event event;
 		struct store_result result;
 		struct {
 			uint64_t *at;
@@ -121,6 +192,10 @@ DEFINE_FREEP(struct store, store_free)
 
 const char *store_cluster(const struct store *s);
 uint64_t store_boot(const struct store *s);
+
+/* Runs that were over so long ago go into archive.sqlite beside the database, by small steps when there is nothing else to write. Without this
+ * call, before store_start(), none goes. */
+void store_keep(struct store *s, uint64_t keep_usec);
 
 /* From here on the writer thread runs and operations may be put. */
 int store_start(struct store *s, struct loop *l);

@@ -8,34 +8,33 @@
 enum {
 	SQL_BODY,
 	SQL_RESULT,
+	SQL_HEADS,
 	SQL_TASK,
+	SQL_ARRAY,
+	SQL_ATTEMPT,
+	SQL_BINDINGS,
+	SQL_ITEM,
+	SQL_SHAPE,
+	SQL_SETTINGS,
 	SQL_RUN,
-	SQL_LIST_TASK,
-	SQL_LIST_RUN_TASKS,
-	SQL_LIST_TASKS,
-	SQL_LIST_RUN,
-	SQL_LIST_RUNS,
 	SQL_N,
 };
 
-#define TASK_ROW                                                                                     \
-	"SELECT t.id, t.run, r.name, t.tag, t.state, t.attempts, n.name, e.how, e.status, e.reason," \
-	" t.submitted_usec FROM tasks t LEFT JOIN runs r ON r.id = t.run"                            \
-	" LEFT JOIN nodes n ON n.id = t.node LEFT JOIN results e ON e.id = t.result "
-#define RUN_ROW "SELECT id, id, name, '', 0, attached, '', 0, 0, '', created_usec FROM runs "
-
 static const char *const texts[SQL_N] = {
 	[SQL_BODY] = "SELECT body FROM commands WHERE id = ?1",
-	[SQL_RESULT] = "SELECT id, task, attempt, node, how, status, wall_usec, cpu_usec, peak_memory, out_size,"
-		       " err_size, reason, out, err FROM results WHERE id = ?1",
-	[SQL_TASK] = "SELECT id, run, state, cancelled, command, environment, cores, memory, priority, attempt, node,"
-		     " attempts, losses, result, tag, session FROM tasks WHERE id = ?1",
+	[SQL_RESULT] = "SELECT place, task, attempt, node, how, status, wall_usec, cpu_usec, peak_memory, out_size, err_size,"
+		       " exceeded, peak_disk, local_size, moved_size, reason, delivered FROM results WHERE task = ?1",
+	[SQL_HEADS] = "SELECT out, err FROM heads WHERE task = ?1",
+	[SQL_TASK] = "SELECT " STORE_TASK_COLUMNS ", key FROM tasks WHERE id = ?1",
+	[SQL_ARRAY] = "SELECT " STORE_ARRAY_COLUMNS " FROM arrays WHERE id <= ?1 ORDER BY id DESC LIMIT 1",
+	[SQL_ATTEMPT] = "SELECT " STORE_ATTEMPT_COLUMNS " FROM attempts WHERE task = ?1",
+	[SQL_BINDINGS] = "SELECT b.item, b.mode, b.path, ifnull(i.name, ''), ifnull(i.signature, '') "
+			 "FROM bindings b LEFT JOIN items i ON i.id = b.item "
+			 "WHERE b.id >= ?1 * 65536 AND b.id < (?1 + 1) * 65536 ORDER BY b.id",
+	[SQL_ITEM] = "SELECT " STORE_ITEM_COLUMNS " FROM items WHERE id = ?1",
+	[SQL_SHAPE] = "SELECT " STORE_SHAPE_COLUMNS " FROM shapes WHERE id = ?1",
+	[SQL_SETTINGS] = "SELECT name, value FROM settings WHERE run = ?1",
 	[SQL_RUN] = "SELECT id, attached FROM runs WHERE name = ?1",
-	[SQL_LIST_TASK] = TASK_ROW "WHERE t.id = ?2 LIMIT ?1",
-	[SQL_LIST_RUN_TASKS] = TASK_ROW "WHERE t.run = ?2 ORDER BY t.id DESC LIMIT ?1",
-	[SQL_LIST_TASKS] = TASK_ROW "ORDER BY t.id DESC LIMIT ?1",
-	[SQL_LIST_RUN] = RUN_ROW "WHERE id = ?2 LIMIT ?1",
-	[SQL_LIST_RUNS] = RUN_ROW "ORDER BY id DESC LIMIT ?1",
 };
 
 struct body {
@@ -51,7 +50,10 @@ struct store_reader {
 	struct map bodies;
 	struct list used;
 	size_t size;
-	struct buf row; /* what the last result's texts lie in */
+	struct buf row;	     /* what the last result's texts lie in */
+	struct buf bindings; /* the last ones, behind one another: structs, then texts */
+	struct buf texts;
+	struct buf item; /* the last item's or shape's texts */
 };
 
 struct store_reader *store_reader_new(sqlite3 *db)
@@ -83,6 +85,9 @@ void store_reader_free(struct store_reader *r)
 		forget_body(r, b);
 	map_fini(&r->bodies);
 	buf_fini(&r->row);
+	buf_fini(&r->bindings);
+	buf_fini(&r->texts);
+	buf_fini(&r->item);
 	store_sql_finalize(r->sql, SQL_N);
 	free(r);
 }
@@ -139,65 +144,34 @@ int store_read_body(struct store *s, uint64_t id, struct wire_bytes *body)
 
 /* ---- single rows */
 
-static uint64_t number(sqlite3_stmt *q, int at)
-{
-	return (uint64_t)sqlite3_column_int64(q, at);
-}
-
-static const char *text(sqlite3_stmt *q, int at)
-{
-	const char *t = (const char *)sqlite3_column_text(q, at);
-	return t ? t : "";
-}
-
-static void get_task(sqlite3_stmt *q, struct store_task *t)
-{
-	*t = (struct store_task){
-		.id = number(q, 0),
-		.run = number(q, 1),
-		.state = (enum store_state)number(q, 2),
-		.is_cancelled = number(q, 3) != 0,
-		.command_id = number(q, 4),
-		.environment_id = number(q, 5),
-		.cores = (uint32_t)number(q, 6),
-		.memory = number(q, 7),
-		.priority = sqlite3_column_int64(q, 8),
-		.attempt = number(q, 9),
-		.node = number(q, 10),
-		.attempts = (uint32_t)number(q, 11),
-		.losses = (uint32_t)number(q, 12),
-		.result = number(q, 13),
-		.tag = text(q, 14),
-		.session = number(q, 15),
-	};
-}
-
 static void get_result(sqlite3_stmt *q, struct store_result *e)
 {
 	*e = (struct store_result){
-		.id = number(q, 0),
-		.task = number(q, 1),
-		.attempt = number(q, 2),
-		.node = number(q, 3),
-		.how = (uint8_t)number(q, 4),
-		.status = (uint32_t)number(q, 5),
-		.wall_usec = number(q, 6),
-		.cpu_usec = number(q, 7),
-		.peak_memory = number(q, 8),
-		.out_size = number(q, 9),
-		.err_size = number(q, 10),
-		.reason = text(q, 11),
-		.out = {sqlite3_column_blob(q, 12), (uint32_t)sqlite3_column_bytes(q, 12)},
-		.err = {sqlite3_column_blob(q, 13), (uint32_t)sqlite3_column_bytes(q, 13)},
+		.id = store_number(q, 0),
+		.task = store_number(q, 1),
+		.attempt = store_number(q, 2),
+		.node = store_number(q, 3),
+		.how = (uint8_t)store_number(q, 4),
+		.status = (uint32_t)store_number(q, 5),
+		.wall_usec = store_number(q, 6),
+		.cpu_usec = store_number(q, 7),
+		.peak_memory = store_number(q, 8),
+		.out_size = store_number(q, 9),
+		.err_size = store_number(q, 10),
+		.exceeded = (uint8_t)store_number(q, 11),
+		.peak_disk = store_number(q, 12),
+		.local_size = store_number(q, 13),
+		.moved_size = store_number(q, 14),
+		.reason = store_column_text(q, 15),
 		.is_first = true,
 	};
 }
 
 /* Leaves the statement on its row. */
-static int step_to(struct store_reader *r, sqlite3_stmt *q, uint64_t id)
+static int step_to(struct store_reader *r, int sql, uint64_t id)
 {
-	sqlite3_bind_int64(q, 1, (int64_t)id);
-	int step = sqlite3_step(q);
+	sqlite3_bind_int64(r->sql[sql], 1, (int64_t)id);
+	int step = sqlite3_step(r->sql[sql]);
 	if (step == SQLITE_ROW)
 		return 0;
 	return step == SQLITE_DONE ? -ENOENT : store_sql_errno(r->db);
@@ -212,37 +186,181 @@ static size_t keep(struct buf *b, const void *p, size_t n)
 	return at;
 }
 
+static size_t keep_text(struct buf *b, const char *text)
+{
+	return keep(b, text, strlen(text));
+}
+
 /* Copies what a row points to: a statement left on its row would hold the database as it was then. */
 static void keep_texts(struct store_reader *r, struct store_task *t, struct store_result *e)
 {
 	struct buf *b = &r->row;
 	buf_consume(b, b->n);
-	size_t tag = keep(b, t->tag, strlen(t->tag)), reason = keep(b, e->reason, strlen(e->reason));
+	size_t tag = keep_text(b, t->tag), key = keep_text(b, t->key), reason = keep_text(b, e->reason);
 	size_t out = keep(b, e->out.at, e->out.n), err = keep(b, e->err.at, e->err.n);
 	const char *base = buf_text(b);
 	t->tag = base + tag;
+	t->key = base + key;
 	e->reason = base + reason;
 	e->out.at = base + out;
 	e->err.at = base + err;
 }
 
+/* A task of its own, or an array's element. */
+static int read_task(struct store_reader *r, uint64_t id, struct store_task *t)
+{
+	int error = step_to(r, SQL_TASK, id);
+	if (!error) {
+		store_get_task(r->sql[SQL_TASK], t);
+		t->key = store_column_text(r->sql[SQL_TASK], 9);
+	} else if (error == -ENOENT) {
+		error = step_to(r, SQL_ARRAY, id);
+		if (error)
+			return error;
+		store_get_array(r->sql[SQL_ARRAY], t);
+		if (id - t->id >= t->array.n) {
+			*t = (struct store_task){.tag = "", .key = ""};
+			return -ENOENT;
+		}
+		store_make_element(t, id);
+		t->key = "";
+	}
+	if (error)
+		return error;
+	error = step_to(r, SQL_ATTEMPT, id);
+	if (!error)
+		store_get_attempt(r->sql[SQL_ATTEMPT], t);
+	return error == -ENOENT ? 0 : error;
+}
+
+static int get_heads(struct store_reader *r, struct store_result *e)
+{
+	sqlite3_stmt *q = r->sql[SQL_HEADS];
+	int error = step_to(r, SQL_HEADS, e->task);
+	if (error)
+		return error == -ENOENT ? 0 : error;
+	e->out = (struct wire_bytes){sqlite3_column_blob(q, 0), (uint32_t)sqlite3_column_bytes(q, 0)};
+	e->err = (struct wire_bytes){sqlite3_column_blob(q, 1), (uint32_t)sqlite3_column_bytes(q, 1)};
+	return 0;
+}
+
 int store_read_result(struct store *s, uint64_t task, struct store_result *e, struct store_task *out)
 {
+	static const int used[] = {SQL_TASK, SQL_ARRAY, SQL_ATTEMPT, SQL_RESULT, SQL_HEADS};
 	struct store_reader *r = s->reader;
 	struct store_task local = {0}, *t = out ? out : &local;
-	*t = (struct store_task){.tag = ""};
+	*t = (struct store_task){.tag = "", .key = ""};
 	*e = (struct store_result){.reason = ""};
-	int error = step_to(r, r->sql[SQL_TASK], task);
+	int error = out ? read_task(r, task, t) : 0;
+	if (!error)
+		error = step_to(r, SQL_RESULT, task);
 	if (!error) {
-		get_task(r->sql[SQL_TASK], t);
-		error = t->result ? step_to(r, r->sql[SQL_RESULT], t->result) : -ENOENT;
-		if (!error)
-			get_result(r->sql[SQL_RESULT], e);
-		keep_texts(r, t, e);
+		get_result(r->sql[SQL_RESULT], e);
+		t->state = store_number(r->sql[SQL_RESULT], 16) ? STORE_DELIVERED : STORE_ENDED;
+		t->result = e->id;
+		error = get_heads(r, e);
 	}
-	store_sql_reset(r->sql[SQL_TASK]);
-	store_sql_reset(r->sql[SQL_RESULT]);
+	keep_texts(r, t, e);
+	for (size_t i = 0; i < countof(used); i++)
+		store_sql_reset(r->sql[used[i]]);
 	return error;
+}
+
+/* Texts move while they gather: until the end they are offsets. */
+static int gather_bindings(struct store_reader *r, size_t *n)
+{
+	sqlite3_stmt *q = r->sql[SQL_BINDINGS];
+	int step;
+	buf_consume(&r->bindings, r->bindings.n);
+	buf_consume(&r->texts, r->texts.n);
+	for (*n = 0; (step = sqlite3_step(q)) == SQLITE_ROW; ++*n) {
+		const struct store_binding b = {
+			.item = store_number(q, 0),
+			.mode = (uint8_t)store_number(q, 1),
+			.path = (const char *)keep_text(&r->texts, store_column_text(q, 2)),
+			.name = (const char *)keep_text(&r->texts, store_column_text(q, 3)),
+			.signature = (const char *)keep_text(&r->texts, store_column_text(q, 4)),
+		};
+		buf_put(&r->bindings, &b, sizeof b);
+	}
+	return step == SQLITE_DONE ? 0 : store_sql_errno(r->db);
+}
+
+static int read_bindings(struct store_reader *r, uint64_t task, size_t *n)
+{
+	sqlite3_bind_int64(r->sql[SQL_BINDINGS], 1, (int64_t)task);
+	int error = gather_bindings(r, n);
+	store_sql_reset(r->sql[SQL_BINDINGS]);
+	return error;
+}
+
+int store_read_bindings(struct store *s, uint64_t task, const struct store_binding **at, size_t *n)
+{
+	struct store_reader *r = s->reader;
+	int error = read_bindings(r, task, n);
+	if (!error && !*n && step_to(r, SQL_ARRAY, task) == 0) {
+		uint64_t array = store_number(r->sql[SQL_ARRAY], 0), size = store_number(r->sql[SQL_ARRAY], 9);
+		if (task - array < size && task != array)
+			error = read_bindings(r, array, n);
+	}
+	store_sql_reset(r->sql[SQL_ARRAY]);
+	struct store_binding *b = (struct store_binding *)(void *)r->bindings.at;
+	const char *base = buf_text(&r->texts);
+	for (size_t i = 0; i < *n && !error; i++) {
+		b[i].path = base + (size_t)b[i].path;
+		b[i].name = base + (size_t)b[i].name;
+		b[i].signature = base + (size_t)b[i].signature;
+	}
+	*at = b;
+	return error;
+}
+
+int store_read_item(struct store *s, uint64_t id, struct store_item *i)
+{
+	struct store_reader *r = s->reader;
+	int error = step_to(r, SQL_ITEM, id);
+	if (!error) {
+		store_get_item(r->sql[SQL_ITEM], i);
+		buf_consume(&r->item, r->item.n);
+		size_t name = keep_text(&r->item, i->name), signature = keep_text(&r->item, i->signature);
+		i->name = buf_text(&r->item) + name;
+		i->signature = buf_text(&r->item) + signature;
+	}
+	store_sql_reset(r->sql[SQL_ITEM]);
+	return error;
+}
+
+int store_read_shape(struct store *s, uint64_t id, struct store_shape *shape)
+{
+	struct store_reader *r = s->reader;
+	int error = step_to(r, SQL_SHAPE, id);
+	if (!error) {
+		struct store_shape *p = shape;
+		store_get_shape(r->sql[SQL_SHAPE], p);
+		buf_consume(&r->item, r->item.n);
+		size_t named = keep_text(&r->item, p->named), counters = keep_text(&r->item, p->counters);
+		size_t features = keep_text(&r->item, p->features), category = keep_text(&r->item, p->category);
+		const char *base = buf_text(&r->item);
+		p->named = base + named;
+		p->counters = base + counters;
+		p->features = base + features;
+		p->category = base + category;
+	}
+	store_sql_reset(r->sql[SQL_SHAPE]);
+	return error;
+}
+
+int store_read_settings(struct store *s, uint64_t run,
+			void (*on_setting)(void *arg, uint64_t run, const char *name, const char *value), void *arg)
+{
+	sqlite3_stmt *q = s->reader->sql[SQL_SETTINGS];
+	int step;
+	sqlite3_bind_int64(q, 1, (int64_t)run);
+	while ((step = sqlite3_step(q)) == SQLITE_ROW)
+		on_setting(arg, run, store_column_text(q, 0), store_column_text(q, 1));
+	int r = step == SQLITE_DONE ? 0 : store_sql_errno(s->reader->db);
+	store_sql_reset(q);
+	return r;
 }
 
 int store_find_run(struct store *s, const char *name, struct store_run *run)
@@ -251,112 +369,9 @@ int store_find_run(struct store *s, const char *name, struct store_run *run)
 	sqlite3_bind_text(q, 1, name, -1, SQLITE_STATIC);
 	int step = sqlite3_step(q), r = 0;
 	if (step == SQLITE_ROW)
-		*run = (struct store_run){number(q, 0), name, number(q, 1) != 0};
+		*run = (struct store_run){store_number(q, 0), name, store_number(q, 1) != 0};
 	else
 		r = step == SQLITE_DONE ? -ENOENT : store_sql_errno(s->reader->db);
 	store_sql_reset(q);
 	return r;
-}
-
-/* ---- lists */
-
-/* Names come by joins from the same snapshot, so a row never mixes two states of a task. */
-static int list_rows(struct store *s, int sql, uint64_t id, uint32_t most, store_on_row on_row, void *arg)
-{
-	sqlite3_stmt *q = s->reader->sql[sql];
-	int n = 0, step;
-	sqlite3_bind_int64(q, 1, most);
-	if (sqlite3_bind_parameter_count(q) > 1)
-		sqlite3_bind_int64(q, 2, (int64_t)id);
-	while ((step = sqlite3_step(q)) == SQLITE_ROW) {
-		const struct store_row row = {
-			.id = number(q, 0),
-			.run = number(q, 1),
-			.name = text(q, 2),
-			.tag = text(q, 3),
-			.state = (enum store_state)number(q, 4),
-			.attempts = number(q, 5),
-			.node = text(q, 6),
-			.how = (uint8_t)number(q, 7),
-			.status = (uint32_t)number(q, 8),
-			.reason = text(q, 9),
-			.at_usec = sqlite3_column_int64(q, 10),
-		};
-		on_row(arg, &row);
-		n++;
-	}
-	int r = step == SQLITE_DONE ? n : store_sql_errno(s->reader->db);
-	store_sql_reset(q);
-	return r;
-}
-
-int store_list_tasks(struct store *s, uint64_t task, uint64_t run, uint32_t most, store_on_row on_row, void *arg)
-{
-	assert(!task || !run);
-	int sql = task ? SQL_LIST_TASK : run ? SQL_LIST_RUN_TASKS : SQL_LIST_TASKS;
-	return list_rows(s, sql, task ? task : run, most, on_row, arg);
-}
-
-int store_list_runs(struct store *s, uint64_t run, uint32_t most, store_on_row on_row, void *arg)
-{
-	return list_rows(s, run ? SQL_LIST_RUN : SQL_LIST_RUNS, run, most, on_row, arg);
-}
-
-/* ---- all, at start */
-
-static void load_node(sqlite3_stmt *q, struct store_loader *l)
-{
-	const struct store_node n = {number(q, 0), text(q, 1), text(q, 2)};
-	l->on_node(l->arg, &n);
-}
-
-static void load_run(sqlite3_stmt *q, struct store_loader *l)
-{
-	const struct store_run r = {number(q, 0), text(q, 1), number(q, 2) != 0};
-	l->on_run(l->arg, &r);
-}
-
-static void load_task(sqlite3_stmt *q, struct store_loader *l)
-{
-	struct store_task t;
-	get_task(q, &t);
-	l->on_task(l->arg, &t);
-}
-
-static void load_last(sqlite3_stmt *q, struct store_loader *l)
-{
-	l->last_task = number(q, 0);
-	l->last_run = number(q, 1);
-	l->last_node = number(q, 2);
-}
-
-#define LOAD_TASKS                                                                                        \
-	"SELECT id, run, state, cancelled, command, environment, cores, memory, priority, attempt, node," \
-	" attempts, losses, result, tag, session FROM tasks "
-
-static const struct {
-	const char *sql;
-	void (*on_row)(sqlite3_stmt *q, struct store_loader *l);
-} loads[] = {
-	{"SELECT (SELECT max(id) FROM tasks), (SELECT max(id) FROM runs), (SELECT max(id) FROM nodes)", load_last},
-	{"SELECT id, uuid, name FROM nodes", load_node},
-	{"SELECT id, name, attached FROM runs WHERE id IN (SELECT DISTINCT run FROM tasks WHERE state < 4)", load_run},
-	{LOAD_TASKS "WHERE state < 3", load_task},
-	{LOAD_TASKS "WHERE state = 3 ORDER BY result", load_task},
-};
-
-int store_load(struct store *s, struct store_loader *l)
-{
-	sqlite3 *db = s->reader_db;
-	int step = SQLITE_DONE;
-	for (size_t i = 0; i < countof(loads) && step == SQLITE_DONE; i++) {
-		sqlite3_stmt *q = NULL;
-		step = sqlite3_prepare_v2(db, loads[i].sql, -1, &q, NULL);
-		if (step == SQLITE_OK) {
-			while ((step = sqlite3_step(q)) == SQLITE_ROW)
-				loads[i].on_row(q, l);
-		}
-		sqlite3_finalize(q);
-	}
-	return step == SQLITE_DONE ? 0 : store_sql_errno(db);
 }

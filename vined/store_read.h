@@ -5,14 +5,19 @@
 
 #include "vined/store.h"
 
-/* Everything that is not over, at start: nodes, then runs that have tasks, then tasks (those that ended last, in the order of their
- * results). What they point to is valid during the call. */
+/* Everything that is not over, at start: nodes, settings, then runs that have tasks, shapes, items that tasks which are not over name (and those
+ * whose producer is recorded and that are not forgotten), then tasks with their bindings (those that ended last, in the order of their results).
+ * Arrays come before their elements; of an array that is not all over every element that has begun or ended is told, also as STORE_DELIVERED; one
+ * that is not told is queued. Settings are those of the cluster and of the runs told. What they point to is valid during the call. */
 struct store_loader {
 	void (*on_node)(void *arg, const struct store_node *n);
 	void (*on_run)(void *arg, const struct store_run *r);
+	void (*on_setting)(void *arg, uint64_t run, const char *name, const char *value);
+	void (*on_shape)(void *arg, const struct store_shape *s);
+	void (*on_item)(void *arg, const struct store_item *i);
 	void (*on_task)(void *arg, const struct store_task *t);
 	void *arg;
-	uint64_t last_task, last_run, last_node; /* set: the highest numbers ever given */
+	uint64_t last_task, last_run, last_node, last_shape, last_item; /* set: the highest numbers ever given */
 };
 int store_load(struct store *s, struct store_loader *l);
 
@@ -22,9 +27,20 @@ int store_read_body(struct store *s, uint64_t id, struct wire_bytes *body);
 /* Remembers a body that was just stored, so that reading it costs nothing. */
 void store_remember_body(struct store *s, uint64_t id, const struct wire_bytes *body);
 
-/* The result of a task, and the task's tag and attempts in *t if it is not NULL. Borrowed, until the next call. -ENOENT: it has none (*t is filled if there is such
- * a task: t->id). */
+/* The result of a task, and all of the task but its bindings in *t if it is not NULL (of an element: its array's, with its own id and index).
+ * Borrowed, until the next call. -ENOENT: it has none (*t is filled if there is such a task: t->id). */
 int store_read_result(struct store *s, uint64_t task, struct store_result *r, struct store_task *t);
+
+/* The bindings of a task, in order, with the items' texts; of an element: its array's, as patterns. Borrowed until the next call. */
+int store_read_bindings(struct store *s, uint64_t task, const struct store_binding **at, size_t *n);
+
+/* One that was not told by loading. -ENOENT. Borrowed until the next call. */
+int store_read_item(struct store *s, uint64_t id, struct store_item *i);
+int store_read_shape(struct store *s, uint64_t id, struct store_shape *shape);
+
+/* The settings of a run that was not told by loading. */
+int store_read_settings(struct store *s, uint64_t run,
+			void (*on_setting)(void *arg, uint64_t run, const char *name, const char *value), void *arg);
 
 /* A run by its name; r->name is the caller's. -ENOENT. */
 int store_find_run(struct store *s, const char *name, struct store_run *r);
@@ -42,5 +58,10 @@ typedef void (*store_on_row)(void *arg, const struct store_row *row);
 /* Of one task, of one run, or (both 0) of all. */
 int store_list_tasks(struct store *s, uint64_t task, uint64_t run, uint32_t most, store_on_row on_row, void *arg);
 int store_list_runs(struct store *s, uint64_t run, uint32_t most, store_on_row on_row, void *arg);
+
+/* The tasks of a run that have this tag or key, over or not; an array with how many elements it has (a task: 1). Reads all the run has. */
+enum store_word { STORE_TAG, STORE_KEY };
+int store_find_tasks(struct store *s, uint64_t run, enum store_word which, const char *word,
+		     void (*on_task)(void *arg, uint64_t id, uint64_t n), void *arg);
 
 #endif

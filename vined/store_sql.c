@@ -1,24 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "vined/store_internal.h"
 
-#include "vined/schema.sql.h"
-
 #include <stdio.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
-#define SQL_APPLICATION_ID 1449750117 /* "Vine" */
-
-static const char *const migrations[] = {
-	schema_sql,
-	/* Whose the result is, when several clients are attached to a run. */
-	"ALTER TABLE tasks ADD COLUMN session INTEGER NOT NULL DEFAULT 0",
-};
-const struct store_migrations store_migrations = {migrations, countof(migrations)};
+#define CACHE_KIB 32768	       /* the writer's; what is read at random is small */
+#define READER_CACHE_KIB 8192
 
 int store_sql_errno(sqlite3 *db)
 {
-	int r = sqlite3_errcode(db);
+	int r = sqlite3_extended_errcode(db);
+	if (r == SQLITE_IOERR_DATA)
+		return -EUCLEAN;
 	switch (r & 0xff) {
 	case SQLITE_OK:
 	case SQLITE_DONE:
@@ -94,22 +87,52 @@ int store_sql_step(sqlite3 *db, sqlite3_stmt *s)
 	return error;
 }
 
-/* The first column of the first row; `otherwise` when there is none. */
-static int64_t get_number(sqlite3 *db, const char *sql, int64_t otherwise)
+int store_sql_number(sqlite3 *db, const char *sql, int64_t *value)
 {
 	sqlite3_stmt *s = NULL;
-	int64_t value = otherwise;
-	if (sqlite3_prepare_v2(db, sql, -1, &s, NULL) == SQLITE_OK && sqlite3_step(s) == SQLITE_ROW)
-		value = sqlite3_column_int64(s, 0);
+	int r = sqlite3_prepare_v2(db, sql, -1, &s, NULL) ? store_sql_errno(db) : 0;
+	if (!r) {
+		int step = sqlite3_step(s);
+		if (step == SQLITE_ROW)
+			*value = sqlite3_column_int64(s, 0);
+		else
+			r = step == SQLITE_DONE ? -ENOENT : store_sql_errno(db);
+	}
 	sqlite3_finalize(s);
-	return value;
+	return r;
 }
 
-static int say(struct conf_error *e, int error, const char *path, const char *what)
+int store_sql_say(struct conf_error *e, int error, const char *path, const char *what)
 {
 	assert(error < 0);
-	snprintf(e->text, sizeof e->text, "%s: %s: %s", path, what, strerror(-error));
+	if (error == -EUCLEAN)
+		snprintf(e->text, sizeof e->text,
+			 "%s: %s: it is damaged, or no database of vined; `vined --salvage` copies what can be read into a new one",
+			 path, what);
+	else
+		snprintf(e->text, sizeof e->text, "%s: %s: %s", path, what, strerror(-error));
 	return error;
+}
+
+/* What is deleted is overwritten by what comes next; to zero it first costs a write for each page. */
+static int configure(sqlite3 *db, bool is_reader, bool exclusive)
+{
+	char sql[200];
+	int r = 0;
+	if (exclusive)
+		r = store_sql_exec(db, "PRAGMA locking_mode = EXCLUSIVE");
+	/* Of a file that is new, or about to be written anew. SQLite before 3.32 knows nothing of it: no sums then. */
+	int n_sum = STORE_SUM_SIZE;
+	if (!is_reader)
+		sqlite3_file_control(db, "main", SQLITE_FCNTL_RESERVE_BYTES, &n_sum);
+	snprintf(sql, sizeof sql, "PRAGMA cache_size = -%d; PRAGMA temp_store = MEMORY; PRAGMA cell_size_check = ON",
+		 is_reader ? READER_CACHE_KIB : CACHE_KIB);
+	if (!r)
+		r = store_sql_exec(db, sql);
+	if (!r && !is_reader)
+		r = store_sql_exec(db, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = OFF;"
+				       "PRAGMA journal_size_limit = 67108864");
+	return r;
 }
 
 int store_sql_open(const char *path, bool is_reader, bool exclusive, sqlite3 **db, struct conf_error *e)
@@ -118,16 +141,11 @@ int store_sql_open(const char *path, bool is_reader, bool exclusive, sqlite3 **d
 	int flags = (is_reader ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE) |
 		    (exclusive ? SQLITE_OPEN_FULLMUTEX : SQLITE_OPEN_NOMUTEX) | SQLITE_OPEN_NOFOLLOW;
 	mode_t old = umask(077);
-	int r = sqlite3_open_v2(path, db, flags, NULL);
+	int r = sqlite3_open_v2(path, db, flags, store_vfs());
 	if (r == SQLITE_OK) {
 		sqlite3_extended_result_codes(*db, 1);
 		sqlite3_busy_timeout(*db, 10000);
-		r = 0;
-		if (exclusive)
-			r = store_sql_exec(*db, "PRAGMA locking_mode = EXCLUSIVE");
-		if (!r && !is_reader)
-			r = store_sql_exec(*db, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
-						"PRAGMA temp_store = MEMORY");
+		r = configure(*db, is_reader, exclusive);
 	} else {
 		r = *db ? store_sql_errno(*db) : -ENOMEM;
 	}
@@ -136,58 +154,5 @@ int store_sql_open(const char *path, bool is_reader, bool exclusive, sqlite3 **d
 		return 0;
 	sqlite3_close(*db);
 	*db = NULL;
-	if (r == -EUCLEAN)
-		return say(e, r, path, "no database that can be read; move it away and vined begins a new one");
-	return say(e, r, path, "cannot open the database");
-}
-
-/* A consistent copy, WAL included, that appears under its name only when it is whole. */
-static int copy_before(sqlite3 *db, const char *path, int version, struct conf_error *e)
-{
-	_free_ char *copy = xasprintf("%s.v%d", path, version);
-	_free_ char *unfinished = xasprintf("%s.tmp", copy);
-	unlink(unfinished);
-	char *sql = sqlite3_mprintf("VACUUM INTO %Q", unfinished);
-	int r = store_sql_exec(db, sql);
-	sqlite3_free(sql);
-	if (!r && rename(unfinished, copy) < 0)
-		r = -errno;
-	return r ? say(e, r, copy, "cannot copy the database before changing its schema") : 0;
-}
-
-int store_sql_migrate(sqlite3 *db, const char *path, const struct store_migrations *m, struct conf_error *e)
-{
-	int version = (int)get_number(db, "PRAGMA user_version", -1);
-	if (version < 0)
-		return say(e, -EUCLEAN, path, "no database that can be read; move it away and vined begins a new one");
-	if (version > m->n) {
-		snprintf(e->text, sizeof e->text,
-			 "%s: made by a newer vined (schema %d, this one knows %d): upgrade vined, or start it with "
-			 "another "
-			 "--state",
-			 path, version, m->n);
-		return -EPROTONOSUPPORT;
-	}
-	if (version == 0 && get_number(db, "SELECT count(*) FROM sqlite_master", 0) > 0)
-		return say(e, -EUCLEAN, path, "not a database of vined; move it away and vined begins a new one");
-	if (version > 0 && version < m->n) {
-		int r = copy_before(db, path, version, e);
-		if (r)
-			return r;
-	}
-	for (; version < m->n; version++) {
-		char sql[80];
-		snprintf(sql, sizeof sql, "PRAGMA application_id = %d; PRAGMA user_version = %d; COMMIT",
-			 SQL_APPLICATION_ID, version + 1);
-		int r = store_sql_exec(db, "BEGIN IMMEDIATE");
-		if (!r)
-			r = store_sql_exec(db, m->at[version]);
-		if (!r)
-			r = store_sql_exec(db, sql);
-		if (r) {
-			sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
-			return say(e, r, path, "cannot change the database's schema");
-		}
-	}
-	return 0;
+	return store_sql_say(e, r, path, "cannot open the database");
 }

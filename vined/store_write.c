@@ -1,95 +1,89 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Operations as statements. Each looks at the task's state, so one that is late or comes twice changes nothing. */
-#include "vined/store_internal.h"
+ * Operations as statements. Each looks at what the task has come to, so one that is late or comes twice changes nothing. */
+#include "vined/store_writer.h"
 
-#include <stdio.h>
 #include <time.h>
 #include <unistd.h>
 
-#define INTERNED 1024 /* ids of bodies remembered by their digest */
-
-enum {
-	SQL_BEGIN,
-	SQL_COMMIT,
-	SQL_ROLLBACK,
-	SQL_RUN,
-	SQL_NODE,
-	SQL_FIND_BODY,
-	SQL_ADD_BODY,
-	SQL_FIND_KEY,
-	SQL_SESSION,
-	SQL_TASK,
-	SQL_START,
-	SQL_LOST,
-	SQL_CANCEL,
-	SQL_END,
-	SQL_RESULT,
-	SQL_DONE,
-	SQL_N,
-};
+#define TASK_COLUMNS                                                                                              \
+	"(id, run, user, shape, command, environment, priority, deadline_usec, session, submitted_usec, tag, key"
+#define BINDING_ROW "(?,?,?,?)"
+#define BINDING_ROWS_8                                                                                         \
+	BINDING_ROW "," BINDING_ROW "," BINDING_ROW "," BINDING_ROW "," BINDING_ROW "," BINDING_ROW            \
+		    "," BINDING_ROW "," BINDING_ROW
 
 static const char *const texts[SQL_N] = {
 	[SQL_BEGIN] = "BEGIN IMMEDIATE",
 	[SQL_COMMIT] = "COMMIT",
 	[SQL_ROLLBACK] = "ROLLBACK",
-	[SQL_RUN] = "INSERT INTO runs (id, user, attached, created_usec, name) VALUES (?1, ?2, ?3, ?4, ?5) "
+	[SQL_RUN] = "INSERT INTO runs (id, user, attached, archived, created_usec, name) VALUES (?1, ?2, ?3, 0, ?4, ?5) "
 		    "ON CONFLICT DO NOTHING",
-	[SQL_NODE] = "INSERT INTO nodes (id, uuid, name) VALUES (?1, ?2, ?3) ON CONFLICT (id) DO UPDATE SET name = ?3",
+	[SQL_NODE] = "INSERT INTO nodes (id, user, uuid, name) VALUES (?1, ?2, ?3, ?4) "
+		     "ON CONFLICT (id) DO UPDATE SET name = ?4",
 	[SQL_FIND_BODY] = "SELECT id FROM commands WHERE digest = ?1",
-	[SQL_ADD_BODY] = "INSERT INTO commands (digest, body) VALUES (?1, ?2)",
+	[SQL_ADD_BODY] = "INSERT INTO commands (id, digest, body) VALUES (?1, ?2, ?3)",
 	[SQL_FIND_KEY] = "SELECT id FROM tasks WHERE run = ?1 AND key = ?2 AND key <> ''",
-	[SQL_SESSION] = "UPDATE tasks SET session = ?2 WHERE id = ?1 AND state < 4",
-	[SQL_TASK] =
-		"INSERT INTO tasks (id, run, user, state, cancelled, command, environment, cores, memory, priority,"
-		" attempt, node, attempts, losses, result, submitted_usec, session, key, tag) "
-		"VALUES (?1, ?2, ?3, 0, 0, ?4, ?5, ?6, ?7, ?8, 0, 0, 0, 0, 0, ?9, ?10, ?11, ?12)",
-	[SQL_START] = "UPDATE tasks SET state = 1, attempt = ?2, node = ?3, attempts = ?4 "
-		      "WHERE id = ?1 AND state < 3 AND attempt <= ?2",
-	[SQL_LOST] = "UPDATE tasks SET state = ?3, losses = ?4 WHERE id = ?1 AND state < 3 AND attempt = ?2",
-	[SQL_CANCEL] = "UPDATE tasks SET cancelled = 1 WHERE id = ?1 AND state < 3",
-	[SQL_END] = "UPDATE tasks SET state = 3, result = ?2 WHERE id = ?1 AND state < 3",
-	[SQL_RESULT] = "INSERT INTO results (id, task, attempt, node, how, status, ended_usec, wall_usec, cpu_usec,"
-		       " peak_memory, out_size, err_size, reason, out, err) "
-		       "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
-	[SQL_DONE] = "UPDATE tasks SET state = 4 WHERE id = ?1 AND state = 3",
+	[SQL_FIND_ARRAY_KEY] = "SELECT id FROM arrays WHERE run = ?1 AND key = ?2 AND key <> ''",
+	[SQL_SESSION] = "UPDATE tasks SET session = ?2 WHERE id = ?1",
+	[SQL_ARRAY_SESSION] = "UPDATE arrays SET session = ?2 WHERE id = ?1",
+	[SQL_TASK] = "INSERT INTO tasks " TASK_COLUMNS ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) "
+		     "ON CONFLICT (run, key) WHERE key <> '' DO NOTHING",
+	[SQL_ARRAY] = "INSERT INTO arrays " TASK_COLUMNS ", n, first_index, step, running) "
+		      "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+	[SQL_BINDING] = "INSERT INTO bindings (id, item, mode, path) VALUES " BINDING_ROW,
+	[SQL_BINDINGS] = "INSERT INTO bindings (id, item, mode, path) VALUES " BINDING_ROWS_8 "," BINDING_ROWS_8
+			 "," BINDING_ROWS_8 "," BINDING_ROWS_8,
+	[SQL_SPAN] = "INSERT INTO submits (first, n, run, leaving) VALUES (?1, ?2, ?3, 0) ON CONFLICT DO UPDATE SET n = ?2",
+	[SQL_START] = "INSERT INTO attempts (task, attempt, node, attempts, started_usec, state, cancelled, losses, failures) "
+		      "VALUES (?1, ?2, ?3, ?4, ?5, 1, 0, 0, 0) ON CONFLICT DO UPDATE "
+		      "SET state = 1, attempt = ?2, node = ?3, attempts = ?4, started_usec = ?5 WHERE attempt <= ?2",
+	[SQL_LOST] = "UPDATE attempts SET state = ?3, losses = ?4, failures = ?5 WHERE task = ?1 AND attempt = ?2",
+	[SQL_CANCEL] = "INSERT INTO attempts (task, state, cancelled, attempts, losses, failures, node, attempt, started_usec) "
+		       "VALUES (?1, 0, 1, 0, 0, 0, 0, 0, 0) ON CONFLICT DO UPDATE SET cancelled = 1",
+	[SQL_RESULT] = "INSERT INTO results (task, place, attempt, node, how, status, exceeded, ended_usec, wall_usec,"
+		       " cpu_usec, peak_memory, peak_disk, local_size, moved_size, out_size, err_size, reason, delivered) "
+		       "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, 0) "
+		       "ON CONFLICT DO NOTHING",
+	[SQL_HEADS] = "INSERT INTO heads (task, out, err) VALUES (?1, ?2, ?3)",
+	[SQL_DONE] = "UPDATE results SET delivered = 1 WHERE task = ?1",
+	[SQL_SHAPE] = "INSERT INTO shapes (id, cores, gpus, memory, disk, wall_usec, retries, staging, named, counters,"
+		      " features, category) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) "
+		      "ON CONFLICT DO NOTHING",
+	[SQL_ITEM] = "INSERT INTO items (id, run, user, size, producer, lost, forgotten, tree, name, signature) "
+		     "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT DO UPDATE SET size = ?4,"
+		     " producer = ?5, lost = ?6, forgotten = ?7, tree = ?8, signature = ?10",
+	[SQL_REPLICA] = "INSERT INTO replicas (node, size, recorded_usec, tree) VALUES (?1, ?2, ?3, ?4) "
+			"ON CONFLICT DO UPDATE SET size = ?2, recorded_usec = ?3",
+	[SQL_NO_REPLICA] = "DELETE FROM replicas WHERE node = ?1 AND tree = ?2",
+	[SQL_SETTING] = "INSERT INTO settings (run, user, name, value) VALUES (?1, ?2, ?3, ?4) "
+			"ON CONFLICT DO UPDATE SET value = ?4, user = ?2",
+	[SQL_NO_SETTING] = "DELETE FROM settings WHERE run = ?1 AND name = ?2",
+	[SQL_EVENT] = "INSERT INTO events (at_usec, user, task, node, item, what, text) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+	[SQL_LEAVE] = "UPDATE submits SET leaving = 2 WHERE run = ?1",
+	[SQL_LAST_RUN] = "INSERT INTO meta VALUES ('last_run', ?1) ON CONFLICT DO UPDATE SET value = max(value, ?1)",
+	[SQL_FORGET_RUN] = "DELETE FROM runs WHERE id = ?1",
+	[SQL_FORGET_SETTINGS] = "DELETE FROM settings WHERE run = ?1",
 };
 
-struct interned {
-	struct digest digest;
-	uint64_t id;
-};
-
-struct store_writer {
-	sqlite3 *db;
-	sqlite3_stmt *sql[SQL_N];
-	uint64_t last_result;
-	int64_t now_usec; /* wall clock, for people */
-	struct interned interned[INTERNED];
-	/* the last body that was looked up: tasks of one submit mostly share their environment */
-	struct wire_bytes last_body;
-	uint64_t last_body_id;
-};
-
-static int read_last_result(struct store_writer *w)
-{
-	sqlite3_stmt *s = NULL;
-	if (sqlite3_prepare_v2(w->db, "SELECT ifnull(max(id), 0) FROM results", -1, &s, NULL))
-		return store_sql_errno(w->db);
-	int r = sqlite3_step(s) == SQLITE_ROW ? 0 : store_sql_errno(w->db);
-	if (!r)
-		w->last_result = (uint64_t)sqlite3_column_int64(s, 0);
-	sqlite3_finalize(s);
-	return r;
-}
-
-struct store_writer *store_writer_new(sqlite3 *db)
+struct store_writer *store_writer_new(sqlite3 *db, uint64_t boot)
 {
 	struct store_writer *w = NEW(struct store_writer);
 	w->db = db;
-	if (store_sql_prepare(db, texts, w->sql, SQL_N) || read_last_result(w)) {
+	w->user = (int64_t)getuid();
+	int64_t command = 0, has_keys = 0;
+	int r = store_sql_prepare(db, texts, w->sql, SQL_N);
+	if (!r)
+		r = store_sql_number(db, STORE_LAST("command", "max(id) FROM commands"), &command);
+	if (!r)
+		r = store_sql_number(db, "SELECT count(*) > 0 FROM arrays WHERE key <> ''", &has_keys);
+	if (r) {
 		store_writer_free(w);
 		return NULL;
 	}
+	/* Above those of all boots before. */
+	w->last_place = boot << 40;
+	w->last_command = (uint64_t)command;
+	w->has_array_keys = has_keys > 0;
 	return w;
 }
 
@@ -101,147 +95,63 @@ void store_writer_free(struct store_writer *w)
 	free(w);
 }
 
-static void bind_text(sqlite3_stmt *s, int at, const char *text)
+/* ---- attempts and results */
+
+static int put_start(struct store_writer *w, const struct store_op *op)
 {
-	sqlite3_bind_text(s, at, text ? text : "", -1, SQLITE_STATIC);
+	store_sql_bind(w->sql[SQL_START], 5,
+		       (int64_t[]){(int64_t)op->attempt.task, (int64_t)op->attempt.attempt, (int64_t)op->attempt.node,
+				   op->attempt.attempts, w->now_usec});
+	return store_sql_step(w->db, w->sql[SQL_START]);
 }
 
-static void bind_bytes(sqlite3_stmt *s, int at, const struct wire_bytes *b)
+static int put_lost(struct store_writer *w, const struct store_op *op)
 {
-	/* A NULL pointer would be stored as NULL. */
-	sqlite3_bind_blob(s, at, b->n ? b->at : "", (int)b->n, SQLITE_STATIC);
+	store_sql_bind(w->sql[SQL_LOST], 5,
+		       (int64_t[]){(int64_t)op->attempt.task, (int64_t)op->attempt.attempt,
+				   op->attempt.is_held ? STORE_HELD : STORE_QUEUED, op->attempt.losses,
+				   op->attempt.failures});
+	return store_sql_step(w->db, w->sql[SQL_LOST]);
 }
 
-/* Steps a query for one id: 1 found, 0 not, or -errno. */
-static int find_id(struct store_writer *w, sqlite3_stmt *s, uint64_t *id)
+static int put_heads(struct store_writer *w, const struct store_result *e)
 {
-	int r = sqlite3_step(s);
-	int found = r == SQLITE_ROW;
-	if (found)
-		*id = (uint64_t)sqlite3_column_int64(s, 0);
-	else if (r != SQLITE_DONE)
-		found = store_sql_errno(w->db);
-	store_sql_reset(s);
-	return found;
+	sqlite3_stmt *s = w->sql[SQL_HEADS];
+	sqlite3_bind_int64(s, 1, (int64_t)e->task);
+	store_bind_bytes(s, 2, &e->out);
+	store_bind_bytes(s, 3, &e->err);
+	return store_sql_step(w->db, s);
 }
 
-static int intern(struct store_writer *w, const struct wire_bytes *body, uint64_t *id)
-{
-	if (w->last_body_id && w->last_body.n == body->n && !memcmp(w->last_body.at, body->at, body->n)) {
-		*id = w->last_body_id;
-		return 0;
-	}
-	struct digest d;
-	digest_bytes(body->at, body->n, &d);
-	struct interned *known = &w->interned[get_le32(d.byte) % INTERNED];
-	if (!known->id || !digest_is_equal(&known->digest, &d)) {
-		sqlite3_stmt *find = w->sql[SQL_FIND_BODY];
-		sqlite3_bind_blob(find, 1, d.byte, DIGEST_SIZE, SQLITE_STATIC);
-		int r = find_id(w, find, &known->id);
-		if (r == 0) {
-			sqlite3_stmt *add = w->sql[SQL_ADD_BODY];
-			sqlite3_bind_blob(add, 1, d.byte, DIGEST_SIZE, SQLITE_STATIC);
-			bind_bytes(add, 2, body);
-			r = store_sql_step(w->db, add);
-			known->id = (uint64_t)sqlite3_last_insert_rowid(w->db);
-		}
-		if (r < 0) {
-			known->id = 0;
-			return r;
-		}
-		known->digest = d;
-	}
-	*id = known->id;
-	w->last_body = *body;
-	w->last_body_id = *id;
-	return 0;
-}
-
-/* The key is looked up here, by the only writer, so two submits under one key cannot pass each other. */
-static int put_task(struct store_writer *w, struct store_task *t)
-{
-	int r = 0;
-	t->is_new = true;
-	if (t->key && t->key[0]) {
-		sqlite3_bind_int64(w->sql[SQL_FIND_KEY], 1, (int64_t)t->run);
-		bind_text(w->sql[SQL_FIND_KEY], 2, t->key);
-		r = find_id(w, w->sql[SQL_FIND_KEY], &t->id);
-		t->is_new = r == 0;
-	}
-	if (r < 0)
-		return r;
-	if (!t->is_new) {
-		store_sql_bind(w->sql[SQL_SESSION], 2, (int64_t[]){(int64_t)t->id, (int64_t)t->session});
-		return store_sql_step(w->db, w->sql[SQL_SESSION]);
-	}
-	r = intern(w, &t->environment, &t->environment_id);
-	if (!r)
-		r = intern(w, &t->command, &t->command_id);
-	if (r)
-		return r;
-	const int64_t values[] = {
-		(int64_t)t->id,
-		(int64_t)t->run,
-		(int64_t)getuid(),
-		(int64_t)t->command_id,
-		(int64_t)t->environment_id,
-		t->cores,
-		(int64_t)t->memory,
-		t->priority,
-		w->now_usec,
-		(int64_t)t->session,
-	};
-	store_sql_bind(w->sql[SQL_TASK], countof(values), values);
-	bind_text(w->sql[SQL_TASK], 11, t->key);
-	bind_text(w->sql[SQL_TASK], 12, t->tag);
-	return store_sql_step(w->db, w->sql[SQL_TASK]);
-}
-
-/* Whoever changes the task's state first has given its result; the other one is not even written. */
+/* Whoever has the task's one row first has given its result; the other one is not even written. */
 static int put_result(struct store_writer *w, struct store_result *e)
 {
-	const int64_t end[] = {(int64_t)e->task, (int64_t)w->last_result + 1};
-	store_sql_bind(w->sql[SQL_END], countof(end), end);
-	int r = store_sql_step(w->db, w->sql[SQL_END]);
-	e->is_first = !r && sqlite3_changes(w->db) == 1;
-	if (r || !e->is_first)
-		return r;
-	e->id = ++w->last_result;
 	const int64_t values[] = {
-		(int64_t)e->id,
 		(int64_t)e->task,
+		(int64_t)w->last_place + 1,
 		(int64_t)e->attempt,
 		(int64_t)e->node,
 		e->how,
 		e->status,
+		e->exceeded,
 		w->now_usec,
 		(int64_t)e->wall_usec,
 		(int64_t)e->cpu_usec,
 		(int64_t)e->peak_memory,
+		(int64_t)e->peak_disk,
+		(int64_t)e->local_size,
+		(int64_t)e->moved_size,
 		(int64_t)e->out_size,
 		(int64_t)e->err_size,
 	};
 	store_sql_bind(w->sql[SQL_RESULT], countof(values), values);
-	bind_text(w->sql[SQL_RESULT], 13, e->reason);
-	bind_bytes(w->sql[SQL_RESULT], 14, &e->out);
-	bind_bytes(w->sql[SQL_RESULT], 15, &e->err);
-	return store_sql_step(w->db, w->sql[SQL_RESULT]);
-}
-
-static int put_run(struct store_writer *w, const struct store_run *run)
-{
-	const int64_t values[] = {(int64_t)run->id, (int64_t)getuid(), run->is_attached, w->now_usec};
-	store_sql_bind(w->sql[SQL_RUN], countof(values), values);
-	bind_text(w->sql[SQL_RUN], 5, run->name);
-	return store_sql_step(w->db, w->sql[SQL_RUN]);
-}
-
-static int put_node(struct store_writer *w, const struct store_node *node)
-{
-	sqlite3_bind_int64(w->sql[SQL_NODE], 1, (int64_t)node->id);
-	bind_text(w->sql[SQL_NODE], 2, node->uuid);
-	bind_text(w->sql[SQL_NODE], 3, node->name);
-	return store_sql_step(w->db, w->sql[SQL_NODE]);
+	store_bind_text(w->sql[SQL_RESULT], 17, e->reason);
+	int r = store_sql_step(w->db, w->sql[SQL_RESULT]);
+	e->is_first = !r && sqlite3_changes(w->db) == 1;
+	if (r || !e->is_first)
+		return r;
+	e->id = ++w->last_place;
+	return e->out.n || e->err.n ? put_heads(w, e) : 0;
 }
 
 static int put_each(struct store_writer *w, int sql, const struct store_op *op)
@@ -254,10 +164,112 @@ static int put_each(struct store_writer *w, int sql, const struct store_op *op)
 	return r;
 }
 
+/* ---- what tasks refer to */
+
+static int put_run(struct store_writer *w, const struct store_run *run)
+{
+	store_sql_bind(w->sql[SQL_RUN], 4, (int64_t[]){(int64_t)run->id, w->user, run->is_attached, w->now_usec});
+	store_bind_text(w->sql[SQL_RUN], 5, run->name);
+	return store_sql_step(w->db, w->sql[SQL_RUN]);
+}
+
+static int put_node(struct store_writer *w, const struct store_node *node)
+{
+	store_sql_bind(w->sql[SQL_NODE], 2, (int64_t[]){(int64_t)node->id, w->user});
+	store_bind_text(w->sql[SQL_NODE], 3, node->uuid);
+	store_bind_text(w->sql[SQL_NODE], 4, node->name);
+	return store_sql_step(w->db, w->sql[SQL_NODE]);
+}
+
+static int put_shape(struct store_writer *w, const struct store_shape *s)
+{
+	sqlite3_stmt *q = w->sql[SQL_SHAPE];
+	store_sql_bind(q, 8,
+		       (int64_t[]){(int64_t)s->id, s->cores, s->gpus, (int64_t)s->memory, (int64_t)s->disk,
+				   (int64_t)s->wall_usec, s->retries, s->staging});
+	store_bind_text(q, 9, s->named);
+	store_bind_text(q, 10, s->counters);
+	store_bind_text(q, 11, s->features);
+	store_bind_text(q, 12, s->category);
+	return store_sql_step(w->db, q);
+}
+
+static int put_item(struct store_writer *w, const struct store_item *i)
+{
+	sqlite3_stmt *q = w->sql[SQL_ITEM];
+	store_sql_bind(q, 7,
+		       (int64_t[]){(int64_t)i->id, (int64_t)i->run, w->user, (int64_t)i->size, (int64_t)i->producer,
+				   i->is_lost, i->is_forgotten});
+	store_bind_digest(q, 8, &i->tree);
+	store_bind_text(q, 9, i->name);
+	store_bind_text(q, 10, i->signature);
+	return store_sql_step(w->db, q);
+}
+
+/* ---- for people */
+
+static int put_replica(struct store_writer *w, const struct store_replica *p)
+{
+	sqlite3_stmt *q = w->sql[p->size ? SQL_REPLICA : SQL_NO_REPLICA];
+	sqlite3_bind_int64(q, 1, (int64_t)p->node);
+	if (p->size) {
+		sqlite3_bind_int64(q, 2, (int64_t)p->size);
+		sqlite3_bind_int64(q, 3, w->now_usec);
+	}
+	store_bind_digest(q, p->size ? 4 : 2, &p->tree);
+	return store_sql_step(w->db, q);
+}
+
+static int put_replicas(struct store_writer *w, const struct store_op *op)
+{
+	int r = 0;
+	for (size_t i = 0; i < op->replicas.n && !r; i++)
+		r = put_replica(w, &op->replicas.at[i]);
+	return r;
+}
+
+static int put_setting(struct store_writer *w, const struct store_op *op)
+{
+	bool is_set = op->setting.value && op->setting.value[0];
+	sqlite3_stmt *q = w->sql[is_set ? SQL_SETTING : SQL_NO_SETTING];
+	sqlite3_bind_int64(q, 1, (int64_t)op->setting.run);
+	if (is_set) {
+		sqlite3_bind_int64(q, 2, w->user);
+		store_bind_text(q, 4, op->setting.value);
+	}
+	store_bind_text(q, is_set ? 3 : 2, op->setting.name);
+	return store_sql_step(w->db, q);
+}
+
+static int put_event(struct store_writer *w, const struct store_event *e)
+{
+	sqlite3_stmt *q = w->sql[SQL_EVENT];
+	store_sql_bind(q, 5,
+		       (int64_t[]){w->now_usec, w->user, (int64_t)e->task, (int64_t)e->node, (int64_t)e->item});
+	store_bind_text(q, 6, e->what);
+	store_bind_text(q, 7, e->text);
+	return store_sql_step(w->db, q);
+}
+
+/* Its name and its keys are free at once; its rows leave when there is nothing else to do. */
+static int put_forget(struct store_writer *w, uint64_t run)
+{
+	static const int steps[] = {SQL_LEAVE, SQL_FORGET_SETTINGS, SQL_LAST_RUN, SQL_FORGET_RUN};
+	int r = 0;
+	for (size_t i = 0; i < countof(steps) && !r; i++) {
+		sqlite3_bind_int64(w->sql[steps[i]], 1, (int64_t)run);
+		r = store_sql_step(w->db, w->sql[steps[i]]);
+	}
+	if (w->span.run == run)
+		w->span.n = 0;
+	w->has_forgotten = true;
+	return r;
+}
+
+/* ---- a transaction */
+
 static int put(struct store_writer *w, struct store_op *op)
 {
-	const int64_t id = (int64_t)op->attempt.task, attempt = (int64_t)op->attempt.attempt;
-	int r = 0;
 	switch (op->kind) {
 	case STORE_NOTHING:
 		return 0;
@@ -266,24 +278,29 @@ static int put(struct store_writer *w, struct store_op *op)
 	case STORE_NODE:
 		return put_node(w, &op->node);
 	case STORE_SUBMIT:
-		for (size_t i = 0; i < op->submit.n && !r; i++)
-			r = put_task(w, &op->submit.at[i]);
-		return r;
+		return store_put_submit(w, op->submit.at, op->submit.n);
 	case STORE_START:
-		store_sql_bind(w->sql[SQL_START], 4,
-			       (int64_t[]){id, attempt, (int64_t)op->attempt.node, op->attempt.attempts});
-		return store_sql_step(w->db, w->sql[SQL_START]);
+		return put_start(w, op);
 	case STORE_LOST:
-		store_sql_bind(
-			w->sql[SQL_LOST], 4,
-			(int64_t[]){id, attempt, op->attempt.is_held ? STORE_HELD : STORE_QUEUED, op->attempt.losses});
-		return store_sql_step(w->db, w->sql[SQL_LOST]);
+		return put_lost(w, op);
 	case STORE_CANCEL:
 		return put_each(w, SQL_CANCEL, op);
 	case STORE_RESULT:
 		return put_result(w, &op->result);
 	case STORE_DONE:
 		return put_each(w, SQL_DONE, op);
+	case STORE_SHAPE:
+		return put_shape(w, &op->shape);
+	case STORE_ITEM:
+		return put_item(w, &op->item);
+	case STORE_REPLICAS:
+		return put_replicas(w, op);
+	case STORE_SETTING:
+		return put_setting(w, op);
+	case STORE_EVENT:
+		return put_event(w, &op->event);
+	case STORE_FORGET:
+		return put_forget(w, op->run.id);
 	}
 	return -EINVAL;
 }
@@ -300,30 +317,31 @@ static int put_all(struct store_writer *w, const struct list *batches)
 	return 0;
 }
 
-/* What was interned in a transaction that failed is not there. */
-static void forget_interned(struct store_writer *w)
-{
-	for (size_t i = 0; i < INTERNED; i++)
-		w->interned[i].id = 0;
-}
-
-int store_writer_commit(struct store_writer *w, const struct list *batches)
+int store_writer_begin(struct store_writer *w)
 {
 	struct timespec now;
 	clock_gettime(CLOCK_REALTIME, &now);
 	w->now_usec = now.tv_sec * 1000000 + now.tv_nsec / 1000;
-	int r = store_sql_step(w->db, w->sql[SQL_BEGIN]);
-	if (!r)
-		r = put_all(w, batches);
+	return store_sql_step(w->db, w->sql[SQL_BEGIN]);
+}
+
+int store_writer_end(struct store_writer *w, int r)
+{
 	if (!r)
 		r = store_sql_step(w->db, w->sql[SQL_COMMIT]);
-	if (r) {
-		/* Some errors have rolled it back already. */
-		if (!sqlite3_get_autocommit(w->db))
-			store_sql_step(w->db, w->sql[SQL_ROLLBACK]);
-		forget_interned(w);
-	}
-	w->last_body_id = 0; /* its bytes go with the batch */
+	/* Some errors have rolled it back already. */
+	if (r && !sqlite3_get_autocommit(w->db))
+		store_sql_step(w->db, w->sql[SQL_ROLLBACK]);
+	if (r)
+		store_submit_forget(w);
 	assert(sqlite3_get_autocommit(w->db));
+	return r;
+}
+
+int store_writer_commit(struct store_writer *w, const struct list *batches)
+{
+	int r = store_writer_begin(w);
+	r = store_writer_end(w, r ? r : put_all(w, batches));
+	w->last_body_id = 0; /* its bytes go with the batch */
 	return r;
 }

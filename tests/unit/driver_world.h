@@ -23,12 +23,21 @@ struct peer {
 	char command[64];
 	struct wire_stop stop;
 	struct wire_result result; /* numbers only */
-	char out[64];
+	char out[64], why[128];
+	unsigned n_fetches, n_fetch_stops, n_events;
+	struct wire_fetch fetch; /* numbers and the tree only */
+	char fetch_source[64], fetch_peers[64];
+	uint64_t started[64]; /* tasks, the first of them */
+	uint32_t n_inputs;
+	struct wire_input inputs[4]; /* of the last START; numbers and trees only */
+	char input_texts[4][64];     /* PATH SOURCE */
+	char event[128];
 	/* the last answer */
 	struct call call;
 	bool is_answered;
 	int error;
 	uint64_t id, pending;
+	uint64_t ids[8]; /* of the last SUBMITTED */
 	char run[64], reason[256];
 };
 
@@ -104,6 +113,27 @@ static inline void peer_on_open(struct conn *c, const struct wire_hello *peer)
 	p->is_open = true;
 }
 
+static inline void peer_on_notice(struct peer *p, const struct wire_head *h, const void *message)
+{
+	if (h->type == WIRE_FETCH) {
+		p->fetch = *(const struct wire_fetch *)message;
+		snprintf(p->fetch_source, sizeof p->fetch_source, "%s %s", p->fetch.source, p->fetch.signature);
+		p->fetch_peers[0] = 0;
+		for (uint32_t i = 0; i < p->fetch.peers.n; i++) {
+			const struct wire_peer *from = &p->fetch.peers.at[i];
+			size_t n = strlen(p->fetch_peers);
+			snprintf(p->fetch_peers + n, sizeof p->fetch_peers - n, "%s %s;", from->name, from->address);
+		}
+		p->n_fetches++;
+	} else if (h->type == WIRE_FETCH_STOP) {
+		p->n_fetch_stops++;
+	} else if (h->type == WIRE_EVENT) {
+		const struct wire_event *e = message;
+		snprintf(p->event, sizeof p->event, "%s %s %s", e->what, e->node, e->reason);
+		p->n_events++;
+	}
+}
+
 static inline void peer_on_message(struct conn *c, const struct wire_head *h, const void *message)
 {
 	struct peer *p = conn_owner(c);
@@ -111,7 +141,15 @@ static inline void peer_on_message(struct conn *c, const struct wire_head *h, co
 		p->start = *(const struct wire_start *)message;
 		snprintf(p->command, sizeof p->command, "%s %s %s", p->start.directory, p->start.argv.at[0],
 			 p->start.environment.at[0]);
+		if (p->n_starts < countof(p->started))
+			p->started[p->n_starts] = p->start.task;
 		p->n_starts++;
+		p->n_inputs = min(p->start.inputs.n, (uint32_t)countof(p->inputs));
+		for (uint32_t i = 0; i < p->n_inputs; i++) {
+			const struct wire_input *in = &p->start.inputs.at[i];
+			p->inputs[i] = *in;
+			snprintf(p->input_texts[i], sizeof p->input_texts[i], "%s %s", in->path, in->source);
+		}
 	} else if (h->type == WIRE_STOP) {
 		p->stop = *(const struct wire_stop *)message;
 		p->n_stops++;
@@ -119,7 +157,10 @@ static inline void peer_on_message(struct conn *c, const struct wire_head *h, co
 		p->result = *(const struct wire_result *)message;
 		snprintf(p->out, sizeof p->out, "%s %.*s", p->result.tag, (int)p->result.out.n,
 			 (const char *)p->result.out.at);
+		snprintf(p->why, sizeof p->why, "%s", p->result.reason);
 		p->n_results++;
+	} else {
+		peer_on_notice(p, h, message);
 	}
 }
 
@@ -159,8 +200,11 @@ static inline void on_reply(struct call *c, int error, uint16_t type, const void
 	p->error = error;
 	if (type == WIRE_STATUS && message)
 		snprintf(p->reason, sizeof p->reason, "%s", ((const struct wire_status *)message)->reason);
-	if (type == WIRE_SUBMITTED)
-		p->id = ((const struct wire_submitted *)message)->ids.at[0];
+	if (type == WIRE_SUBMITTED) {
+		const struct wire_u64s *ids = &((const struct wire_submitted *)message)->ids;
+		p->id = ids->at[0];
+		memcpy(p->ids, ids->at, min((size_t)ids->n, countof(p->ids)) * sizeof p->ids[0]);
+	}
 	if (type == WIRE_ATTACHED) {
 		snprintf(p->run, sizeof p->run, "%s", ((const struct wire_attached *)message)->run);
 		p->pending = ((const struct wire_attached *)message)->pending;
@@ -217,6 +261,81 @@ static inline int ended(struct peer *p, uint64_t task, uint64_t attempt)
 	return ask(p, WIRE_ENDED,
 		   &(struct wire_ended){
 			   .attempt = attempt, .task = task, .how = 1, .status = 7, .out_size = 2, .out = {"hi", 2}});
+}
+
+/* A node that moves bytes itself, reachable at "uuid:1". */
+static inline int join_with_data(struct peer *p, const char *uuid, const struct wire_held *held, uint32_t n)
+{
+	char address[64];
+	snprintf(address, sizeof address, "%s:1", uuid);
+	return ask(p, WIRE_JOIN,
+		   &(struct wire_join){.node = uuid,
+				       .tier = "views",
+				       .cores = 4,
+				       .task_limit = 4,
+				       .attempts = {held, n},
+				       .has_data = true,
+				       .address = address});
+}
+
+static const char *const prog[] = {"prog", "x"}, *const env[] = {"A=1"};
+
+#define TASK(...) ((struct wire_task){.argv = {prog, 2}, .environment = {env, 1}, __VA_ARGS__})
+#define IN(name) ((struct wire_binding){.path = "/in/" name, .item = name, .mode = 1})
+#define OUT(name) ((struct wire_binding){.path = "/out/" name, .item = name, .mode = 3})
+#define BINDINGS(...)                                            \
+	.bindings = {(const struct wire_binding[]){__VA_ARGS__}, \
+		     sizeof((const struct wire_binding[]){__VA_ARGS__}) / sizeof(struct wire_binding)}
+#define SUBMIT(peer, ...)                                           \
+	submit_all((peer), (const struct wire_task[]){__VA_ARGS__}, \
+		   sizeof((const struct wire_task[]){__VA_ARGS__}) / sizeof(struct wire_task))
+
+static inline int submit_all(struct peer *p, const struct wire_task *tasks, size_t n)
+{
+	return ask(p, WIRE_SUBMIT, &(struct wire_submit){.run = p->run, .tasks = {tasks, (uint32_t)n}});
+}
+
+/* The last attempt that the node was given. */
+static inline int ended_with(struct peer *p, uint8_t how, uint32_t status, const struct wire_output *outputs,
+			     uint32_t n)
+{
+	return ask(p, WIRE_ENDED,
+		   &(struct wire_ended){.attempt = p->start.attempt,
+					.task = p->start.task,
+					.how = how,
+					.status = status,
+					.outputs = {outputs, n}});
+}
+
+static inline int ended_well(struct peer *p)
+{
+	return ended_with(p, 1, 0, NULL, 0);
+}
+
+static inline int set(struct peer *p, const char *run, const char *name, const char *value)
+{
+	return ask(p, WIRE_SET, &(struct wire_set){.run = run, .name = name, .value = value});
+}
+
+static inline struct digest digest_of(const char *text)
+{
+	struct digest d;
+	digest_bytes(text, strlen(text), &d);
+	return d;
+}
+
+/* Whatever is under way comes to its end. */
+static inline void settle_all(void)
+{
+	for (int i = 0; i < 30; i++)
+		loop_turn(loop, 1);
+}
+
+static inline const char *reason_of(uint64_t task)
+{
+	static char reason[256];
+	driver_reason(driver, task, reason);
+	return reason;
 }
 
 static inline int done(struct peer *p, uint64_t task)

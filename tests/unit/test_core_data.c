@@ -104,6 +104,7 @@ TEST(without_an_action_for_it_what_fails_is_held)
 	task(c, 11, 1, 0, CORE_WHEN_LAZY);
 	ASSERT_EQ(core_item_failed(c, 1), 0);
 	decide(&w);
+	expect(&w, SAID_HELD, 11);
 	ASSERT_EQ(why(c, 11).reason, CORE_REASON_INPUT_FAILED);
 	ASSERT_EQ(core_task_cancel(c, 11), 0);
 	decide(&w);

@@ -1,147 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "tests/unit/unit.h"
-
-#include "vined/store_internal.h"
-#include "vined/store_read.h"
+#include "tests/unit/store_world.h"
 
 #include <signal.h>
-#include <stdio.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#define DEADLINE_TURNS 1000
-
-static struct loop *loop;
-static struct store *store;
-static int n_called, last_error;
-static struct store_task stored[8];
-static bool first[8];
-static int n_first;
-
-static const char *db_path(void)
-{
-	static char path[512];
-	snprintf(path, sizeof path, "%s/vined.db", unit_tmpdir());
-	return path;
-}
-
-static int open_error(char text[512])
-{
-	struct conf_error e = {""};
-	int r = store_open(&store, &(struct store_options){db_path(), false}, &e);
-	snprintf(text, 512, "%s", e.text);
-	return r;
-}
-
-static void open_store(void)
-{
-	char text[512];
-	ASSERT_EQ(open_error(text), 0);
-	loop = loop_new();
-	ASSERT(loop);
-	ASSERT_EQ(store_start(store, loop), 0);
-	n_called = n_first = last_error = 0;
-}
-
-static void close_store(void)
-{
-	store_finish(store);
-	loop_turn(loop, 0);
-	store_free(store);
-	loop_free(loop);
-	store = NULL;
-	loop = NULL;
-}
-
-static void wait_for(int n)
-{
-	for (int i = 0; i < DEADLINE_TURNS && n_called < n; i++)
-		loop_turn(loop, 20);
-	ASSERT_EQ(n_called, n);
-}
-
-static void on_stored(struct store_op *op, int error)
-{
-	n_called++;
-	last_error = error;
-	if (error)
-		return;
-	for (size_t i = 0; op->kind == STORE_SUBMIT && i < op->submit.n && i < 8; i++)
-		stored[i] = op->submit.at[i];
-	if (op->kind == STORE_RESULT)
-		first[n_first++] = op->result.is_first;
-}
-
-static void put_run(uint64_t id, const char *name)
-{
-	store_put(store, &(struct store_op){.kind = STORE_RUN,
-					    .on_stored = on_stored,
-					    .run = {id, store_text(store, name), false}});
-}
-
-static struct wire_bytes bytes(const char *p, uint32_t n)
-{
-	char *copy = store_alloc(store, n);
-	memcpy(copy, p, n);
-	return (struct wire_bytes){copy, n};
-}
-
-static void put_task(uint64_t id, const char *key, const char *argument)
-{
-	char body[300];
-	int n = snprintf(body, sizeof body, "/tmp%c%s", 0, argument);
-	struct store_task *t = store_alloc(store, sizeof *t);
-	*t = (struct store_task){.id = id,
-				 .run = 1,
-				 .key = store_text(store, key),
-				 .tag = store_text(store, "a tag"),
-				 .command = bytes(body, (uint32_t)n + 1),
-				 .environment = bytes("A=1\0B=2", 8),
-				 .cores = 2,
-				 .memory = 1 << 20,
-				 .priority = -3};
-	store_put(store, &(struct store_op){.kind = STORE_SUBMIT, .on_stored = on_stored, .submit = {t, 1}});
-}
-
-static void put_start(uint64_t task, uint64_t attempt, uint32_t attempts)
-{
-	store_put(store,
-		  &(struct store_op){.kind = STORE_START,
-				     .is_kept = true,
-				     .attempt = {.task = task, .attempt = attempt, .node = 7, .attempts = attempts}});
-}
-
-static void put_result(uint64_t task, uint64_t attempt, const char *out)
-{
-	store_put(store, &(struct store_op){.kind = STORE_RESULT,
-					    .on_stored = on_stored,
-					    .result = {.task = task,
-						       .attempt = attempt,
-						       .node = 7,
-						       .how = 1,
-						       .status = 3,
-						       .reason = "",
-						       .out_size = strlen(out),
-						       .out = bytes(out, (uint32_t)strlen(out))}});
-}
-
-/* ---- what a second reader sees */
-
-static int64_t ask(const char *sql)
-{
-	sqlite3 *db = NULL;
-	sqlite3_stmt *s = NULL;
-	int64_t n = -1;
-	// A reader alone may not recover what a killed writer left.
-	if (sqlite3_open_v2(db_path(), &db, SQLITE_OPEN_READWRITE, NULL) == SQLITE_OK &&
-	    sqlite3_prepare_v2(db, sql, -1, &s, NULL) == SQLITE_OK && sqlite3_step(s) == SQLITE_ROW)
-		n = sqlite3_column_int64(s, 0);
-	sqlite3_finalize(s);
-	sqlite3_close(db);
-	return n;
-}
 
 static int64_t n_seen;
 
@@ -261,40 +125,6 @@ TEST(of_two_results_the_first_counts)
 
 /* ---- restart */
 
-struct seen {
-	int n_nodes, n_runs, n_tasks;
-	struct store_task at[16];
-	struct store_loader loader;
-};
-
-static void see_node(void *arg, const struct store_node *n)
-{
-	struct seen *s = arg;
-	s->n_nodes++;
-	ASSERT_STR(n->name, "w7");
-}
-
-static void see_run(void *arg, const struct store_run *r)
-{
-	struct seen *s = arg;
-	s->n_runs++;
-	ASSERT_STR(r->name, "sweep");
-}
-
-static void see_task(void *arg, const struct store_task *t)
-{
-	struct seen *s = arg;
-	if (s->n_tasks < 16)
-		s->at[s->n_tasks] = *t;
-	s->n_tasks++;
-}
-
-static void load(struct seen *s)
-{
-	*s = (struct seen){.loader = {see_node, see_run, see_task, s, 0, 0, 0}};
-	ASSERT_EQ(store_load(store, &s->loader), 0);
-}
-
 TEST(a_restart_reads_the_same)
 {
 	struct seen s;
@@ -323,8 +153,7 @@ TEST(a_restart_reads_the_same)
 	for (int i = 0; i < 5; i++)
 		ASSERT_EQ(s.at[i].id, order[i]);
 	ASSERT_EQ(s.at[0].state, STORE_QUEUED);
-	ASSERT_EQ(s.at[0].cores, 2);
-	ASSERT_EQ(s.at[0].memory, 1 << 20);
+	ASSERT_EQ(s.at[0].shape, 4);
 	ASSERT_EQ(s.at[0].priority, -3);
 	ASSERT_EQ(s.at[1].state, STORE_RUNNING);
 	ASSERT_EQ(s.at[1].attempt, 5);
@@ -334,82 +163,6 @@ TEST(a_restart_reads_the_same)
 	ASSERT_EQ(s.loader.last_run, 2);
 	ASSERT_EQ(s.loader.last_node, 7);
 	close_store();
-}
-
-TEST(the_views_for_people_can_be_read)
-{
-	open_store();
-	put_run(1, "sweep");
-	put_task(10, "", "true");
-	store_flush(store);
-	wait_for(2);
-	ASSERT_EQ(ask("SELECT count(*) FROM v_tasks WHERE run = 'sweep' AND state = 'queued'"), 1);
-	ASSERT_EQ(ask("SELECT count(*) FROM v_nodes"), 0);
-	close_store();
-}
-
-/* ---- versions */
-
-static void run_sql(const char *sql)
-{
-	sqlite3 *db = NULL;
-	ASSERT_EQ(sqlite3_open(db_path(), &db), SQLITE_OK);
-	ASSERT_EQ(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
-	sqlite3_close(db);
-}
-
-TEST(a_newer_schema_is_refused_in_words)
-{
-	char text[512];
-	open_store();
-	close_store();
-	run_sql("PRAGMA user_version = 99");
-	ASSERT_EQ(open_error(text), -EPROTONOSUPPORT);
-	ASSERT(strstr(text, "newer vined") && strstr(text, "schema 99"));
-}
-
-TEST(a_foreign_database_and_no_database_are_refused)
-{
-	char text[512];
-	run_sql("CREATE TABLE x (y)");
-	ASSERT_EQ(open_error(text), -EUCLEAN);
-	ASSERT(strstr(text, "not a database of vined"));
-	FILE *f = fopen(db_path(), "w");
-	fputs("this is a text file and no database at all, is it?", f);
-	fclose(f);
-	ASSERT(open_error(text) < 0);
-	ASSERT(strstr(text, db_path()));
-}
-
-TEST(a_migration_copies_the_file_before)
-{
-	static const char *const steps[] = {"CREATE TABLE a (x); INSERT INTO a VALUES (1)", "DROP TABLE a"};
-	char copy[600];
-	struct conf_error e = {""};
-	struct stat st;
-	sqlite3 *db = NULL;
-	ASSERT_EQ(store_sql_open(db_path(), false, false, &db, &e), 0);
-	ASSERT_EQ(store_sql_migrate(db, db_path(), &(struct store_migrations){steps, 1}, &e), 0);
-	snprintf(copy, sizeof copy, "%s.v1", db_path());
-	ASSERT(stat(copy, &st) < 0);
-	ASSERT_EQ(store_sql_migrate(db, db_path(), &(struct store_migrations){steps, 2}, &e), 0);
-	ASSERT_EQ(stat(copy, &st), 0);
-	sqlite3_close(db);
-	ASSERT_EQ(rename(copy, db_path()), 0);
-	ASSERT_EQ(ask("SELECT x FROM a"), 1);
-}
-
-TEST(a_failed_migration_leaves_the_old_schema)
-{
-	static const char *const steps[] = {"CREATE TABLE a (x)", "CREATE TABLE b (x); CREATE TABLE a (y)"};
-	struct conf_error e = {""};
-	sqlite3 *db = NULL;
-	ASSERT_EQ(store_sql_open(db_path(), false, false, &db, &e), 0);
-	ASSERT_EQ(store_sql_migrate(db, db_path(), &(struct store_migrations){steps, 1}, &e), 0);
-	ASSERT(store_sql_migrate(db, db_path(), &(struct store_migrations){steps, 2}, &e) < 0);
-	sqlite3_close(db);
-	ASSERT_EQ(ask("SELECT count(*) FROM sqlite_master"), 1);
-	ASSERT_EQ(ask("PRAGMA user_version"), 1);
 }
 
 /* ---- a disk that fails */
@@ -444,7 +197,7 @@ TEST(a_failed_commit_breaks_its_promises_and_keeps_the_rest)
 	/* What was kept is stored by itself; what was promised is asked for again. */
 	for (int i = 0; i < DEADLINE_TURNS && store_backlog(store) > 0; i++)
 		loop_turn(loop, 20);
-	ASSERT_EQ(ask("SELECT attempt FROM tasks WHERE id = 10"), 5);
+	ASSERT_EQ(ask("SELECT attempt FROM attempts WHERE task = 10"), 5);
 	ASSERT_EQ(ask("SELECT count(*) FROM tasks"), 1);
 	put_task(12, "k", "lost");
 	put_result(10, 5, "found");
@@ -467,9 +220,8 @@ static void submit_for_ever(int to)
 	if (store_open(&store, &(struct store_options){db_path(), false}, &e) || store_start(store, loop))
 		_exit(1);
 	n_called = 0;
-	struct seen s = {.loader = {see_node, see_run, see_task, &s, 0, 0, 0}};
-	if (store_load(store, &s.loader))
-		_exit(1);
+	struct seen s;
+	load(&s);
 	put_run(1, "sweep");
 	for (uint64_t id = s.loader.last_task + 1;; id++) {
 		int before = n_called;

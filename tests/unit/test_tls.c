@@ -2,6 +2,7 @@
 #include "tests/unit/ends.h"
 
 #include <fcntl.h>
+#include <netinet/tcp.h>
 #include <sys/epoll.h>
 
 #define NODE (1u << TLS_ROLE_NODE)
@@ -84,6 +85,45 @@ TEST(two_ends_with_one_secret_agree_and_know_each_other)
 	ASSERT(!tls_has_pending(p.server));
 	tls_shutdown(p.server);
 	ASSERT_EQ(read_some(p.client, text, sizeof text), 0);
+	pair_fini(&p);
+}
+
+/* Three records, of which the last is cut in two: what one call has taken is known to be there, and that there is no more. */
+TEST(records_that_came_together_are_taken_by_one_call)
+{
+	struct pair p;
+	uint8_t taken[256];
+	char text[8];
+	int fd[2], one = 1;
+	pair_init(&p, ends_secret, TLS_ROLE_NODE, NODE);
+	pair_handshake(&p, TLS_ROLE_VINED);
+	ASSERT_EQ(p.server_result, 0);
+	setsockopt(p.fd[0], IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+	ASSERT(!tls_is_drained(p.server));
+	for (int i = 0; i < 3; i++)
+		ASSERT_EQ(tls_write(p.client, "hello", 5), 5);
+	/* What is on its way is taken out, and given back in two pieces. */
+	tcp_pair(fd);
+	ssize_t n = -1;
+	for (int i = 0; i < 1000 && n < 3 * 27; i++)
+		n = recv(p.fd[1], taken, sizeof taken, MSG_PEEK | MSG_DONTWAIT);
+	ASSERT_EQ(n, 3 * 27);
+	ASSERT_EQ(recv(p.fd[1], taken, sizeof taken, MSG_DONTWAIT), n);
+	dup2(fd[1], p.fd[1]);
+	ASSERT_EQ(send(fd[0], taken, (size_t)n - 1, 0), n - 1);
+	ASSERT_EQ(read_some(p.server, text, sizeof text), 5);
+	ASSERT(tls_has_pending(p.server) && !tls_is_drained(p.server));
+	ASSERT_EQ(read_some(p.server, text, sizeof text), 5);
+	ASSERT(tls_has_pending(p.server) && !tls_is_drained(p.server));
+	ASSERT_EQ(tls_read(p.server, text, sizeof text), -EAGAIN);
+	ASSERT_EQ(send(fd[0], taken + n - 1, 1, 0), 1);
+	ASSERT_EQ(read_some(p.server, text, sizeof text), 5);
+	ASSERT(memcmp(text, "hello", 5) == 0);
+	ASSERT(!tls_has_pending(p.server));
+	ASSERT_EQ(tls_read(p.server, text, sizeof text), -EAGAIN);
+	ASSERT(tls_is_drained(p.server));
+	close(fd[0]);
+	close(fd[1]);
 	pair_fini(&p);
 }
 

@@ -353,17 +353,21 @@ TEST(fields_that_an_older_sender_left_out_are_zero_and_texts_empty)
 
 TEST(a_record_of_an_older_sender_is_filled_and_one_of_a_newer_is_skipped_over)
 {
-	/* JOIN up to its list, then three records: empty, with 3 bytes too many, and with half its fields. */
+	/* JOIN up to its list, as MINOR 0 had it, then three records: empty, with 3 bytes too many, and with half its fields. */
+	enum { LATER = 4 + 8 + 4 + 4 + 8 + 1 + 5 };
 	struct buf b = {0};
 	struct wire_join join = {.node = "n", .tier = "plain", .cores = 2};
 	ASSERT_EQ(wire_encode(&b, WIRE_JOIN, 0, 0, &join), 0);
+	buf_puts(&b, "what the next version appends");
+	struct wire_arena arena = {0};
+	ASSERT_EQ(wire_decode(WIRE_JOIN, b.at + WIRE_HEAD_SIZE, b.n - WIRE_HEAD_SIZE, &join, &arena), 0);
+	b.n -= strlen("what the next version appends") + LATER;
 	put_le32(b.at + b.n - 4, 3);
 	buf_put(&b, "\0\0\0\0", 4);
 	buf_put(&b, "\23\0\0\0\1\0\0\0\0\0\0\0\2\0\0\0\0\0\0\0abc", 4 + 19);
 	buf_put(&b, "\10\0\0\0\3\0\0\0\0\0\0\0", 4 + 8);
-	buf_puts(&b, "what the next version appends");
-	struct wire_arena arena = {0};
 	ASSERT_EQ(wire_decode(WIRE_JOIN, b.at + WIRE_HEAD_SIZE, b.n - WIRE_HEAD_SIZE, &join, &arena), 0);
+	ASSERT_STR(join.node, "n");
 	ASSERT_EQ(join.attempts.n, 3);
 	ASSERT_EQ(join.attempts.at[0].attempt, 0);
 	ASSERT_EQ(join.attempts.at[0].task, 0);
@@ -499,7 +503,8 @@ TEST(a_message_prints_as_one_line_that_nothing_in_it_can_break)
 	struct wire_start start = {.attempt = 7, .argv = {argv, 3}, .cores = 2};
 	wire_print(&line, WIRE_START, &start);
 	ASSERT_STR(buf_text(&line), "START attempt=7 task=0 argv=[\"echo\" \"a\\nERROR forged\" \"\\x1b[31m\"] "
-				    "environment=[] directory=\"\" cores=2 memory=0");
+				    "environment=[] directory=\"\" cores=2 memory=0 disk=0 core_bits=[] gpu_bits=0 "
+				    "wall_usec=0 inputs=[] run=\"\" tag=\"\"");
 	line.n = 0;
 	_free_ char *bytes = xcalloc(1, 123);
 	struct wire_ended ended = {.attempt = 1, .out = {bytes, 123}, .err = {"oh\n", 3}};

@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: Apache-2.0
+// Items: what is refused, what waits for what, and what comes of a failure. On a node without data.
+#include "tests/unit/driver_world.h"
+
+static struct peer node, client;
+
+static void begin(void)
+{
+	start_vined();
+	connect_peer(&node, TLS_ROLE_NODE, "w1", 1);
+	ASSERT_EQ(join(&node, "aa-1", NULL, 0), 0);
+	connect_peer(&client, TLS_ROLE_CLIENT, "c", 2);
+	ASSERT_EQ(attach(&client, "sweep"), 0);
+}
+
+static void end(void)
+{
+	drop(&node);
+	drop(&client);
+	stop_vined();
+}
+
+TEST(a_task_starts_once_its_input_is_made)
+{
+	begin();
+	// The consumer comes first, and its maker later in the same submit.
+	ASSERT_EQ(SUBMIT(&client, TASK(BINDINGS(IN("temp:a"))), TASK(BINDINGS(OUT("temp:a")))), 0);
+	uint64_t consumer = client.ids[0], maker = client.ids[1];
+	ASSERT(UNTIL(loop, node.n_starts == 1));
+	settle_all();
+	ASSERT_EQ(node.n_starts, 1);
+	ASSERT_EQ(node.start.task, maker);
+	ASSERT_STR(node.input_texts[0], "/out/temp:a ");
+	ASSERT_EQ(node.inputs[0].mode, 3);
+	ASSERT(strstr(reason_of(consumer), "waits for input temp:a, which task 2 makes"));
+	ASSERT_EQ(ended_well(&node), 0);
+	ASSERT(UNTIL(loop, node.n_starts == 2));
+	ASSERT_EQ(node.start.task, consumer);
+	ASSERT_STR(node.input_texts[0], "/in/temp:a ");
+	ASSERT_EQ(ended_well(&node), 0);
+	ASSERT(UNTIL(loop, client.n_results == 2));
+	// Its maker is over and acknowledged: it can be named all the same.
+	ASSERT_EQ(done(&client, maker), 0);
+	ASSERT_EQ(SUBMIT(&client, TASK(BINDINGS(IN("temp:a")))), 0);
+	ASSERT(UNTIL(loop, node.n_starts == 3));
+	end();
+}
+
+TEST(a_shared_path_is_an_input_at_once_and_one_with_its_signature)
+{
+	begin();
+	struct wire_binding in = {.path = "/d", .item = "file:/data/x", .mode = 1, .signature = "1:2:3", .size = 100};
+	struct wire_binding other = in;
+	other.signature = "1:2:4";
+	ASSERT_EQ(SUBMIT(&client, TASK(BINDINGS(in))), 0);
+	ASSERT(UNTIL(loop, node.n_starts == 1));
+	ASSERT_STR(node.input_texts[0], "/d file:/data/x");
+	ASSERT_EQ(node.inputs[0].size, 100);
+	uint64_t item = node.inputs[0].item;
+	ASSERT_EQ(SUBMIT(&client, TASK(BINDINGS(in))), 0);
+	ASSERT(UNTIL(loop, node.n_starts == 2));
+	ASSERT_EQ(node.inputs[0].item, item);
+	ASSERT_EQ(SUBMIT(&client, TASK(BINDINGS(other))), 0);
+	ASSERT(UNTIL(loop, node.n_starts == 3));
+	ASSERT(node.inputs[0].item != item);
+	end();
+}
+
+TEST(what_cannot_be_is_refused_with_its_place_and_nothing_is_left_of_it)
+{
+	begin();
+	ASSERT_EQ(SUBMIT(&client, TASK(BINDINGS(OUT("temp:made")))), 0);
+	ASSERT(UNTIL(loop, node.n_starts == 1));
+	const struct {
+		struct wire_task task;
+		int error;
+		const char *says;
+	} cases[] = {
+		{TASK(BINDINGS(IN("temp:nobody"))), -ENOENT, "item 'temp:nobody': no task of the run makes it"},
+		{TASK(BINDINGS(OUT("temp:made"))), -EEXIST, "item 'temp:made': task 1 makes it already"},
+		{TASK(BINDINGS(OUT("temp:good"))), -EEXIST, "item 'temp:good': task "},
+		{TASK(BINDINGS(IN("temp:self"), OUT("temp:self2"), OUT("temp:self"))), -ELOOP, "what it makes itself"},
+		{TASK(BINDINGS(OUT("file:/data/x"))), -EINVAL, "an output is a temp:NAME"},
+		{TASK(BINDINGS(IN("file:data"))), -EINVAL, "item 'file:data': its path is not absolute"},
+		{TASK(BINDINGS(IN("file:/a/../b"))), -EINVAL, "'..'"},
+		{TASK(BINDINGS(IN("file:/a\nb"))), -EINVAL, "control character"},
+		{TASK(BINDINGS(IN("tree:123"))), -EINVAL, "64 hex digits"},
+		{TASK(BINDINGS(IN("what"))), -EINVAL, "temp:NAME"},
+	};
+	for (size_t i = 0; i < countof(cases); i++) {
+		ASSERT_EQ(SUBMIT(&client, TASK(BINDINGS(OUT("temp:good"))), cases[i].task), cases[i].error);
+		ASSERT(strstr(client.reason, cases[i].says));
+		ASSERT(strstr(client.reason, "task 2 of 2: "));
+	}
+	struct driver_numbers n;
+	struct driver_item item;
+	size_t n_items = 0;
+	settle_all();
+	driver_numbers(driver, &n);
+	ASSERT_EQ(n.queued + n.running, 1);
+	for (size_t i = 0; driver_next_item(driver, &i, &item);)
+		n_items++;
+	ASSERT_EQ(n_items, 1);
+	ASSERT_EQ(SUBMIT(&client, TASK(BINDINGS(OUT("temp:good")))), 0);
+	end();
+}
+
+TEST(a_cycle_of_many_within_one_submit_is_refused)
+{
+	begin();
+	ASSERT_EQ(SUBMIT(&client, TASK(BINDINGS(IN("temp:c"), OUT("temp:a"))),
+			 TASK(BINDINGS(IN("temp:a"), OUT("temp:b"))), TASK(BINDINGS(IN("temp:b"), OUT("temp:c"))),
+			 TASK()),
+		  -ELOOP);
+	ASSERT(strstr(client.reason, "of 4"));
+	// A diamond is none.
+	ASSERT_EQ(SUBMIT(&client, TASK(BINDINGS(IN("temp:b"), IN("temp:c"))),
+			 TASK(BINDINGS(IN("temp:a"), OUT("temp:b"))), TASK(BINDINGS(IN("temp:a"), OUT("temp:c"))),
+			 TASK(BINDINGS(OUT("temp:a")))),
+		  0);
+	for (unsigned i = 1; i <= 4; i++) {
+		ASSERT(UNTIL(loop, client.n_results == i - 1 && node.n_starts >= i));
+		ASSERT_EQ(ask(&node, WIRE_ENDED,
+			      &(struct wire_ended){.attempt = node.start.attempt, .task = node.start.task, .how = 1}),
+			  0);
+		if (i == 2) { // both in the middle were started at once
+			ASSERT_EQ(node.n_starts, 3);
+			uint64_t first = node.started[1];
+			ASSERT_EQ(ask(&node, WIRE_ENDED,
+				      &(struct wire_ended){.attempt = node.start.attempt - 1, .task = first, .how = 1}),
+				  0);
+			i++;
+		}
+		ASSERT(UNTIL(loop, client.n_results == i));
+	}
+	ASSERT_EQ(node.started[3], client.ids[0]);
+	end();
+}
+
+TEST(the_same_key_with_the_same_output_is_the_same_task)
+{
+	begin();
+	ASSERT_EQ(SUBMIT(&client, TASK(.key = "k", BINDINGS(OUT("temp:a")))), 0);
+	uint64_t id = client.id;
+	ASSERT_EQ(SUBMIT(&client, TASK(.key = "k", BINDINGS(OUT("temp:a"))), TASK(BINDINGS(IN("temp:a")))), 0);
+	ASSERT_EQ(client.ids[0], id);
+	ASSERT(client.ids[1] != id);
+	ASSERT_EQ(SUBMIT(&client, TASK(.key = "other", BINDINGS(OUT("temp:a")))), -EEXIST);
+	ASSERT(UNTIL(loop, node.n_starts == 1));
+	ASSERT_EQ(ended_well(&node), 0);
+	ASSERT(UNTIL(loop, node.n_starts == 2));
+	end();
+	begin();
+	// And after a restart.
+	ASSERT_EQ(SUBMIT(&client, TASK(.key = "k", BINDINGS(OUT("temp:a")))), 0);
+	ASSERT_EQ(client.id, id);
+	end();
+}
+
+TEST(what_needs_the_output_of_a_task_that_failed_fails_and_says_so)
+{
+	begin();
+	ASSERT_EQ(SUBMIT(&client, TASK(BINDINGS(OUT("temp:a"))), TASK(BINDINGS(IN("temp:a"), OUT("temp:b"))),
+			 TASK(BINDINGS(IN("temp:b")))),
+		  0);
+	ASSERT(UNTIL(loop, node.n_starts == 1));
+	ASSERT_EQ(ended_with(&node, 1, 3, NULL, 0), 0);
+	ASSERT(UNTIL(loop, client.n_results == 3));
+	ASSERT_EQ(client.result.task, client.ids[2]);
+	ASSERT_EQ(client.result.how, 3);
+	ASSERT_EQ(client.result.status, ENOENT);
+	ASSERT_STR(client.why, "its input temp:b, which task 2 makes, will never be there");
+	ASSERT_EQ(node.n_starts, 1);
+	end();
+}
+
+TEST(a_forgotten_output_cannot_be_named_and_its_name_is_free_again)
+{
+	begin();
+	const char *names[] = {"temp:a"}, *wrong[] = {"temp:a", "temp:x"};
+	ASSERT_EQ(SUBMIT(&client, TASK(BINDINGS(OUT("temp:a")))), 0);
+	ASSERT(UNTIL(loop, node.n_starts == 1));
+	ASSERT_EQ(ended_well(&node), 0);
+	ASSERT(UNTIL(loop, client.n_results == 1));
+	ASSERT_EQ(ask(&client, WIRE_FORGET, &(struct wire_forget){.run = "sweep", .items = {wrong, 2}}), -ENOENT);
+	ASSERT(strstr(client.reason, "temp:x"));
+	ASSERT_EQ(ask(&client, WIRE_FORGET, &(struct wire_forget){.run = "sweep"}), -EBUSY);
+	ASSERT_EQ(ask(&client, WIRE_FORGET, &(struct wire_forget){.run = "sweep", .items = {names, 1}}), 0);
+	ASSERT_EQ(SUBMIT(&client, TASK(BINDINGS(IN("temp:a")))), -ENOENT);
+	ASSERT_EQ(SUBMIT(&client, TASK(BINDINGS(OUT("temp:a")))), 0);
+	end();
+}
+
+TEST(with_lifetime_task_an_output_goes_with_its_last_reader)
+{
+	begin();
+	ASSERT_EQ(set(&client, "sweep", "lifetime", "task"), 0);
+	ASSERT_EQ(SUBMIT(&client, TASK(BINDINGS(OUT("temp:a"))), TASK(BINDINGS(IN("temp:a")))), 0);
+	for (unsigned i = 1; i <= 2; i++) {
+		ASSERT(UNTIL(loop, node.n_starts == i));
+		ASSERT_EQ(ended_well(&node), 0);
+		ASSERT(UNTIL(loop, client.n_results == i));
+	}
+	ASSERT_EQ(SUBMIT(&client, TASK(BINDINGS(IN("temp:a")))), -ENOENT);
+	end();
+}

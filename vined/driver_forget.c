@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What nobody will name again. */
+#include "vined/driver_internal.h"
+
+static void on_forgotten(struct store_op *op, int error)
+{
+	promise_stored(op->arg, error);
+}
+
+static void forget_run(struct run *r, struct promise *p)
+{
+	struct driver *d = r->driver;
+	struct store *s = d->o.store;
+	if (r->n_unfinished || r->n_ended) {
+		promise_status(p, EBUSY, "run %s is not over: %zu tasks are to run, %zu results to be acknowledged",
+			       r->name, r->n_unfinished, r->n_ended);
+		return;
+	}
+	while (!list_is_empty(&r->temps))
+		item_forget(d, list_first(&r->temps, struct item, link));
+	/* Whoever submits to it again makes it anew. */
+	r->is_stored = false;
+	store_put(s, &(struct store_op){.kind = STORE_FORGET,
+					.on_stored = on_forgotten,
+					.arg = p,
+					.run = {r->id, store_text(s, r->name), r->is_attached}});
+}
+
+void driver_forget(struct run *r, const struct wire_forget *m, struct promise *p)
+{
+	struct driver *d = r->driver;
+	if (!m->items.n) {
+		forget_run(r, p);
+		return;
+	}
+	for (uint32_t i = 0; i < m->items.n; i++) {
+		const struct item *it = item_find(r, m->items.at[i]);
+		if (it && it->kind == ITEM_TEMP && it->producer)
+			continue;
+		promise_status(p, ENOENT, "item '%.128s': no task of run %s makes it", m->items.at[i], r->name);
+		return;
+	}
+	for (uint32_t i = 0; i < m->items.n; i++) {
+		struct item *it = item_find(r, m->items.at[i]);
+		if (it)
+			item_forget(d, it);
+	}
+	store_put(d->o.store, &(struct store_op){.kind = STORE_NOTHING, .on_stored = on_forgotten, .arg = p});
+}

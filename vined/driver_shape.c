@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What tasks ask for, each kind once: a row of the store, and a struct while a task is in memory that has it. */
+#include "vined/driver_internal.h"
+
+#include "common/buf.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#define NAME_MOST 64
+
+int names_get(struct names *n, const char *name, size_t most)
+{
+	assert(most <= countof(n->at));
+	for (size_t i = 0; i < n->n; i++)
+		if (streq(n->at[i], name))
+			return (int)i;
+	if (n->n >= most)
+		return -E2BIG;
+	n->at[n->n] = xstrdup(name);
+	return (int)n->n++;
+}
+
+void names_fini(struct names *n)
+{
+	for (size_t i = 0; i < n->n; i++)
+		free(n->at[i]);
+	*n = (struct names){.n = 0};
+}
+
+/* ---- from texts */
+
+/* Cuts "name=amount name=amount" in place. */
+static size_t parse_amounts(char *at, struct core_amount *to, size_t most)
+{
+	size_t n = 0;
+	while (*at && n < most) {
+		char *equals = strchr(at, '='), *end;
+		if (!equals)
+			break;
+		*equals = 0;
+		to[n].name = at;
+		to[n++].amount = strtoull(equals + 1, &end, 10);
+		at = *end ? end + 1 : end;
+	}
+	return n;
+}
+
+static size_t parse_words(char *at, const char **to, size_t most)
+{
+	size_t n = 0;
+	while (*at && n < most) {
+		size_t length = strcspn(at, " ");
+		bool is_last = !at[length];
+		at[length] = 0;
+		to[n++] = at;
+		at += length + !is_last;
+	}
+	return n;
+}
+
+static void parse_names(struct shape *s)
+{
+	const struct store_shape *row = &s->row;
+	size_t n_named = strlen(row->named) + 1, n_counters = strlen(row->counters) + 1;
+	s->names = xmalloc(n_named + n_counters + strlen(row->features) + 1);
+	char *named = s->names, *counters = named + n_named, *features = counters + n_counters;
+	memcpy(named, row->named, n_named);
+	memcpy(counters, row->counters, n_counters);
+	strcpy(features, row->features);
+	s->n_named = parse_amounts(named, s->named, CORE_NAMED);
+	s->n_counters = parse_amounts(counters, s->counters, CORE_COUNTERS);
+	s->n_features = parse_words(features, s->features, CORE_FEATURES);
+}
+
+static char *make_key(const struct store_shape *s)
+{
+	return xasprintf("%u %u %u %" PRIu64 " %" PRIu64 " %" PRIu64 " %u\n%s\n%s\n%s\n%s", s->cores, s->gpus,
+			 s->retries, s->memory, s->disk, s->wall_usec, s->staging, s->named, s->counters, s->features,
+			 s->category);
+}
+
+static void record(struct driver *d, const struct store_shape *s)
+{
+	struct store *to = d->o.store;
+	struct store_op op = {.kind = STORE_SHAPE, .is_kept = true, .shape = *s};
+	op.shape.named = store_text(to, s->named);
+	op.shape.counters = store_text(to, s->counters);
+	op.shape.features = store_text(to, s->features);
+	op.shape.category = store_text(to, s->category);
+	store_put(to, &op);
+}
+
+/* Of one that has no number yet it is made. */
+static struct shape *find_or_make(struct driver *d, const struct store_shape *row)
+{
+	_free_ char *key = make_key(row);
+	struct shape *s = map_get_text(&d->shapes, key);
+	if (s)
+		return s;
+	s = NEW(struct shape);
+	s->key = steal(key);
+	s->row = *row;
+	s->row.id = row->id ? row->id : ++d->last_shape;
+	s->row.named = xstrdup(row->named);
+	s->row.counters = xstrdup(row->counters);
+	s->row.features = xstrdup(row->features);
+	s->row.category = xstrdup(row->category);
+	parse_names(s);
+	map_put_text(&d->shapes, s->key, s);
+	if (!row->id)
+		record(d, &s->row);
+	return s;
+}
+
+struct shape *shape_ref(struct shape *s)
+{
+	s->n_tasks++;
+	return s;
+}
+
+void shape_unref(struct driver *d, struct shape *s)
+{
+	assert(s->n_tasks);
+	if (--s->n_tasks)
+		return;
+	map_remove_text(&d->shapes, s->key);
+	const char *texts[] = {s->row.named, s->row.counters, s->row.features, s->row.category};
+	for (size_t i = 0; i < countof(texts); i++)
+		free((void *)(uintptr_t)texts[i]);
+	free(s->key);
+	free(s->names);
+	free(s);
+}
+
+/* Two rows may say the same, where one was made when the other was not in memory. */
+struct shape *shape_load(struct driver *d, const struct store_shape *row)
+{
+	struct shape *s = shape_ref(find_or_make(d, row));
+	for (size_t i = 0; i < s->n_named; i++)
+		names_get(&d->kinds, s->named[i].name, CORE_NAMED);
+	for (size_t i = 0; i < s->n_features; i++)
+		names_get(&d->features, s->features[i], CORE_FEATURES);
+	return s;
+}
+
+/* ---- from a submit */
+
+static bool is_name(const char *name)
+{
+	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-:/+@";
+	size_t n = strlen(name);
+	return n && n <= NAME_MOST && strspn(name, letters) == n;
+}
+
+static int by_amount_name(const void *a, const void *b)
+{
+	return strcmp(((const struct wire_amount *)a)->name, ((const struct wire_amount *)b)->name);
+}
+
+static int by_text(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* NULL with the reason. */
+static char *amounts_text(const struct wire_amount *at, uint32_t n, const char *what, size_t most, char reason[256])
+{
+	struct buf text = {0};
+	struct wire_amount sorted[CORE_NAMED];
+	assert(most <= countof(sorted));
+	if (n > most) {
+		snprintf(reason, 256, "it asks for %u %ss, at most %zu are possible", n, what, most);
+		return NULL;
+	}
+	for (uint32_t i = 0; i < n; i++)
+		sorted[i] = at[i];
+	qsort(sorted, n, sizeof *sorted, by_amount_name);
+	for (uint32_t i = 0; i < n; i++) {
+		const char *name = sorted[i].name;
+		if (!is_name(name) || (i && streq(name, sorted[i - 1].name)) || sorted[i].amount > INT64_MAX) {
+			snprintf(reason, 256, "%s '%.64s': %s", what, name,
+				 !is_name(name)                 ? "a name has up to 64 letters, digits or _.-:/+@"
+				 : sorted[i].amount > INT64_MAX ? "it asks for more than there can be"
+								: "it is asked for twice");
+			buf_fini(&text);
+			return NULL;
+		}
+		buf_printf(&text, "%s%s=%" PRIu64, i ? " " : "", name, sorted[i].amount);
+	}
+	return buf_steal_text(&text);
+}
+
+static char *features_text(const struct wire_texts *f, char reason[256])
+{
+	struct buf text = {0};
+	const char *sorted[CORE_FEATURES];
+	if (f->n > CORE_FEATURES) {
+		snprintf(reason, 256, "it asks for %u features, at most %d are possible", f->n, CORE_FEATURES);
+		return NULL;
+	}
+	for (uint32_t i = 0; i < f->n; i++)
+		sorted[i] = f->at[i];
+	qsort(sorted, f->n, sizeof *sorted, by_text);
+	for (uint32_t i = 0; i < f->n; i++) {
+		if (!is_name(sorted[i])) {
+			snprintf(reason, 256, "feature '%.64s': a name has up to 64 letters, digits or _.-:/+@",
+				 sorted[i]);
+			buf_fini(&text);
+			return NULL;
+		}
+		if (!i || !streq(sorted[i], sorted[i - 1]))
+			buf_printf(&text, "%s%s", i ? " " : "", sorted[i]);
+	}
+	return buf_steal_text(&text);
+}
+
+/* What the core would refuse after the commit is refused before it. */
+static int check_names(struct driver *d, const struct shape *s, char reason[256])
+{
+	for (size_t i = 0; i < s->n_named; i++) {
+		if (names_get(&d->kinds, s->named[i].name, CORE_NAMED) >= 0)
+			continue;
+		snprintf(reason, 256, "resource '%s': %d kinds of named resources are known, and no more are possible",
+			 s->named[i].name, CORE_NAMED);
+		return -E2BIG;
+	}
+	for (size_t i = 0; i < s->n_features; i++) {
+		if (names_get(&d->features, s->features[i], CORE_FEATURES) >= 0)
+			continue;
+		snprintf(reason, 256, "feature '%s': %d features are known, and no more are possible", s->features[i],
+			 CORE_FEATURES);
+		return -E2BIG;
+	}
+	for (size_t i = 0; i < s->n_counters; i++) {
+		uint64_t total;
+		if (!counter_total(d, s->counters[i].name, &total) || total >= s->counters[i].amount)
+			continue;
+		snprintf(reason, 256, "counter '%s': it asks for %" PRIu64 ", and there are %" PRIu64 " in all",
+			 s->counters[i].name, s->counters[i].amount, total);
+		return -ERANGE;
+	}
+	return 0;
+}
+
+static bool is_like(const struct shape *s, const struct wire_task *t)
+{
+	const struct store_shape *r = &s->row;
+	return !t->named.n && !t->counters.n && !t->features.n && !s->n_named && !s->n_counters && !s->n_features &&
+	       t->cores == r->cores && t->gpus == r->gpus && t->retries == r->retries && t->memory == r->memory &&
+	       t->disk == r->disk && t->wall_usec == r->wall_usec && max(t->staging, (uint8_t)1) == r->staging &&
+	       streq(t->category, r->category);
+}
+
+struct shape *shape_get(struct driver *d, const struct wire_task *t, struct shape *last, char reason[256])
+{
+	/* Tasks that come together are alike. */
+	if (last && is_like(last, t))
+		return shape_ref(last);
+	_free_ char *named = amounts_text(t->named.at, t->named.n, "resource", CORE_NAMED, reason);
+	_free_ char *counters =
+		named ? amounts_text(t->counters.at, t->counters.n, "counter", CORE_COUNTERS, reason) : NULL;
+	_free_ char *features = counters ? features_text(&t->features, reason) : NULL;
+	if (!features)
+		return NULL;
+	struct shape *s = shape_ref(find_or_make(d, &(struct store_shape){
+							    .cores = t->cores,
+							    .gpus = t->gpus,
+							    .retries = t->retries,
+							    .memory = t->memory,
+							    .disk = t->disk,
+							    .wall_usec = t->wall_usec,
+							    .staging = max(t->staging, (uint8_t)1),
+							    .named = named,
+							    .counters = counters,
+							    .features = features,
+							    .category = t->category,
+						    }));
+	if (!check_names(d, s, reason))
+		return s;
+	shape_unref(d, s);
+	return NULL;
+}

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * START: what a task runs lives in the store alone, and is read when its turn has come; a million waiting ones cost numbers only. */
+#include "vined/driver_internal.h"
+
+/* Points `to` at the texts of a body, each ended by NUL. */
+static struct wire_texts split(const struct wire_bytes *body, const char ***to)
+{
+	uint32_t n = 0, i = 0;
+	const char *at = body->at, *end = at + body->n;
+	for (const char *p = at; p < end; p += strlen(p) + 1)
+		n++;
+	*to = xcalloc(n, sizeof **to);
+	for (const char *p = at; p < end; p += strlen(p) + 1)
+		(*to)[i++] = p;
+	assert(i == n && (!n || end[-1] == 0));
+	return (struct wire_texts){*to, n};
+}
+
+static const char *source_of(const struct item *i)
+{
+	return i->kind == ITEM_FILE || i->kind == ITEM_NODE ? i->name : "";
+}
+
+/* *inputs is the caller's to free; paths are the store's, until it is next asked. */
+static int read_inputs(const struct task *t, struct wire_input **inputs, uint32_t *n)
+{
+	struct driver *d = t->run->driver;
+	const struct store_binding *at;
+	size_t n_bindings = 0;
+	*n = 0;
+	if (!t->n_items)
+		return 0;
+	int r = store_read_bindings(d->o.store, t->id, &at, &n_bindings);
+	if (r)
+		return r;
+	*inputs = xcalloc(n_bindings, sizeof **inputs);
+	for (size_t k = 0; k < n_bindings; k++) {
+		const struct item *i = map_get(&d->items, at[k].item);
+		if (!i)
+			return -EUCLEAN;
+		(*inputs)[(*n)++] = (struct wire_input){
+			.item = i->id,
+			.path = at[k].path,
+			.mode = at[k].mode,
+			.source = source_of(i),
+			.tree = i->tree ? i->tree->digest : (struct digest){0},
+			.size = i->tree && i->tree->size ? i->tree->size : i->size,
+		};
+	}
+	return 0;
+}
+
+static void put_place(const struct task *t, struct wire_start *m)
+{
+	struct core_place place;
+	if (core_attempt_place(t->run->driver->core, t->id, &place)) {
+		m->memory = t->shape->row.memory;
+		m->disk = t->shape->row.disk;
+		return;
+	}
+	m->memory = place.memory;
+	m->disk = place.disk;
+	m->core_bits = (struct wire_u64s){place.cores, place.cores ? (uint32_t)place.n_words : 0};
+	m->gpu_bits = place.gpus;
+}
+
+int send_start(struct task *t)
+{
+	struct store *s = t->run->driver->o.store;
+	struct node *n = task_node(t);
+	struct wire_bytes command, environment;
+	_free_ const char **argv = NULL, **variables = NULL;
+	_free_ struct wire_input *inputs = NULL;
+	uint32_t n_inputs;
+	int r = read_inputs(t, &inputs, &n_inputs);
+	if (!r)
+		r = store_read_body(s, t->command, &command);
+	if (!r)
+		r = store_read_body(s, t->environment, &environment);
+	if (r)
+		return r;
+	struct wire_start m = {
+		.attempt = task_attempt(t),
+		.task = t->id,
+		.environment = split(&environment, &variables),
+		.cores = max(t->shape->row.cores, 1u),
+		.wall_usec = t->shape->row.wall_usec,
+		.inputs = {inputs, n_inputs},
+		.run = t->run->name,
+		.tag = task_tag(t),
+	};
+	put_place(t, &m);
+	/* The working directory goes first, so a command is never shorter than two texts. */
+	struct wire_texts words = split(&command, &argv);
+	if (words.n < 2)
+		return -EUCLEAN;
+	m.directory = words.at[0];
+	m.argv = (struct wire_texts){words.at + 1, words.n - 1};
+	r = conn_send(n->conn, WIRE_START, &m);
+	node_sent(n);
+	/* A node that just went away will not list it, and then it runs again. */
+	return r == -ENOTCONN ? 0 : r;
+}

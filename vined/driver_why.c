@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Why a task waits: the core's reason in words, with the item, node and task that it is about. The one place that makes the
+ * sentence. */
+#include "vined/driver_internal.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+static void say_too_large(const struct driver *d, const struct task *t, const struct core_why *why, char reason[256])
+{
+	struct core_numbers c;
+	char wanted[64] = "", largest[64] = "";
+	const struct store_shape *s = &t->shape->row;
+	core_numbers(d->core, &c);
+	if (why->name) {
+		snprintf(reason, 256, "no node offers as much of resource '%.100s' as it asks for", why->name);
+		return;
+	}
+	if (s->memory) {
+		snprintf(wanted, sizeof wanted, " and %" PRIu64 " MiB of memory", s->memory >> 20);
+		snprintf(largest, sizeof largest, " and %" PRIu64 " MiB", c.largest_memory >> 20);
+	}
+	bool is_large = max(s->cores, 1u) > c.largest_cores || s->memory > c.largest_memory;
+	if (is_large)
+		snprintf(reason, 256, "no node is large enough: it needs %u cores%s, the largest has %" PRIu64 "%s",
+			 max(s->cores, 1u), wanted, c.largest_cores, largest);
+	else
+		snprintf(reason, 256, "no node has all of it at once: %u cores%s, %u gpus and %" PRIu64 " MiB of disk",
+			 max(s->cores, 1u), wanted, s->gpus, s->disk >> 20);
+}
+
+static void say_resting(const struct node *n, char reason[256])
+{
+	snprintf(reason, 256, "node %.60s rests: %.150s", n->name,
+		 n->is_stuffed ? "it does not read what it is sent" : n->rest_reason);
+}
+
+static const char *name_of_item(const struct driver *d, uint64_t item)
+{
+	const struct item *i = item ? map_get(&d->items, item) : NULL;
+	return i ? i->name : "";
+}
+
+static const char *name_of_node(const struct driver *d, uint64_t node)
+{
+	const struct node *n = node ? map_get(&d->nodes, node) : NULL;
+	return n ? n->name : "";
+}
+
+static void say_input(const struct driver *d, const struct core_why *why, char reason[256])
+{
+	const struct item *i = map_get(&d->items, why->item);
+	const char *item = i ? i->name : "";
+	char by[64] = "";
+	uint64_t maker = i ? i->producer : why->producer; /* the core forgets one that failed */
+	if (maker)
+		snprintf(by, sizeof by, ", which task %" PRIu64 " makes", maker);
+	if (why->reason == CORE_REASON_INPUT_FAILED)
+		snprintf(reason, 256, "its input %.140s%s%s will never be there", item, by, maker ? "," : "");
+	else if (why->reason == CORE_REASON_INPUT_LOST)
+		snprintf(reason, 256, "its input %.140s%s%s was lost%s", item, by, maker ? "," : "",
+			 maker ? " and is made again" : "; nobody can make it again");
+	else if (maker)
+		snprintf(reason, 256, "it waits for input %.140s%s", item, by);
+	else
+		snprintf(reason, 256, "it waits for input %.140s, which no node that is there has", item);
+}
+
+static void say_counter(const struct driver *d, const struct core_why *why, char reason[256])
+{
+	uint64_t total;
+	if (counter_total(d, why->name, &total))
+		snprintf(reason, 256, "counter %.100s is used up: there are %" PRIu64, why->name, total);
+	else
+		snprintf(reason, 256, "it takes from counter %.64s, which nobody has set: vine set counter.%.64s=N",
+			 why->name, why->name);
+}
+
+/* Of what the core calls a category the run's number goes first. */
+static const char *category_word(const char *name)
+{
+	const char *colon = strchr(name, ':');
+	return colon ? colon + 1 : name;
+}
+
+void why_text(const struct driver *d, const struct task *t, const struct core_why *why, char reason[256])
+{
+	const char *node = name_of_node(d, why->node), *item = name_of_item(d, why->item);
+	const struct node *resting = NULL;
+	switch (why->reason) {
+	case CORE_REASON_NO_NODE:
+	case CORE_REASON_TOO_LARGE:
+		resting = node_find_resting(d, t);
+		if (resting)
+			say_resting(resting, reason);
+		else if (why->reason == CORE_REASON_TOO_LARGE)
+			say_too_large(d, t, why, reason);
+		else
+			snprintf(reason, 256, "%s", core_reason_text(why->reason));
+		break;
+	case CORE_REASON_FEATURE:
+		snprintf(reason, 256, "no connected node has feature '%.100s'", why->name);
+		break;
+	case CORE_REASON_CATEGORY:
+		snprintf(reason, 256, "as many of category %.100s are running as may at once",
+			 category_word(why->name));
+		break;
+	case CORE_REASON_COUNTER:
+		say_counter(d, why, reason);
+		break;
+	case CORE_REASON_INPUT:
+	case CORE_REASON_INPUT_LOST:
+	case CORE_REASON_INPUT_FAILED:
+		say_input(d, why, reason);
+		break;
+	case CORE_REASON_HOLDER_BUSY:
+		snprintf(reason, 256, "it waits a moment for node %.60s, which has its input %.120s", node, item);
+		break;
+	case CORE_REASON_STAGING:
+		snprintf(reason, 256, "its input %.120s is on the way to node %.60s", item, node);
+		break;
+	case CORE_REASON_ADOPTION:
+		snprintf(reason, 256, "it may be running on node %.60s, which is not back yet", node);
+		break;
+	default:
+		snprintf(reason, 256, "%s", core_reason_text(why->reason));
+		break;
+	}
+}
+
+static const char *const state_names[] = {"queued", "running", "held", "ended", "delivered"};
+
+int driver_why(const struct driver *d, uint64_t id, struct driver_why *out)
+{
+	const struct task *t = map_get(&d->tasks, id);
+	struct core_why why = {0};
+	*out = (struct driver_why){.state = "", .item = "", .node = ""};
+	if (!t)
+		return -ENOENT;
+	assert(t->state < countof(state_names));
+	out->state = state_names[t->state];
+	if (t->state >= STORE_ENDED)
+		return 0;
+	core_task_why(d->core, id, &why);
+	out->item = name_of_item(d, why.item);
+	out->node = task_node(t) ? task_node(t)->name : name_of_node(d, why.node);
+	out->producer = why.producer;
+	if (why.reason != CORE_REASON_NONE)
+		why_text(d, t, &why, out->text);
+	return 0;
+}
+
+void driver_reason(const struct driver *d, uint64_t task, char reason[256])
+{
+	struct driver_why why;
+	driver_why(d, task, &why);
+	memcpy(reason, why.text, sizeof why.text);
+}
