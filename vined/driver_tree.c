@@ -146,7 +146,7 @@ void replica_set(struct node *n, struct tree *t, uint64_t size)
 void replicas_drop(struct node *n, bool is_told)
 {
 	struct replica *r;
-	for (size_t i = 0; (r = map_next(&n->replicas, &i)); i = 0) {
+	for (size_t i = 0; (r = map_next(&n->replicas, &i));) {
 		struct tree *t = r->tree;
 		if (!is_told)
 			core_replica_set(n->driver->core, n->id, t->number, 0);
