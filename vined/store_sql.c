@@ -107,8 +107,9 @@ int store_sql_say(struct conf_error *e, int error, const char *path, const char 
 	assert(error < 0);
 	if (error == -EUCLEAN)
 		snprintf(e->text, sizeof e->text,
-			 "%s: %s: it is damaged, or no database of vined; `vined --salvage` copies what can be read "
-			 "into a new one",
+			 "%s: %s: it is damaged, or no database of vined. `vined --salvage` with the same --state "
+			 "copies what can be "
+			 "read into a new one; or move it away and vined begins a new one",
 			 path, what);
 	else
 		snprintf(e->text, sizeof e->text, "%s: %s: %s", path, what, strerror(-error));
