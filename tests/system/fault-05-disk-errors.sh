@@ -39,6 +39,8 @@ for error in EDQUOT ENOSPC EIO; do
 		contains "$DIR/seal.out" "$DIR/$error: the cache $DISK/cache"
 		case $error in
 		EIO) contains "$DIR/seal.out" "tried again by itself" ;;
+		# From a disk that has room it is taken for a sickness, if it goes on for some seconds.
+		ENOSPC) grep -q "tried again by itself" "$DIR/seal.out" || contains "$DIR/seal.out" "in use; its disk has" ;;
 		*) contains "$DIR/seal.out" "in use; its disk has" && contains "$DIR/seal.out" "unmount or unpin" ;;
 		esac
 	fi

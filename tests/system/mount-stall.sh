@@ -104,9 +104,7 @@ ask stall off
 # A server that stands still for a while: readers wait, nothing else.
 ask later on
 ask delay 0
-kill -STOP "$(server)"
-stopped() { grep -q 'State:.T' "/proc/$(server)/status"; }
-poll 5 stopped
+stand_still
 cat "$DIR/m/a/small/6" >"$DIR/six" & reader=$!
 asleep() { grep -q 'State:.[SD]' "/proc/$reader/status"; }
 poll 5 asleep
