@@ -293,25 +293,26 @@ void conn_io_read(struct conn *c)
 {
 	assert(c->depth > 0 && c->state >= CONN_GREETING);
 	size_t left = CONN_TURN_SIZE;
+	bool is_dry = false;
 	c->messages_left = CONN_TURN_MESSAGES;
 	take_frames(c);
-	while (conn_is_alive(c) && !c->has_more && conn_may_read(c)) {
-		if (!left) {
-			/* The kernel's bytes are announced again, the decrypted are not. */
-			c->has_more = c->tls && tls_has_pending(c->tls);
-			break;
-		}
+	while (conn_is_alive(c) && !c->has_more && conn_may_read(c) && left && !is_dry) {
 		size_t asked = max(buf_room(&c->in), (size_t)c->want);
 		ssize_t n = in_bytes(c);
 		if (n <= 0) {
+			is_dry = true;
 			in_failed(c, n);
 			break;
 		}
 		left -= min(left, (size_t)n);
 		take_frames(c);
-		if (!c->tls && (size_t)n < min(asked, (size_t)CONN_READ_MOST))
-			break;
+		if (conn_is_alive(c))
+			is_dry = c->tls ? tls_is_drained(c->tls) : (size_t)n < min(asked, (size_t)CONN_READ_MOST);
 	}
-	if (conn_is_alive(c))
-		conn_io_trim(c, false);
+	if (!conn_is_alive(c))
+		return;
+	/* The kernel's bytes are announced again, those that TLS has taken are not. */
+	if (!is_dry && c->tls && tls_has_pending(c->tls))
+		c->has_more = true;
+	conn_io_trim(c, false);
 }

@@ -9,6 +9,8 @@
 #define LISTEN_UNOPENED_MOST 1024
 #define LISTEN_PER_TURN 64
 #define LISTEN_PAUSE_USEC 100000u /* when descriptors or memory are out */
+#define LISTEN_CROWD_USEC 10000u  /* when as many as may wait to open */
+#define LISTEN_PATIENCE_USEC (CONN_HANDSHAKE_USEC / 2)
 #define LISTEN_LINES_PER_SEC 20
 
 struct listener {
@@ -18,7 +20,7 @@ struct listener {
 	struct listener_options options;
 	struct list unopened; /* oldest first */
 	unsigned n_unopened;
-	struct log_limit refused, exhausted;
+	struct log_limit refused, exhausted, crowded;
 };
 
 /* One that has not said who it is. */
@@ -27,6 +29,7 @@ struct unopened {
 	struct list link;
 	struct listener *listener;
 	struct conn *conn;
+	uint64_t since_usec;
 };
 
 static void unopened_free(struct unopened *u)
@@ -74,10 +77,6 @@ static void take(struct listener *s, int fd)
 		close_fd(fd);
 		return;
 	}
-	if (s->n_unopened >= s->options.most_unopened) {
-		struct unopened *oldest = list_first(&s->unopened, struct unopened, link);
-		conn_abort(oldest->conn, -EBUSY, "too many wait before it: the oldest goes");
-	}
 	struct conn *c = conn_new(s->loop, fd, true, &s->options.conn);
 	if (!c)
 		return;
@@ -86,6 +85,7 @@ static void take(struct listener *s, int fd)
 	u->guard.on_close = on_close;
 	u->listener = s;
 	u->conn = c;
+	u->since_usec = loop_now_usec(s->loop);
 	list_init(&u->link);
 	list_append(&s->unopened, &u->link);
 	s->n_unopened++;
@@ -98,12 +98,36 @@ static void on_pause_over(struct timer *t)
 	watch_change(&s->watch, EPOLLIN);
 }
 
+static void pause_accepting(struct listener *s, uint64_t usec)
+{
+	watch_change(&s->watch, 0);
+	timer_start(&s->pause, s->loop, usec, on_pause_over);
+}
+
+/* A storm of good peers, as after a restart, opens as fast as we can; were it to push out its own oldest, nobody would come through. */
+static bool has_room(struct listener *s)
+{
+	if (s->n_unopened < s->options.most_unopened)
+		return true;
+	struct unopened *oldest = list_first(&s->unopened, struct unopened, link);
+	if (loop_now_usec(s->loop) - oldest->since_usec < LISTEN_PATIENCE_USEC)
+		return false;
+	conn_abort(oldest->conn, -EBUSY, "too many wait to open, and it has for longest");
+	return true;
+}
+
 /* The kernel goes on announcing what cannot be accepted: without a pause the loop would spin. */
-static void pause_accepting(struct listener *s, int error)
+static void exhausted(struct listener *s, int error)
 {
 	log_limited(&s->exhausted, 1, LOG_LEVEL_ERROR, "accept: %s; %u wait to open", strerror(error), s->n_unopened);
-	watch_change(&s->watch, 0);
-	timer_start(&s->pause, s->loop, LISTEN_PAUSE_USEC, on_pause_over);
+	pause_accepting(s, LISTEN_PAUSE_USEC);
+}
+
+static void crowded(struct listener *s)
+{
+	log_limited(&s->crowded, 1, LOG_LEVEL_INFO, "%u connections wait to open: others wait to be accepted",
+		    s->n_unopened);
+	pause_accepting(s, LISTEN_CROWD_USEC);
 }
 
 static void on_ready(struct watch *w, uint32_t events)
@@ -111,11 +135,15 @@ static void on_ready(struct watch *w, uint32_t events)
 	struct listener *s = container_of(w, struct listener, watch);
 	(void)events;
 	for (unsigned i = 0; i < s->options.per_turn; i++) {
+		if (!has_room(s)) {
+			crowded(s);
+			return;
+		}
 		int fd = accept4(w->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 		if (fd >= 0) {
 			take(s, fd);
 		} else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-			pause_accepting(s, errno);
+			exhausted(s, errno);
 			return;
 		} else if (errno == EAGAIN) {
 			return;

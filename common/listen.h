@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A listening socket: accepts within a budget per turn, holds at most so many connections that have not opened yet (the oldest
- * goes first), compares the uid on a Unix socket, logs each refused peer once with its address and reason. */
+ * A listening socket: accepts within a budget per turn, holds at most so many connections that have not opened yet (the others wait in
+ * the kernel; one that has not opened for long goes then), compares the uid on a Unix socket, logs each refused peer once with its address and reason. */
 #ifndef COMMON_LISTEN_H
 #define COMMON_LISTEN_H
 

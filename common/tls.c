@@ -54,6 +54,7 @@ struct tls {
 	enum tls_role peer;
 	bool is_server, is_done, is_resumed, is_wrong_role, is_broken;
 	bool has_ticket; /* just come */
+	bool is_short;   /* the kernel's last bytes were all it had */
 	uint8_t events;
 	uint8_t n_first;  /* of first[] */
 	uint8_t first[9]; /* record and handshake header of a peer not yet trusted */
@@ -235,6 +236,7 @@ static int tls_bio_read(BIO *b, char *p, int n)
 	BIO_clear_retry_flags(b);
 	ssize_t r = recv(t->fd, p, (size_t)n, MSG_DONTWAIT);
 	t->io_error = r < 0 ? errno : 0;
+	t->is_short = r < n;
 	if (r < 0 && (errno == EAGAIN || errno == EINTR))
 		BIO_set_retry_read(b);
 	if (r > 0 && !t->is_done && !tls_is_tolerable(t, (const uint8_t *)p, (size_t)r)) {
@@ -504,6 +506,9 @@ int tls_handshake(struct tls *t)
 		t->is_resumed = tls_is_marked(SSL_get0_session(t->ssl));
 	t->is_done = true;
 	t->events = EPOLLIN;
+	/* Records that came together are taken by one call, not by two for each. Not before: then what follows the handshake would lie where no poll
+	 * announces it. */
+	SSL_set_read_ahead(t->ssl, 1);
 	return 0;
 }
 
@@ -521,12 +526,11 @@ ssize_t tls_read(struct tls *t, void *p, size_t n)
 	size_t got = 0;
 	ERR_clear_error();
 	int r = SSL_read_ex(t->ssl, p, n, &got);
-	if (r == 1)
-		return (ssize_t)got;
-	r = tls_error(t, r);
-	if (r == -EAGAIN && t->has_ticket)
+	if (r != 1)
+		r = tls_error(t, r);
+	if ((r == 1 || r == -EAGAIN) && t->has_ticket)
 		tls_release(t);
-	return r;
+	return got ? (ssize_t)got : r;
 }
 
 ssize_t tls_write(struct tls *t, const void *p, size_t n)
@@ -550,6 +554,11 @@ unsigned tls_events(const struct tls *t)
 bool tls_has_pending(const struct tls *t)
 {
 	return SSL_has_pending(t->ssl) == 1;
+}
+
+bool tls_is_drained(const struct tls *t)
+{
+	return t->is_short && !tls_has_pending(t);
 }
 
 void tls_shutdown(struct tls *t)

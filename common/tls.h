@@ -34,8 +34,10 @@ int tls_handshake(struct tls *t);
 ssize_t tls_read(struct tls *t, void *p, size_t n);
 ssize_t tls_write(struct tls *t, const void *p, size_t n);
 unsigned tls_events(const struct tls *t);  /* EPOLLIN or EPOLLOUT, what the last -EAGAIN waits for */
-bool tls_has_pending(const struct tls *t); /* decrypted bytes that no poll will announce */
-void tls_shutdown(struct tls *t);          /* sends close_notify if it goes without waiting */
+bool tls_has_pending(const struct tls *t); /* bytes that no poll will announce, if only of a part of a record */
+bool tls_is_drained(
+	const struct tls *t);     /* a read would find nothing: the kernel had no more, and all of that was read */
+void tls_shutdown(struct tls *t); /* sends close_notify if it goes without waiting */
 
 enum tls_role tls_peer_role(const struct tls *t);
 bool tls_is_resumed(const struct tls *t);

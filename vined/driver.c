@@ -27,7 +27,7 @@ static void give_up(struct task *t)
 {
 	uint64_t attempt = task_attempt(t);
 	for (size_t i = t->n_inputs; i < (size_t)t->n_inputs + t->n_outputs; i++)
-		t->items[i]->is_failed |= t->items[i]->producer == t->id;
+		task_item(t, i)->is_failed |= task_item(t, i)->producer == t->id;
 	task_set_node(t, NULL, attempt);
 	t->tries->is_again = false;
 	core_attempt_ended(t->run->driver->core, t->id, attempt);
@@ -37,7 +37,7 @@ static void give_up(struct task *t)
 static void on_start(void *arg, uint64_t id, uint64_t node, uint64_t attempt)
 {
 	struct driver *d = arg;
-	struct task *t = map_get(&d->tasks, id);
+	struct task *t = task_find(d, id);
 	struct node *n = map_get(&d->nodes, node);
 	assert(t && n && n->conn);
 	begin_attempt(t, n, attempt);
@@ -67,7 +67,7 @@ static void on_stop(void *arg, uint64_t id, uint64_t node, uint64_t attempt, boo
 static void on_cancelled(void *arg, uint64_t id)
 {
 	struct driver *d = arg;
-	struct task *t = map_get(&d->tasks, id);
+	struct task *t = task_find(d, id);
 	assert(t && t->state < STORE_ENDED);
 	if (t->is_late)
 		task_end(t, 3, ETIMEDOUT, "its deadline passed before it was begun");
@@ -78,7 +78,7 @@ static void on_cancelled(void *arg, uint64_t id)
 static void on_held(void *arg, uint64_t id, unsigned losses)
 {
 	struct driver *d = arg;
-	struct task *t = map_get(&d->tasks, id);
+	struct task *t = task_find(d, id);
 	char text[64];
 	assert(t);
 	task_tries(t)->losses = (uint16_t)min(losses, (unsigned)UINT16_MAX);
@@ -93,10 +93,10 @@ static void on_held(void *arg, uint64_t id, unsigned losses)
 static void on_failed(void *arg, uint64_t id, const struct core_why *why)
 {
 	struct driver *d = arg;
-	struct task *t = map_get(&d->tasks, id);
+	struct task *t = task_find(d, id);
 	assert(t);
 	for (size_t i = t->n_inputs; i < (size_t)t->n_inputs + t->n_outputs; i++)
-		t->items[i]->is_failed |= t->items[i]->producer == id;
+		task_item(t, i)->is_failed |= task_item(t, i)->producer == id;
 	if (t->state >= STORE_ENDED) {
 		if (t->tries)
 			t->tries->is_again = false;
@@ -182,21 +182,25 @@ struct driver *driver_new(const struct driver_options *o)
 	return d;
 }
 
+static void free_task(void *arg, void *task)
+{
+	(void)arg;
+	task_free(task);
+}
+
 static void free_contents(struct driver *d)
 {
-	struct task *t;
 	struct run *r;
 	struct node *n;
 	struct item *it;
 	/* Tasks hold runs, items and nodes, and items hold trees, so they go first. */
-	for (size_t i = 0; (t = map_next(&d->tasks, &i)); i = 0)
-		task_free(t);
+	dense_each(&d->tasks, free_task, NULL);
 	past_end(d);
-	for (size_t i = 0; (it = map_next(&d->items, &i)); i = 0)
+	for (size_t i = 0; (it = map_next(&d->items, &i));)
 		item_free(d, it);
-	for (size_t i = 0; (r = map_next(&d->runs, &i)); i = 0)
+	for (size_t i = 0; (r = map_next(&d->runs, &i));)
 		run_free(r);
-	for (size_t i = 0; (n = map_next(&d->nodes, &i)); i = 0)
+	for (size_t i = 0; (n = map_next(&d->nodes, &i));)
 		node_free(n);
 	assert(!d->trees_by_digest.n && !d->shapes.n && !d->deadlines.n);
 }
@@ -217,11 +221,13 @@ void driver_free(struct driver *d)
 	names_fini(&d->kinds);
 	names_fini(&d->features);
 	buf_fini(&d->seen);
+	free(d->item_slots);
+	dense_fini(&d->tasks);
 	for (size_t i = 0; (source = map_next(&d->sources, &i));)
 		free(source);
-	struct map *maps[] = {&d->tasks,           &d->runs,         &d->runs_by_id, &d->nodes,
-			      &d->nodes_by_uuid,   &d->shapes,       &d->items,      &d->items_by_key,
-			      &d->trees_by_digest, &d->shapes_by_id, &d->sources,    &d->deadlines};
+	struct map *maps[] = {&d->runs,         &d->runs_by_id, &d->nodes,        &d->nodes_by_uuid,
+			      &d->shapes,       &d->items,      &d->items_by_key, &d->trees_by_digest,
+			      &d->shapes_by_id, &d->sources,    &d->deadlines};
 	for (size_t i = 0; i < countof(maps); i++)
 		map_fini(maps[i]);
 	free(d);

@@ -5,6 +5,7 @@
 
 #include "common/map.h"
 #include "core/core.h"
+#include "vined/dense.h"
 #include "vined/driver.h"
 #include "vined/driver_data.h"
 #include "vined/driver_look.h"
@@ -23,13 +24,15 @@ struct driver {
 	struct timer due;   /* the core has something to do though nothing happens */
 	uint64_t due_usec;  /* on the loop's clock; UINT64_MAX: never */
 	uint64_t last_task, last_run, last_node, last_attempt, last_shape, last_item, last_tree;
-	struct map tasks;      /* without an acknowledged result, or with an output that may be needed again */
+	struct dense tasks;    /* without an acknowledged result, or with an output that may be needed again */
 	struct map runs;       /* by name */
 	struct map runs_by_id; /* while loading */
 	struct map nodes, nodes_by_uuid;
 	struct map shapes;       /* by text */
 	struct map shapes_by_id; /* while loading */
 	struct map items, items_by_key;
+	struct item **item_slots; /* tasks name items by 32 bits; of a free slot the next free one, as a number */
+	uint32_t n_item_slots, free_slot; /* 0: there is none */
 	struct map trees_by_digest;
 	struct map sources; /* by the first component of their paths */
 	struct map counters, category_settings;
@@ -61,7 +64,7 @@ struct task {
 	uint16_t n_inputs, n_outputs, n_items; /* n_items: places, whether they are used or not */
 	uint8_t state;                         /* enum store_state */
 	bool is_cancelled : 1, has_tag : 1, is_late : 1, has_deadline : 1;
-	struct item *items[]; /* inputs, then outputs; then comes the tag */
+	uint32_t items[]; /* slots of inputs, then of outputs; then comes the tag */
 };
 
 /* What only a task has that was begun. */
@@ -180,7 +183,8 @@ struct item {
 	uint64_t producer;     /* the task that makes it; 0: none */
 	uint64_t producer_key; /* hash of that task's key; 0: it has none */
 	uint64_t source;       /* as the core knows it; 0: nowhere */
-	uint32_t n_refs;       /* tasks that name it and are not over, or may run again */
+	uint32_t slot;
+	uint32_t n_refs; /* tasks that name it and are not over, or may run again */
 	uint8_t kind;
 	bool is_forgotten, is_failed;
 	const char *name, *signature; /* within key */
@@ -198,6 +202,10 @@ void task_delivered(struct task *t);
 /* It is over: what it named is given back, unless it may run again. */
 void task_let_go(struct task *t);
 const char *task_tag(const struct task *t);
+struct task *task_find(const struct driver *d, uint64_t id);
+/* Input or output k; and its next one, before it is counted. */
+struct item *task_item(const struct task *t, size_t k);
+void task_name_item(struct task *t, const struct item *i);
 /* Where it runs, or NULL. */
 struct node *task_node(const struct task *t);
 uint64_t task_attempt(const struct task *t);
@@ -244,7 +252,7 @@ uint64_t item_key_hash(const char *key);
 /* ---- driver_tree.c */
 struct tree *tree_get(struct driver *d, const struct digest *digest, uint64_t size);
 struct tree *tree_make(struct driver *d, uint64_t size);
-void tree_name(struct driver *d, struct tree *t, const struct digest *digest);
+void tree_identify(struct driver *d, struct tree *t, const struct digest *digest);
 void tree_put(struct driver *d, struct tree *t);
 void replica_set(struct node *n, struct tree *t, uint64_t size);
 void replicas_drop(struct node *n, bool is_told);

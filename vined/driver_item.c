@@ -104,6 +104,31 @@ static uint64_t source_of(struct driver *d, const char *path)
 
 /* ---- life */
 
+/* Slot 0 is nobody's. */
+static void take_slot(struct driver *d, struct item *i)
+{
+	if (!d->free_slot) {
+		uint32_t n = d->n_item_slots, room = max(2 * n, 64u);
+		assert(room > n);
+		d->item_slots = xrealloc(d->item_slots, room * sizeof(struct item *));
+		for (uint32_t k = room - 1; k >= max(n, 1u); k--) {
+			d->item_slots[k] = (struct item *)(uintptr_t)d->free_slot;
+			d->free_slot = k;
+		}
+		d->n_item_slots = room;
+	}
+	i->slot = d->free_slot;
+	d->free_slot = (uint32_t)(uintptr_t)d->item_slots[i->slot];
+	d->item_slots[i->slot] = i;
+}
+
+static void give_slot(struct driver *d, const struct item *i)
+{
+	assert(d->item_slots[i->slot] == i);
+	d->item_slots[i->slot] = (struct item *)(uintptr_t)d->free_slot;
+	d->free_slot = i->slot;
+}
+
 static struct item *item_new(struct driver *d, struct run *r, const struct store_item *s, const char *key, size_t n_key)
 {
 	size_t n_name = strlen(s->name) + 1;
@@ -125,6 +150,7 @@ static struct item *item_new(struct driver *d, struct run *r, const struct store
 	else if (k->kind == ITEM_NODE)
 		i->source = SOURCE_NODE;
 	map_put(&d->items, i->id, i);
+	take_slot(d, i);
 	int e = core_item_add(d->core, i->id, &(struct core_item_spec){.size = i->size, .source = i->source});
 	assert(!e);
 	(void)e;
@@ -142,6 +168,7 @@ void item_free(struct driver *d, struct item *i)
 		map_remove_text(&d->items_by_key, i->key);
 	}
 	map_remove(&d->items, i->id);
+	give_slot(d, i);
 	free(i);
 	if (t) {
 		t->n_items--;
@@ -188,7 +215,7 @@ void item_unref(struct driver *d, struct item *i)
 
 void item_forget(struct driver *d, struct item *i)
 {
-	struct task *maker = map_get(&d->tasks, i->producer);
+	struct task *maker = task_find(d, i->producer);
 	assert(i->kind == ITEM_TEMP && !i->is_forgotten);
 	i->is_forgotten = true;
 	map_remove_text(&d->items_by_key, i->key);
@@ -203,7 +230,7 @@ void item_forget(struct driver *d, struct item *i)
 /* Of what only its maker names any more, and that maker is over. */
 static bool is_read_by_none(const struct driver *d, const struct item *i)
 {
-	const struct task *maker = map_get(&d->tasks, i->producer);
+	const struct task *maker = task_find(d, i->producer);
 	return i->n_refs <= 1 && maker && maker->state >= STORE_ENDED;
 }
 

@@ -70,7 +70,7 @@ static void bind_items(struct task *t, const struct store_binding *at, size_t n,
 		struct item *it = (at[i].mode == 3) == is_out ? find_item(d, at[i].item) : NULL;
 		if (!it)
 			continue;
-		t->items[t->n_inputs + t->n_outputs] = it;
+		task_name_item(t, it);
 		t->n_outputs += is_out;
 		t->n_inputs += !is_out;
 		item_ref(it);
@@ -83,7 +83,7 @@ static void load_outputs(struct task *t, const struct store_task *s)
 	struct driver *d = t->run->driver;
 	bool is_needed = false;
 	for (size_t k = t->n_inputs; k < (size_t)t->n_inputs + t->n_outputs; k++) {
-		struct item *i = t->items[k];
+		struct item *i = task_item(t, k);
 		if (i->producer != t->id || i->is_forgotten)
 			continue;
 		i->is_failed = !i->tree && !i->source;
@@ -180,7 +180,7 @@ static void load_makers(struct loading *l)
 	for (size_t k = 0; (i = map_next(&l->makers, &k));) {
 		struct store_result e;
 		struct store_task s;
-		if (map_get(&d->tasks, i->producer))
+		if (task_find(d, i->producer))
 			continue;
 		int r = store_read_result(d->o.store, i->producer, &e, &s);
 		if (r || s.state != STORE_DELIVERED) {

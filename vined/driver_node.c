@@ -183,7 +183,7 @@ static void fence(struct node *n, uint64_t attempt)
 static bool adopt(struct node *n, const struct wire_held *h)
 {
 	struct core *c = n->driver->core;
-	struct task *t = map_get(&n->driver->tasks, h->task);
+	struct task *t = task_find(n->driver, h->task);
 	if (!t || !task_is_going(t) || core_attempt_adopt(c, t->id, n->id, h->attempt)) {
 		fence(n, h->attempt);
 		return false;

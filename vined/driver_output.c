@@ -6,7 +6,7 @@
 
 static const char *item_state(const struct driver *d, const struct item *i, size_t n_whole)
 {
-	const struct task *maker = i->producer ? map_get(&d->tasks, i->producer) : NULL;
+	const struct task *maker = i->producer ? task_find(d, i->producer) : NULL;
 	if (i->is_failed)
 		return "failed";
 	if (i->is_forgotten)
@@ -95,7 +95,7 @@ int driver_find_output(struct driver *d, uint64_t task, uint64_t *attempt, uint8
 			 r == -ENOENT ? "there is none" : strerror(-r));
 		return r;
 	}
-	const struct task *t = map_get(&d->tasks, task);
+	const struct task *t = task_find(d, task);
 	const struct node *n = t ? task_node(t) : NULL;
 	if (!n || (*attempt && *attempt != task_attempt(t))) {
 		snprintf(reason, 256, "task %llu: %s", (unsigned long long)task,

@@ -14,7 +14,7 @@ static void on_done_stored(struct store_op *op, int error)
 	void **arg = op->arg;
 	struct driver *d = arg[0];
 	for (size_t i = 0; i < op->tasks.n && !error; i++) {
-		struct task *t = map_get(&d->tasks, op->tasks.at[i]);
+		struct task *t = task_find(d, op->tasks.at[i]);
 		if (!t || t->state != STORE_ENDED)
 			continue;
 		struct run *r = t->run;
@@ -41,7 +41,7 @@ void driver_done(struct driver *d, const struct wire_u64s *tasks, uint64_t sessi
 	uint64_t *ids = store_alloc(d->o.store, tasks->n * sizeof *ids);
 	size_t n = 0;
 	for (uint32_t i = 0; i < tasks->n; i++) {
-		const struct task *t = map_get(&d->tasks, tasks->at[i]);
+		const struct task *t = task_find(d, tasks->at[i]);
 		/* One that is not over cannot have arrived; one that became another's is for that one to take. */
 		if (t && t->state == STORE_ENDED && (!t->session || t->session->id == session))
 			ids[n++] = t->id;
@@ -100,7 +100,7 @@ static void take_outputs(struct task *t, struct node *n, const struct ending *g,
 {
 	struct driver *d = g->driver;
 	for (size_t k = t->n_inputs; k < (size_t)t->n_inputs + t->n_outputs; k++) {
-		struct item *i = t->items[k];
+		struct item *i = task_item(t, k);
 		const struct wire_output *made = NULL;
 		if (i->producer != t->id)
 			continue;
@@ -121,7 +121,7 @@ static void record_outputs(struct task *t, const struct node *n, const struct wi
 {
 	struct store *s = t->run->driver->o.store;
 	for (size_t k = t->n_inputs; k < (size_t)t->n_inputs + t->n_outputs; k++) {
-		const struct item *i = t->items[k];
+		const struct item *i = task_item(t, k);
 		if (i->producer != t->id)
 			continue;
 		struct store_item row = {.id = i->id,
@@ -153,7 +153,7 @@ static void on_result_stored(struct store_op *op, int error)
 	const struct ending *g = op->arg;
 	struct driver *d = g->driver;
 	const struct store_result *e = &op->result;
-	struct task *t = map_get(&d->tasks, e->task);
+	struct task *t = task_find(d, e->task);
 	if (error || !e->is_first || !t) {
 		promise_stored(g->promise, error);
 		return;
@@ -363,7 +363,7 @@ static void end_again(struct task *t, struct node *n, const struct wire_ended *m
 void driver_ended(struct node *n, const struct wire_ended *m, struct promise *p)
 {
 	struct driver *d = n->driver;
-	struct task *t = map_get(&d->tasks, m->task);
+	struct task *t = task_find(d, m->task);
 	if (!t || !task_is_going(t) || !m->attempt || task_attempt(t) != m->attempt) {
 		log_debug("node %s: attempt %llu of task %llu does not count any more", n->name,
 			  (unsigned long long)m->attempt, (unsigned long long)m->task);

@@ -116,7 +116,7 @@ static void on_cancel_stored(struct store_op *op, int error)
 	struct run *r = arg[0];
 	struct driver *d = r->driver;
 	for (size_t i = 0; i < op->tasks.n && !error; i++) {
-		struct task *t = map_get(&d->tasks, op->tasks.at[i]);
+		struct task *t = task_find(d, op->tasks.at[i]);
 		if (!t || t->state >= STORE_ENDED || t->is_cancelled)
 			continue;
 		t->is_cancelled = true;
@@ -150,7 +150,7 @@ static void on_found(void *arg, uint64_t id, uint64_t n)
 {
 	struct found *f = arg;
 	for (uint64_t i = 0; i < n; i++, id++) {
-		const struct task *t = map_get(&f->driver->tasks, id);
+		const struct task *t = task_find(f->driver, id);
 		if (t && t->state < STORE_ENDED)
 			buf_put(&f->ids, &id, sizeof id);
 	}
@@ -212,7 +212,7 @@ void driver_abandon(struct run *r, const struct wire_abandon *m, struct promise 
 	uint64_t *ids = store_alloc(r->driver->o.store, tasks->n * sizeof *ids);
 	size_t n = 0;
 	for (uint32_t i = 0; i < tasks->n; i++) {
-		const struct task *t = map_get(&r->driver->tasks, tasks->at[i]);
+		const struct task *t = task_find(r->driver, tasks->at[i]);
 		if (t && t->run == r && t->state < STORE_ENDED)
 			ids[n++] = t->id;
 	}

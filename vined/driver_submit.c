@@ -82,7 +82,7 @@ static int bind_items(struct task *t, const struct wire_task *w, bool is_out, ch
 		struct item *it = item_get(t->run, b, reason);
 		if (!it)
 			return -EINVAL;
-		t->items[t->n_inputs + t->n_outputs] = it;
+		task_name_item(t, it);
 		t->n_outputs += is_out;
 		t->n_inputs += !is_out;
 		int r = is_out ? claim_output(t, it, w->key, reason) : 0;
@@ -112,7 +112,7 @@ static int make_task(struct submit *u, size_t k, const struct wire_task *w, char
 static int check_inputs(const struct task *t, char reason[256])
 {
 	for (size_t i = 0; i < t->n_inputs; i++) {
-		const struct item *it = t->items[i];
+		const struct item *it = task_item(t, i);
 		if (it->kind != ITEM_TEMP || it->producer)
 			continue;
 		snprintf(reason, 256, "item '%.100s': no task of the run makes it, or it was forgotten", it->name);
@@ -124,7 +124,7 @@ static int check_inputs(const struct task *t, char reason[256])
 /* The place in this submit of the task that makes its input; n: it is not of this submit. */
 static size_t maker_of(const struct submit *u, const struct task *t, size_t input)
 {
-	uint64_t first = u->tasks[0]->id, maker = t->items[input]->producer;
+	uint64_t first = u->tasks[0]->id, maker = task_item(t, input)->producer;
 	return maker >= first && maker - first < u->n ? (size_t)(maker - first) : u->n;
 }
 
@@ -212,7 +212,7 @@ static void fill_row(struct store *s, const struct task *t, const struct wire_ta
 	size_t n_in = 0, n_out = t->n_inputs;
 	for (uint32_t i = 0; i < w->bindings.n; i++) {
 		const struct wire_binding *b = &w->bindings.at[i];
-		const struct item *it = t->items[b->mode == MODE_OUT ? n_out++ : n_in++];
+		const struct item *it = task_item(t, b->mode == MODE_OUT ? n_out++ : n_in++);
 		bindings[i] = (struct store_binding){.item = it->id, .path = store_text(s, b->path), .mode = b->mode};
 	}
 	*row = (struct store_task){
@@ -235,7 +235,7 @@ static void fill_row(struct store *s, const struct task *t, const struct wire_ta
 static bool has_maker_of_all(const struct task *t)
 {
 	for (size_t i = 0; i < t->n_inputs; i++)
-		if (t->items[i]->kind == ITEM_TEMP && !t->items[i]->producer)
+		if (task_item(t, i)->kind == ITEM_TEMP && !task_item(t, i)->producer)
 			return false;
 	return true;
 }
@@ -248,7 +248,7 @@ static void add_task(struct task *t, const struct store_task *s)
 	task_enter(t, s);
 	task_claim_by_id(t, s->session, false);
 	for (size_t i = t->n_inputs; i < (size_t)t->n_inputs + t->n_outputs; i++) {
-		struct item *made = t->items[i];
+		struct item *made = task_item(t, i);
 		is_late_maker |= made->producer != t->id;
 		if (made->producer == t->id && !made->is_forgotten && list_is_empty(&made->link))
 			list_append(&t->run->temps, &made->link);
@@ -277,7 +277,7 @@ static void on_submit_stored(struct store_op *op, int error)
 	_free_ uint64_t *ids = xcalloc(op->submit.n, sizeof *ids);
 	for (size_t i = 0; i < op->submit.n && !error; i++) {
 		ids[i] = op->submit.at[i].id;
-		struct task *known = map_get(&r->driver->tasks, ids[i]);
+		struct task *known = task_find(r->driver, ids[i]);
 		if (op->submit.at[i].is_new)
 			add_task(steal(u->tasks[i]), &op->submit.at[i]);
 		else if (known)
@@ -299,8 +299,8 @@ static void record_outputs(const struct submit *u)
 	for (size_t k = 0; k < u->n; k++) {
 		const struct task *t = u->tasks[k];
 		for (size_t i = t->n_inputs; i < (size_t)t->n_inputs + t->n_outputs; i++)
-			if (t->items[i]->producer == t->id)
-				item_record(u->run->driver, t->items[i]);
+			if (task_item(t, i)->producer == t->id)
+				item_record(u->run->driver, task_item(t, i));
 	}
 }
 

@@ -8,7 +8,7 @@
 struct task *task_new(struct run *r, uint64_t id, struct shape *shape, size_t n_items, const char *tag)
 {
 	size_t n_tag = tag && *tag ? strlen(tag) + 1 : 0;
-	struct task *t = xcalloc(1, sizeof *t + n_items * sizeof(struct item *) + n_tag);
+	struct task *t = xcalloc(1, sizeof *t + n_items * sizeof t->items[0] + n_tag);
 	assert(id && n_items <= UINT16_MAX);
 	t->id = id;
 	t->run = r;
@@ -19,6 +19,25 @@ struct task *task_new(struct run *r, uint64_t id, struct shape *shape, size_t n_
 		memcpy(&t->items[n_items], tag, n_tag);
 	list_init(&t->link);
 	return t;
+}
+
+struct task *task_find(const struct driver *d, uint64_t id)
+{
+	return dense_get(&d->tasks, id);
+}
+
+struct item *task_item(const struct task *t, size_t k)
+{
+	const struct driver *d = t->run->driver;
+	assert(k < (size_t)t->n_inputs + t->n_outputs);
+	return d->item_slots[t->items[k]];
+}
+
+void task_name_item(struct task *t, const struct item *i)
+{
+	size_t n = (size_t)t->n_inputs + t->n_outputs;
+	assert(n < t->n_items);
+	t->items[n] = i->slot;
 }
 
 const char *task_tag(const struct task *t)
@@ -40,19 +59,17 @@ void task_enter(struct task *t, const struct store_task *s)
 	r->n_ended += is_waited_for;
 	r->n_unfinished += !is_over;
 	d->n_ended += is_waited_for;
-	const void *before = map_put(&d->tasks, t->id, t);
-	assert(!before);
-	(void)before;
+	dense_put(&d->tasks, t->id, t);
 }
 
 /* An output that an undone submit was to make is nobody's again. */
 static void drop_items(struct task *t)
 {
 	struct driver *d = t->run->driver;
-	bool is_entered = map_get(&d->tasks, t->id) == t;
+	bool is_entered = task_find(d, t->id) == t;
 	size_t n = (size_t)t->n_inputs + t->n_outputs;
 	for (size_t i = 0; i < n; i++) {
-		struct item *it = t->items[i];
+		struct item *it = task_item(t, i);
 		if (i >= t->n_inputs && !is_entered && it->producer == t->id)
 			it->producer = 0;
 		item_unref(d, it);
@@ -69,9 +86,9 @@ void task_free(struct task *t)
 		task_set_node(t, NULL, t->tries->attempt);
 	drop_items(t);
 	shape_unref(d, t->shape);
-	if (map_get(&d->tasks, t->id) == t) {
+	if (task_find(d, t->id) == t) {
 		task_claim(t, NULL);
-		map_remove(&d->tasks, t->id);
+		dense_remove(&d->tasks, t->id);
 		t->run->n_ended -= t->state == STORE_ENDED;
 		t->run->n_unfinished -= t->state < STORE_ENDED;
 		d->n_ended -= t->state == STORE_ENDED;
@@ -84,7 +101,7 @@ void task_free(struct task *t)
 static bool is_kept(const struct task *t)
 {
 	for (size_t i = 0; i < t->n_outputs; i++)
-		if (item_is_kept(t->items[t->n_inputs + i]))
+		if (item_is_kept(task_item(t, t->n_inputs + i)))
 			return true;
 	return false;
 }
@@ -203,7 +220,7 @@ int task_tell_core(struct task *t, int64_t priority, struct node *n, uint64_t at
 	uint64_t few[16], *ids = n_items <= countof(few) ? few : xcalloc(n_items, sizeof *ids);
 	char category[256];
 	for (size_t i = 0; i < n_items; i++)
-		ids[i] = t->items[i]->id;
+		ids[i] = task_item(t, i)->id;
 	if (*s->row.category)
 		category_name(t->run, s->row.category, category);
 	const struct core_task_spec spec = {

@@ -132,7 +132,7 @@ static const char *const state_names[] = {"queued", "running", "held", "ended", 
 
 int driver_why(const struct driver *d, uint64_t id, struct driver_why *out)
 {
-	const struct task *t = map_get(&d->tasks, id);
+	const struct task *t = task_find(d, id);
 	struct core_why why = {0};
 	*out = (struct driver_why){.state = "", .item = "", .node = ""};
 	if (!t)

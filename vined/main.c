@@ -8,6 +8,7 @@
 #include "vined/client.h"
 #include "vined/command.h"
 #include "vined/node.h"
+#include "vined/salvage.h"
 #include "vined/settings.h"
 
 #include <fcntl.h>
@@ -264,6 +265,7 @@ static int start_driver(struct vined *v, struct conf_error *e)
 		.crash_limit = (unsigned)s->crash_limit,
 	});
 	int r = driver_load(v->driver);
+	store_keep(v->store, s->keep);
 	if (!r)
 		r = store_start(v->store, v->loop);
 	if (r) {
@@ -374,6 +376,15 @@ static int run(struct vined *v)
 	return r < 0 ? SERVICE_EXIT_FAILED : 0;
 }
 
+static int salvage_state(const struct settings *s)
+{
+	struct conf_error e = {""};
+	_close_ int lock = service_lock(s->state, "vined", s->exclusive, &e);
+	if (lock < 0)
+		fprintf(stderr, "vined: %s\n", e.text);
+	return lock >= 0 && salvage(s->state) == 0 ? 0 : SERVICE_EXIT_FAILED;
+}
+
 int main(int argc, char **argv)
 {
 	struct vined v = {.lock = -1, .log = STDERR_FILENO};
@@ -381,6 +392,11 @@ int main(int argc, char **argv)
 	log_init("vined", LOG_LEVEL_INFO, STDERR_FILENO, true);
 	if (settings_read(&v.settings, argc, argv) < 0)
 		return SERVICE_EXIT_FAILED;
+	if (v.settings.salvage) {
+		int status = salvage_state(&v.settings);
+		settings_fini(&v.settings);
+		return status;
+	}
 	/* The log may lie in the state directory, which must be there for that. */
 	if (v.settings.detach && (path_make_dirs(v.settings.state, 0700) < 0 || service_detach(v.settings.log) < 0)) {
 		fprintf(stderr, "vined: cannot detach: %s: %s\n", v.settings.log, strerror(errno));

@@ -8,7 +8,7 @@
 CREATE TABLE meta (
 	name TEXT PRIMARY KEY,
 	value NOT NULL
-) WITHOUT ROWID;
+);
 
 CREATE TABLE nodes (
 	id INTEGER PRIMARY KEY,
@@ -43,7 +43,7 @@ CREATE TABLE settings (
 	value TEXT NOT NULL,
 	user INTEGER NOT NULL,
 	PRIMARY KEY (run, name)
-) WITHOUT ROWID;
+);
 
 -- What tasks share, each once: "directory\0argv0\0argv1\0..." or "NAME=value\0...".
 CREATE TABLE commands (

@@ -3,6 +3,7 @@
 
 #include "common/log.h"
 #include "vined/store_internal.h"
+#include "vined/store_pages.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -307,6 +308,8 @@ static int begin_boot(struct store *s)
 
 static int open_all(struct store *s, const struct store_options *o, struct conf_error *e)
 {
+	if (store_log_is_damaged(o->path))
+		return store_sql_say(e, -EUCLEAN, o->path, "commits in its write-ahead log cannot be read");
 	int r = store_sql_open(o->path, false, o->exclusive, &s->db, e);
 	if (!r)
 		r = store_migrate(s->db, o->path, &store_migrations, e);
@@ -314,19 +317,15 @@ static int open_all(struct store *s, const struct store_options *o, struct conf_
 		return r;
 	r = begin_boot(s);
 	if (!r && !(s->writer = store_writer_new(s->db, s->boot)))
-		r = store_sql_errno(s->db);
-	if (r) {
-		snprintf(e->text, sizeof e->text, "%s: cannot write to the database: %s", o->path, strerror(-r));
-		return r;
-	}
+		r = min(store_sql_errno(s->db), -1);
+	if (r)
+		return store_sql_say(e, r, o->path, "cannot write to the database");
 	if (o->exclusive)
 		s->reader_db = s->db;
 	else
 		r = store_sql_open(o->path, true, false, &s->reader_db, e);
-	if (!r && (!(s->reader = store_reader_new(s->reader_db)) || !(s->rows = store_rows_new(s->reader_db)))) {
-		r = store_sql_errno(s->reader_db);
-		snprintf(e->text, sizeof e->text, "%s: cannot read the database: %s", o->path, strerror(-r));
-	}
+	if (!r && (!(s->reader = store_reader_new(s->reader_db)) || !(s->rows = store_rows_new(s->reader_db))))
+		r = store_sql_say(e, min(store_sql_errno(s->reader_db), -1), o->path, "cannot read the database");
 	return r;
 }
 

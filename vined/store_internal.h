@@ -13,6 +13,18 @@
 
 #define STORE_BODIES 512 /* remembered commands and environments */
 
+#define STORE_PAGE_SIZE 4096
+#define STORE_SUM_SIZE 8	     /* bytes at the end of each page */
+#define STORE_CHECKED_ID 0x56696e73u /* the application id of a database whose pages have sums: "Vins" */
+
+/* ---- store_vfs.c */
+/* The name of the filesystem to open databases with. */
+const char *store_vfs(void);
+uint64_t store_page_sum(const uint8_t *page, uint64_t offset);
+bool store_page_is_sound(const uint8_t *page, uint64_t offset);
+/* What the file's header says of it. */
+bool store_page_has_sums(const uint8_t *header);
+
 /* ---- store_migrate.c */
 struct store_step {
 	const char *texts[4]; /* executed one after the other in one transaction; NULL ends them */

@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#define SQL_APPLICATION_ID 1449750117 /* "Vine" */
+#define SQL_APPLICATION_ID 0x56696e65u /* "Vine" */
 
 static const struct store_step steps[] = {
 	{{schema_sql}},
@@ -33,10 +33,22 @@ static int copy_before(sqlite3 *db, const char *path, int version, struct conf_e
 	return r ? store_sql_say(e, r, copy, "cannot copy the database before changing its schema") : 0;
 }
 
+/* How many bytes of each page are ours; -1 where SQLite cannot tell. */
+static int reserved(sqlite3 *db)
+{
+#ifdef SQLITE_FCNTL_RESERVE_BYTES
+	int n = -1;
+	if (sqlite3_file_control(db, "main", SQLITE_FCNTL_RESERVE_BYTES, &n) == SQLITE_OK)
+		return n;
+#endif
+	return -1;
+}
+
 static int take_step(sqlite3 *db, const struct store_step *step, int version, const char *views)
 {
 	char sql[80];
-	snprintf(sql, sizeof sql, "PRAGMA application_id = %d; PRAGMA user_version = %d", SQL_APPLICATION_ID, version);
+	snprintf(sql, sizeof sql, "PRAGMA application_id = %u; PRAGMA user_version = %d",
+		 reserved(db) == STORE_SUM_SIZE ? STORE_CHECKED_ID : SQL_APPLICATION_ID, version);
 	int r = store_sql_exec(db, "BEGIN IMMEDIATE");
 	for (size_t i = 0; i < countof(step->texts) && step->texts[i] && !r; i++)
 		r = store_sql_exec(db, step->texts[i]);
@@ -82,6 +94,9 @@ int store_migrate(sqlite3 *db, const char *path, const struct store_migrations *
 	int r = check_version(db, path, m, &version, e);
 	if (!r && version > 0 && version < m->n)
 		r = copy_before(db, path, version, e);
+	/* Its pages get room for their sums. */
+	if (!r && version > 0 && version < m->n && (r = store_sql_exec(db, "VACUUM")))
+		return store_sql_say(e, r, path, "cannot rewrite the database");
 	while (!r && version < m->n) {
 		int next = version ? version + 1 : m->n;
 		r = take_step(db, &m->steps[version], next, next == m->n ? m->views : NULL);

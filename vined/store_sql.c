@@ -9,7 +9,9 @@
 
 int store_sql_errno(sqlite3 *db)
 {
-	int r = sqlite3_errcode(db);
+	int r = sqlite3_extended_errcode(db);
+	if (r == SQLITE_IOERR_DATA)
+		return -EUCLEAN;
 	switch (r & 0xff) {
 	case SQLITE_OK:
 	case SQLITE_DONE:
@@ -119,6 +121,10 @@ static int configure(sqlite3 *db, bool is_reader, bool exclusive)
 	int r = 0;
 	if (exclusive)
 		r = store_sql_exec(db, "PRAGMA locking_mode = EXCLUSIVE");
+	/* Of a file that is new, or about to be written anew. SQLite before 3.32 knows nothing of it: no sums then. */
+	int n_sum = STORE_SUM_SIZE;
+	if (!is_reader)
+		sqlite3_file_control(db, "main", SQLITE_FCNTL_RESERVE_BYTES, &n_sum);
 	snprintf(sql, sizeof sql, "PRAGMA cache_size = -%d; PRAGMA temp_store = MEMORY; PRAGMA cell_size_check = ON",
 		 is_reader ? READER_CACHE_KIB : CACHE_KIB);
 	if (!r)
@@ -135,7 +141,7 @@ int store_sql_open(const char *path, bool is_reader, bool exclusive, sqlite3 **d
 	int flags = (is_reader ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE) |
 		    (exclusive ? SQLITE_OPEN_FULLMUTEX : SQLITE_OPEN_NOMUTEX) | SQLITE_OPEN_NOFOLLOW;
 	mode_t old = umask(077);
-	int r = sqlite3_open_v2(path, db, flags, NULL);
+	int r = sqlite3_open_v2(path, db, flags, store_vfs());
 	if (r == SQLITE_OK) {
 		sqlite3_extended_result_codes(*db, 1);
 		sqlite3_busy_timeout(*db, 10000);

@@ -6,10 +6,17 @@
 #include "vinefs/mount/mount.h"
 
 #include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <time.h>
 #include <unistd.h>
 
+/* A request costs several times as much when the server's thread must be woken for each: two and more who list keep it awake. */
+#define LISTERS 4u
+/* For so many names as there are: some times what they take where nothing else runs. */
 #define BUDGET_USEC 150000u
+#define BUDGET_NAME_USEC 20u
+#define BUDGET_USEC_MOST 2000000u
 #define BUDGET_NAMES 200000u
 #define FILE_SIZE_MAX \
 	(8u           \
@@ -20,7 +27,10 @@ struct warming {
 	const char *directory;
 	struct tree *tree;
 	uint64_t until_usec;
-	uint64_t n_names;
+	const uint32_t *nodes; /* directories to list */
+	size_t n;
+	_Atomic size_t next;
+	_Atomic bool is_over; /* that was all that may be */
 };
 
 static uint64_t now_usec(void)
@@ -30,18 +40,31 @@ static uint64_t now_usec(void)
 	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
 }
 
-/* False: that was all that may be. */
-static bool warm(struct warming *w, uint32_t node)
+static void warm(struct warming *w, uint32_t node)
 {
 	struct mount_warmed done;
-	const struct tree_node *n = tree_node(w->tree, node);
-	assert(n->type != TREE_LINK);
-	if (n->type == TREE_DIRECTORY) {
-		w->n_names += n->n;
-		if (w->n_names >= BUDGET_NAMES)
-			return false;
-	}
-	return mount_warm(w->directory, w->tree, &node, 1, w->until_usec, &done) == 0;
+	assert(tree_node(w->tree, node)->type != TREE_LINK);
+	if (mount_warm(w->directory, w->tree, &node, 1, w->until_usec, &done))
+		w->is_over = true;
+}
+
+static void *list_some(void *arg)
+{
+	struct warming *w = arg;
+	for (size_t i; !w->is_over && (i = w->next++) < w->n;)
+		warm(w, w->nodes[i]);
+	return NULL;
+}
+
+static void list_all(struct warming *w)
+{
+	pthread_t threads[LISTERS - 1];
+	unsigned n = 0;
+	while (n < countof(threads) && n + 1 < w->n && pthread_create(&threads[n], NULL, list_some, w) == 0)
+		n++;
+	list_some(w);
+	while (n)
+		pthread_join(threads[--n], NULL);
 }
 
 /* A mark for each directory to be listed. */
@@ -61,25 +84,43 @@ static bool *choose(const struct tree *t, const uint32_t *hot, size_t n_hot)
 	return is_chosen;
 }
 
+/* The directories to be listed, in the order of their numbers, which is breadth first, and how many names they have. */
+static uint32_t *choose_directories(const struct tree *t, const uint32_t *hot, size_t n_hot, size_t *n,
+				    uint64_t *n_names)
+{
+	_free_ bool *is_chosen = choose(t, hot, n_hot);
+	uint32_t *nodes = xcalloc(tree_n_nodes(t), sizeof *nodes);
+	*n = 0;
+	*n_names = 0;
+	for (uint32_t i = 0; i < tree_n_nodes(t); i++) {
+		if (!is_chosen[i] || tree_node(t, i)->type != TREE_DIRECTORY)
+			continue;
+		*n_names += tree_node(t, i)->n;
+		if (*n_names >= BUDGET_NAMES)
+			break;
+		nodes[(*n)++] = i;
+	}
+	return nodes;
+}
+
 void attach_warm(const char *directory, const struct digest *id, const char *index, const char *hot)
 {
 	_cleanup_(tree_freep) struct tree *tree = NULL;
-	struct warming w = {.directory = directory, .until_usec = now_usec() + BUDGET_USEC};
+	uint64_t start_usec = now_usec(), n_names;
+	struct warming w = {.directory = directory};
 	_close_ int fd = open(index, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	size_t n_hot = 0;
 	if (fd < 0 || tree_read(fd, id, &tree) < 0)
 		return;
 	w.tree = tree;
-	_free_ uint32_t *nodes = (uint32_t *)(void *)path_read(hot, HOT_SIZE_MAX, &n_hot);
-	n_hot = nodes ? n_hot / sizeof *nodes : 0;
-	_free_ bool *is_chosen = choose(tree, nodes, n_hot);
-	bool is_more = true;
-	/* Numbers are in breadth-first order. */
-	for (uint32_t i = 0; i < tree_n_nodes(tree) && is_more; i++)
-		if (is_chosen[i] && tree_node(tree, i)->type == TREE_DIRECTORY)
-			is_more = warm(&w, i);
-	for (size_t i = 0; i < n_hot && is_more; i++)
-		if (nodes[i] < tree_n_nodes(tree) && tree_node(tree, nodes[i])->type == TREE_FILE &&
-		    tree_file_size(tree, nodes[i]) <= FILE_SIZE_MAX)
-			is_more = warm(&w, nodes[i]);
+	_free_ uint32_t *files = (uint32_t *)(void *)path_read(hot, HOT_SIZE_MAX, &n_hot);
+	n_hot = files ? n_hot / sizeof *files : 0;
+	_free_ uint32_t *directories = choose_directories(tree, files, n_hot, &w.n, &n_names);
+	w.nodes = directories;
+	w.until_usec = start_usec + min(BUDGET_USEC + n_names * BUDGET_NAME_USEC, (uint64_t)BUDGET_USEC_MOST);
+	list_all(&w);
+	for (size_t i = 0; i < n_hot && !w.is_over && n_names < BUDGET_NAMES; i++)
+		if (files[i] < tree_n_nodes(tree) && tree_node(tree, files[i])->type == TREE_FILE &&
+		    tree_file_size(tree, files[i]) <= FILE_SIZE_MAX)
+			warm(&w, files[i]);
 }

@@ -4,6 +4,7 @@
  * open + read + close of small files, warm. */
 #include "common/path.h"
 #include "tests/bench/bench.h"
+#include "tests/bench/scratch.h"
 #include "tests/unit/memory_store.h"
 #include "vinefs/mount/mount.h"
 
@@ -23,6 +24,8 @@
 #define N_DIRECTORIES 100
 #define N_FILES 10000
 #define PAIRS 7
+#define ROOM_MIB 200u
+#define LIMIT_SEC 600
 
 static const char imports[] = "import asyncio, email.mime.text, http.client, json, logging.config, multiprocessing, "
 			      "sqlite3, unittest, xml.dom.minidom, "
@@ -30,7 +33,8 @@ static const char imports[] = "import asyncio, email.mime.text, http.client, jso
 			      "tarfile, typing, statistics, decimal, pydoc";
 
 struct bench {
-	char directory[64], native[80], mounted[80];
+	const char *directory;
+	char native[128], mounted[128];
 	const char *python, *library; /* Python's */
 	int to, from;                 /* the server */
 	pid_t server;
@@ -156,7 +160,7 @@ static void path_of(char *to, size_t n, const char *root, unsigned i)
 /* In an order that is neither the tree's nor the disk's. */
 static void read_some(const char *root, unsigned first, unsigned step)
 {
-	char path[128], bytes[16384];
+	char path[192], bytes[16384];
 	for (unsigned i = first; i < N_FILES; i += step) {
 		path_of(path, sizeof path, root, (i * 7919u) % N_FILES);
 		int fd = open(path, O_RDONLY);
@@ -199,7 +203,7 @@ static void do_read_by_8(const struct bench *b, const char *root)
 
 static void do_stat(const struct bench *b, const char *root)
 {
-	char path[128];
+	char path[192];
 	struct stat st;
 	(void)b;
 	for (unsigned i = 0; i < N_FILES; i++) {
@@ -211,7 +215,7 @@ static void do_stat(const struct bench *b, const char *root)
 
 static void do_walk(const struct bench *b, const char *root)
 {
-	char path[128];
+	char path[192];
 	struct stat st;
 	(void)b;
 	for (unsigned i = 0; i < N_DIRECTORIES; i++) {
@@ -227,7 +231,7 @@ static void do_walk(const struct bench *b, const char *root)
 
 static void do_import(const struct bench *b, const char *root)
 {
-	char mounted[128];
+	char mounted[192];
 	int status;
 	snprintf(mounted, sizeof mounted, "%s/python", b->mounted);
 	pid_t pid = fork();
@@ -252,7 +256,7 @@ static double timed(const struct bench *b, void (*work)(const struct bench *, co
 /* Alternating; prints both medians and the ratio, with the requests of the last round. */
 static double compare(struct bench *b, const char *what, void (*work)(const struct bench *, const char *), unsigned n)
 {
-	char mounted[128];
+	char mounted[192];
 	double native[PAIRS], served[PAIRS], ratio[PAIRS];
 	struct mount_numbers before, after;
 	snprintf(mounted, sizeof mounted, "%s/files", b->mounted);
@@ -280,7 +284,7 @@ static double compare(struct bench *b, const char *what, void (*work)(const stru
 
 static void make_files(const struct bench *b)
 {
-	char path[128], bytes[8192];
+	char path[192], bytes[8192];
 	memset(bytes, 'x', sizeof bytes);
 	for (unsigned i = 0; i < N_DIRECTORIES; i++) {
 		snprintf(path, sizeof path, "%s/d%02u", b->native, i);
@@ -310,16 +314,11 @@ static void find_python(struct bench *b)
 	b->library = library;
 }
 
-int main(void)
+static void measure(void *arg)
 {
-	struct bench b = {.directory = "/var/tmp/vine-bench-XXXXXX"};
+	struct bench b = {.directory = arg};
 	double small = 0;
-	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
-	    access("/dev/fuse", W_OK) < 0)
-		bench_cannot("fs-served", "needs root and /dev/fuse");
 	find_python(&b);
-	if (!mkdtemp(b.directory))
-		bench_cannot("fs-served", b.directory);
 	snprintf(b.native, sizeof b.native, "%s/n/files", b.directory);
 	snprintf(b.mounted, sizeof b.mounted, "%s/m", b.directory);
 	mkdir(b.mounted, 0755);
@@ -335,9 +334,15 @@ int main(void)
 		compare(&b, "import (python3, 1 process)", do_import, 1);
 		stop_server(&b);
 	}
-	_free_ char *rm = xasprintf("rm -rf %s", b.directory);
-	if (system(rm) != 0)
-		fprintf(stderr, "%s is left\n", b.directory);
 	bench_end("fs-served", small, "x native", "1.25", "\"pairs\":%d", PAIRS);
-	return 0;
+}
+
+int main(void)
+{
+	struct scratch scratch;
+	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	    access("/dev/fuse", W_OK) < 0)
+		bench_cannot("fs-served", "needs root and /dev/fuse");
+	scratch_make(&scratch, "fs-served", ROOM_MIB);
+	return scratch_run(&scratch, LIMIT_SEC, measure, scratch.directory);
 }

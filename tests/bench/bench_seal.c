@@ -5,15 +5,12 @@
 #include "common/path.h"
 #include "tests/bench/bench.h"
 #include "tests/bench/fs_trees.h"
+#include "tests/bench/scratch.h"
 #include "vinefs/cache/cache.h"
 
 #include <fcntl.h>
 #include <limits.h>
 #include <sched.h>
-#include <signal.h>
-#include <sys/prctl.h>
-#include <sys/statvfs.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #define ROUNDS 5
@@ -134,13 +131,6 @@ static struct cache *open_cache(const char *path)
 	return c;
 }
 
-static void remove_all(const char *path)
-{
-	_free_ char *command = xasprintf("rm -rf '%s'", path);
-	if (system(command) != 0)
-		fprintf(stderr, "bench_seal: %s is left\n", path);
-}
-
 /* A remembered file is one that was older than two seconds when it was read. */
 static void grow_old(void)
 {
@@ -213,8 +203,9 @@ static void report(struct figures *all, uint64_t size)
 		  f.low, f.high, h.median, b.median, w.median, a.median, x.median, (unsigned long long)size);
 }
 
-static void measure(const char *base)
+static void measure(void *arg)
 {
+	const char *base = arg;
 	struct figures all;
 	_free_ char *root = path_join(base, "tree");
 	stay_on_one_core();
@@ -227,36 +218,9 @@ static void measure(const char *base)
 	report(&all, size);
 }
 
-/* The work is a child's, so that nothing is left whatever ends it. */
 int main(void)
 {
-	char base[] = "/var/tmp/vine-bench-seal.XXXXXX";
-	struct statvfs st;
-	sigset_t set, before;
-	int status = 0;
-	if (statvfs("/var/tmp", &st) < 0 || (!bench_is_quick() && (uint64_t)st.f_bavail * st.f_frsize / MIB < ROOM_MIB))
-		bench_cannot("seal", "/var/tmp has less than 24 GB free");
-	if (!mkdtemp(base))
-		bench_cannot("seal", "no directory in /var/tmp");
-	sigemptyset(&set);
-	sigaddset(&set, SIGCHLD);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGTERM);
-	sigprocmask(SIG_BLOCK, &set, &before);
-	fflush(NULL);
-	pid_t pid = fork();
-	if (pid == 0) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		sigprocmask(SIG_SETMASK, &before, NULL);
-		measure(base);
-		exit(0);
-	}
-	if (sigtimedwait(&set, NULL, &(struct timespec){.tv_sec = LIMIT_SEC}) != SIGCHLD) {
-		fprintf(stderr, "seal: interrupted, or more than %d s\n", LIMIT_SEC);
-		kill(pid, SIGKILL);
-	}
-	if (pid < 0 || waitpid(pid, &status, 0) < 0)
-		status = 1;
-	remove_all(base);
-	return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+	struct scratch scratch;
+	scratch_make(&scratch, "seal", ROOM_MIB);
+	return scratch_run(&scratch, LIMIT_SEC, measure, scratch.directory);
 }

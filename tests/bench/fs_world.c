@@ -2,17 +2,16 @@
 #include "tests/bench/fs_world.h"
 #include "common/path.h"
 #include "tests/bench/bench.h"
+#include "tests/bench/scratch.h"
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <grp.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -293,14 +292,6 @@ double fs_ask(struct fs_agent *a, const char *work, unsigned n, unsigned m, cons
 
 /* ---- the world */
 
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *at)
-{
-	(void)st;
-	(void)type;
-	(void)at;
-	return remove(path) < 0 && errno != ENOENT ? -1 : 0;
-}
-
 /* Where /dev/fuse is root's alone, one that all may open lies over it in this namespace. */
 static bool bind_fuse(const struct fs_world *w)
 {
@@ -313,10 +304,15 @@ static bool bind_fuse(const struct fs_world *w)
 	       mount(node, "/dev/fuse", NULL, MS_BIND, NULL) == 0;
 }
 
-static _Noreturn void be_first(struct fs_world *w, const struct fs_bench *b, const sigset_t *before)
+struct first {
+	struct fs_world *world;
+	const struct fs_bench *bench;
+};
+
+static void be_first(void *arg)
 {
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	sigprocmask(SIG_SETMASK, before, NULL);
+	const struct first *first = arg;
+	struct fs_world *w = first->world;
 	umask(022);
 	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
 	    mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
@@ -339,67 +335,21 @@ static _Noreturn void be_first(struct fs_world *w, const struct fs_bench *b, con
 			bench_cannot(w->name, "an ordinary user cannot run the programs of this build");
 		fs_node_start(w, user);
 	}
-	b->body(w);
-	exit(0);
-}
-
-/* A signal that would end this process ends the world first, for the directory's sake. */
-static int await(pid_t pid, const char *name, unsigned limit_sec, const sigset_t *set)
-{
-	int status = 0;
-	double end_sec = bench_now_sec() + limit_sec;
-	for (;;) {
-		const struct timespec second = {.tv_sec = 1};
-		int got = sigtimedwait(set, NULL, &second);
-		if (waitpid(pid, &status, WNOHANG) == pid)
-			return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
-		if (got != SIGINT && got != SIGTERM && bench_now_sec() < end_sec)
-			continue;
-		fprintf(stderr, "%s: %s\n", name, got > 0 ? "interrupted" : "takes too long");
-		kill(pid, SIGKILL);
-		waitpid(pid, &status, 0);
-		return 1;
-	}
-}
-
-static void check_room(const struct fs_bench *b, bool is_quick)
-{
-	struct statvfs st;
-	if (statvfs("/var/tmp", &st) < 0)
-		bench_cannot(b->name, "no /var/tmp");
-	uint64_t free_mib = (uint64_t)st.f_bavail * st.f_frsize / MIB;
-	_free_ char *why =
-		xasprintf("/var/tmp has %llu MiB free, %u are needed", (unsigned long long)free_mib, b->room_mib);
-	if (!is_quick && free_mib < b->room_mib)
-		bench_cannot(b->name, why);
+	first->bench->body(w);
 }
 
 int fs_world_run(const struct fs_bench *b)
 {
-	struct fs_world w = {.name = b->name, .directory = "/var/tmp/vine-bench-XXXXXX"};
-	sigset_t set, before;
+	struct fs_world w = {.name = b->name};
+	struct scratch scratch;
+	struct first first = {&w, b};
 	w.is_quick = bench_is_quick();
 	w.n_pairs = w.is_quick ? 2 : 5;
 	if (geteuid() != 0 || access("/dev/fuse", W_OK) < 0)
 		bench_cannot(b->name, "needs root (to be two users, and to drop caches) and /dev/fuse");
-	check_room(b, w.is_quick);
 	if (unshare(CLONE_NEWPID) < 0)
 		bench_cannot(b->name, "no PID namespaces");
-	if (!mkdtemp(w.directory))
-		bench_cannot(b->name, w.directory);
-	sigemptyset(&set);
-	sigaddset(&set, SIGCHLD);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGTERM);
-	sigprocmask(SIG_BLOCK, &set, &before);
-	fflush(NULL);
-	pid_t pid = fork();
-	if (pid == 0)
-		be_first(&w, b, &before);
-	int status = pid < 0 ? 1 : await(pid, b->name, b->limit_sec, &set);
-	if (status == 1)
-		fprintf(stderr, "%s: no result\n", b->name);
-	if (nftw(w.directory, remove_one, 32, FTW_DEPTH | FTW_PHYS | FTW_MOUNT) < 0)
-		fprintf(stderr, "%s is left: %s\n", w.directory, strerror(errno));
-	return status;
+	scratch_make(&scratch, b->name, b->room_mib);
+	w.directory = scratch.directory;
+	return scratch_run(&scratch, b->limit_sec, be_first, &first);
 }

@@ -21,8 +21,8 @@ struct fs_node {
 
 struct fs_world {
 	const char *name;
-	char directory[64]; /* on the local disk; removed at the end */
-	bool is_quick;      /* a small form that shows that all works; no result */
+	const char *directory; /* on the local disk; removed at the end */
+	bool is_quick;         /* a small form that shows that all works; no result */
 	unsigned n_pairs;
 	struct fs_node nodes[FS_USERS];
 	FILE *details; /* of the line of JSON */

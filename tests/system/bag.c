@@ -6,6 +6,8 @@
  * With RUN the work has a name and outlives this process; N may be 0, to wait for what is left of it. */
 #include "libvineclient/vine.h"
 
+#include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -25,9 +27,13 @@ static int submit(struct vine *v, struct vine_task *t, size_t n)
 	for (size_t done = 0; done < n;) {
 		size_t some = n - done < BATCH ? n - done : BATCH;
 		int r = vine_post(v, same, some, NULL);
-		if (r < 0)
+		/* Full: the descriptor tells when to try again, or of a result, which waits until all are submitted. */
+		if (r == -EAGAIN)
+			poll(&(struct pollfd){.fd = vine_fd(v), .events = POLLIN}, 1, 200);
+		else if (r < 0)
 			return r;
-		done += some;
+		else
+			done += some;
 	}
 	return 0;
 }

@@ -39,8 +39,11 @@ for error in EDQUOT ENOSPC EIO; do
 		contains "$DIR/seal.out" "$DIR/$error: the cache $DISK/cache"
 		case $error in
 		EIO) contains "$DIR/seal.out" "tried again by itself" ;;
+		# From a disk that has room it is taken for a sickness, if it goes on for some seconds.
+		ENOSPC) grep -q "tried again by itself" "$DIR/seal.out" || contains "$DIR/seal.out" "in use; its disk has" ;;
 		*) contains "$DIR/seal.out" "in use; its disk has" && contains "$DIR/seal.out" "unmount or unpin" ;;
 		esac
+		! grep "^vine seal: $DIR/$error: Read-only" "$DIR/seal.out" || fail "what becomes of the cache is said of the path"
 	fi
 	[ $error != EIO ] || { vine cache ls >"$DIR/ls.out"; contains "$DIR/ls.out" "out of service since"; }
 	expect 0 vine why $away

@@ -34,8 +34,7 @@ whole=$(large | head -n 1)
 
 # ---- found by the scrub
 flip "$part" 5000
-flip "$whole" 100000
-flip "$whole" 4000000
+flip "$whole" 100000 4000000 # at once: with the first one it may be found, and moved
 poll 30 has_found 2
 [ ! -e "$whole" ] || fail "it is still in b/"
 [ -n "$(find "$DISK/cache/q" -name "${whole##*/}*")" ] || fail "it is not in q/"

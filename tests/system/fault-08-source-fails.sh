@@ -40,7 +40,7 @@ timed() { # STATUS CMD...: as expect; the time it took is left in $took
 	expect "$@"
 	took=$(((${EPOCHREALTIME/[.,]/} - start) / 1000))
 }
-within() { # MSEC WHAT
+within() { # MSEC WHAT: far less than for ever, for a busy machine does nothing at once
 	[ $took -le $(($1 * ${DEADLINE_FACTOR:-1})) ] || fail "$2 took $took ms, more than $1"
 }
 
@@ -51,22 +51,22 @@ for i in 2 3 4 5 6 7; do
 	cat "$DIR/ma/part$i" >/dev/null 2>"$DIR/err.$i" & readers+=($!)
 done
 timed 0 cmp "$DIR/mo/big" "$DIR/other/big"
-within 2000 "a file of another source"
+within 10000 "a file of another source"
 timed 0 cmp "$DIR/ma/part1" "$DIR/behind/a/part1"
-within 2000 "a file that is here"
+within 10000 "a file that is here"
 [ "$(find "$DIR/ma" -ls | wc -l)" = "$names" ] || fail "names are missing"
 mkdir "$DIR/third"
 echo third >"$DIR/third/file"
 timed 0 vine seal -q "$DIR/third"
-within 2000 "sealing elsewhere"
+within 10000 "sealing elsewhere"
 timed 0 vine cache ls
-within 2000 "vine cache ls"
+within 10000 "vine cache ls"
 why_says() { vine why "$2" >"$DIR/why" && grep -qF -e "$1" "$DIR/why"; }
 poll 20 why_says 'its filesystem stalls' "$DIR/ma/part2"
 contains "$DIR/why" "$DIR/shared/a"
 for pid in "${readers[@]}"; do ! wait $pid || fail "it read something"; done
 for i in 2 3 4 5 6 7; do contains "$DIR/err.$i" 'Input/output error'; done
-[ "$(grep -c 'has not answered for' "$DIR/n1.log")" = 1 ] || fail "the reason was not logged once: $(cat "$DIR/n1.log")"
+[ "$(grep -cE "$DIR/shared/a (has not answered for|was not read in)" "$DIR/n1.log")" = 1 ] || fail "the reason was not logged once: $(cat "$DIR/n1.log")"
 # Who comes later waits as long, no longer, and the commands still tell.
 timed 1 cat "$DIR/ma/small/1"
 contains "$DIR/err" 'Input/output error'
@@ -77,7 +77,7 @@ contains "$DIR/out" 'has not answered for'
 # In the foreground: a second signal, to the group, would end what LeakSanitizer has at work at an exit, and that would wait for ever.
 timed 124 timeout --foreground 1 vine seal -q "$DIR/shared/b"
 timed 0 vine seal -q --refresh "$DIR/third"
-within 2000 "sealing elsewhere, beside one that stalls"
+within 10000 "sealing elsewhere, beside one that stalls"
 
 # It answers again.
 befalls nothing
@@ -95,7 +95,7 @@ for each in EIO ESTALE; do
 	befalls $each
 	lines=$(wc -l <"$DIR/n1.log")
 	timed 1 cat "$DIR/ma/big"
-	within 2500 "an error"
+	within 10000 "an error"
 	contains "$DIR/err" 'Input/output error'
 	expect 1 cat "$DIR/ma/big"
 	expect 1 cat "$DIR/ma/big"

@@ -5,7 +5,7 @@
  *   mirror MOUNTPOINT -f -o source=DIR[,faults=FILE][,intr]      until it is unmounted; DIR is absolute
  *
  * What FILE says is what befalls whoever looks, opens, lists or reads: "stall": no answer until it says something else; "EIO", "ESTALE": that error;
- * nothing: no fault. */
+ * nothing: no fault. "stall PLACE": no answer to whoever opens or reads what has a path that begins so. */
 #define FUSE_USE_VERSION 35
 #include "common/base.h"
 
@@ -40,16 +40,23 @@ static int result(long r)
 	return r < 0 ? -errno : (int)r;
 }
 
-/* 0, or what befalls this request; waits as long as it stalls. With intr its caller may be killed meanwhile, as with most filesystems. */
-static int fault(void)
+static bool is_stalled(const char *word, const char *path)
+{
+	static const char at[] = "stall ";
+	return has_prefix(word, at) ? path && has_prefix(path, word + strlen(at)) : has_prefix(word, "stall");
+}
+
+/* 0, or what befalls this request; waits as long as it stalls. With intr its caller may be killed meanwhile, as with most filesystems. `path`: of a file whose bytes are asked for; NULL. */
+static int fault(const char *path)
 {
 	const struct mirror *m = fuse_get_context()->private_data;
 	for (;;) {
-		char word[16] = "";
+		char word[PLACE_MAX] = "";
 		_close_ int fd = m->faults ? open(m->faults, O_RDONLY | O_CLOEXEC) : -1;
 		if (fd >= 0 && read(fd, word, sizeof word - 1) < 0)
 			return -errno;
-		if (!has_prefix(word, "stall"))
+		word[strcspn(word, "\n")] = 0;
+		if (!is_stalled(word, path))
 			return has_prefix(word, "EIO") ? -EIO : has_prefix(word, "ESTALE") ? -ESTALE : 0;
 		if (fuse_interrupted())
 			return -EINTR;
@@ -60,7 +67,7 @@ static int fault(void)
 static int mirror_getattr(const char *path, struct stat *st, struct fuse_file_info *f)
 {
 	char at[PLACE_MAX];
-	int r = fault();
+	int r = fault(NULL);
 	return r ? r : result(f ? fstat((int)f->fh, st) : lstat(place(path, at), st));
 }
 
@@ -68,7 +75,7 @@ static int mirror_readdir(const char *path, void *to, fuse_fill_dir_t fill, off_
 			  struct fuse_file_info *f _unused_, enum fuse_readdir_flags flags _unused_)
 {
 	char at[PLACE_MAX];
-	int r = fault();
+	int r = fault(NULL);
 	DIR *d = r ? NULL : opendir(place(path, at));
 	if (!d)
 		return r ? r : -errno;
@@ -138,7 +145,7 @@ static int mirror_create(const char *path, mode_t mode, struct fuse_file_info *f
 static int mirror_open(const char *path, struct fuse_file_info *f)
 {
 	char at[PLACE_MAX];
-	int r = fault();
+	int r = fault(path);
 	/* The kernel places appended bytes itself. */
 	int fd = r ? r : open(place(path, at), (f->flags & ~O_APPEND) | O_CLOEXEC);
 	f->fh = (uint64_t)fd;
@@ -158,9 +165,9 @@ static int mirror_release(const char *path _unused_, struct fuse_file_info *f)
 	return result(close((int)f->fh));
 }
 
-static int mirror_read(const char *path _unused_, char *to, size_t n, off_t offset, struct fuse_file_info *f)
+static int mirror_read(const char *path, char *to, size_t n, off_t offset, struct fuse_file_info *f)
 {
-	int r = fault();
+	int r = fault(path);
 	return r ? r : result(pread((int)f->fh, to, n, offset));
 }
 

@@ -6,7 +6,7 @@
 [ -w /dev/fuse ] || skip "no /dev/fuse"
 n_large=200
 mkdir -p "$DIR/behind/a" "$DIR/shared"
-befalls() { # stall|nothing
+befalls() { # stall PLACE|nothing
 	echo "$1" >"$DIR/faults.new" && mv "$DIR/faults.new" "$DIR/faults"
 }
 befalls nothing
@@ -29,19 +29,20 @@ poll 10 is_old
 
 start n1 'vinefs ready' vinefs --vined=none --state="$DIR/n1"
 export VINE_NODE=$DIR/n1
-n_stored() { find "$DIR/n1/cache/b" -type f 2>/dev/null | wc -l; }
+n_stored() { find "$DIR/n1/cache/b" -type f -size 500000c 2>/dev/null | wc -l; }
 has_stored() { [ "$(n_stored)" -ge "$1" ]; }
 
-# seal_until N HOW: seals until N blobs are stored, then HOW ends it. What was stored by then is in $stored, in bytes of large files.
+# seal_until DIRECTORY HOW: seals all before that, of which no byte comes; then HOW ends it. What was stored by then is in $stored, in bytes of large files.
 seal_until() {
-	befalls nothing
+	local n
+	n=$(find "$DIR"/behind/a/* -maxdepth 0 -printf '%f\n' | LC_ALL=C awk -v at="$1" '$0 "" < at ""' | wc -l)
+	befalls "stall /a/$1/"
 	# In the background a shell has SIGINT ignored.
 	env --default-signal=INT vine seal -q "$DIR/shared/a" >/dev/null 2>"$DIR/seal.err" &
 	sealing=$!
-	poll 30 has_stored "$1"
-	befalls stall
-	alive $sealing || fail "it was done before it could be interrupted"
-	stored=$(($(find "$DIR/n1/cache/b" -type f -size 500000c 2>/dev/null | wc -l) * 500000))
+	poll 60 has_stored $((n * 10))
+	alive $sealing || fail "it was done before it could be interrupted: $(cat "$DIR/seal.err")"
+	stored=$(($(n_stored) * 500000))
 	"$2"
 	wait $sealing 2>/dev/null && fail "it was not interrupted: $(cat "$DIR/seal.err")"
 	befalls nothing
@@ -59,9 +60,10 @@ by_death() {
 	poll 20 is_other
 }
 
-seal_until $((n_large / 5)) by_hand
+# The directories are 0, 1, 10, 11 ... 19, 2 ... 9, in this order.
+seal_until 13 by_hand
 before=$stored
-seal_until $((n_large / 5 + n_large / 2)) by_death
+seal_until 5 by_death
 [ "$stored" -gt "$before" ] || fail "the second one stored nothing"
 expect 0 vine seal --json "$DIR/shared/a"
 n_read=$(python3 -c 'import json,sys; print(json.load(sys.stdin)["read"])' <"$DIR/out")

@@ -176,11 +176,14 @@ static void on_speak(struct post *p)
 	struct fake *f = container_of(p, struct fake, speak);
 	pthread_mutex_lock(&f->lock);
 	for (size_t i = 0; i < f->n_conns; i++) {
-		for (size_t k = 0; k < f->n_kept; k++) {
+		bool is_bye = streq(f->notice, "bye");
+		for (size_t k = 0; k < f->n_kept && !is_bye; k++) {
 			if (!f->kept[k]->is_sent)
 				send_result(f, f->conns[i], f->kept[k]);
 		}
-		if (*f->notice)
+		if (is_bye)
+			conn_close(f->conns[i], "as told", true);
+		else if (*f->notice)
 			conn_send(f->conns[i], WIRE_EVENT, &(struct wire_event){.what = f->notice, .node = "n2"});
 	}
 	f->is_spoken = true;

@@ -39,7 +39,7 @@ unsigned fetch_world_n_reads(struct fetch_world *w);
 uint64_t fetch_world_size(struct fetch_world *w); /* bytes read of it */
 unsigned fetch_world_n_waiting(struct fetch_world *w);
 
-/* Makes turns until *flag; fails the test after half a minute. */
+/* Makes turns until *flag; fails the test if that does not come. */
 void fetch_world_until(struct fetch_world *w, const bool *flag);
 void fetch_world_turn(struct fetch_world *w);
 
@@ -52,6 +52,7 @@ ssize_t fetch_world_check(struct fetch_world *w, struct fetch_tree *t, const cha
 char *fetch_world_why(struct fetch_tree *t, const char *node);
 /* Makes turns until nothing of the tree is on the way: the chunks of one read fail one after the other, each the tree's last failure. */
 void fetch_world_settle(struct fetch_world *w, struct fetch_tree *t, const char *node);
+/* Waits until nobody has it open. */
 void fetch_world_evict(struct fetch_world *w, const struct digest *id);
 
 #endif

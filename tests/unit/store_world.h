@@ -149,7 +149,7 @@ static inline int64_t ask(const char *sql)
 static inline void run_sql(const char *sql)
 {
 	sqlite3 *db = NULL;
-	ASSERT_EQ(sqlite3_open(db_path(), &db), SQLITE_OK);
+	ASSERT_EQ(sqlite3_open_v2(db_path(), &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, store_vfs()), SQLITE_OK);
 	ASSERT_EQ(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
 	sqlite3_close(db);
 }

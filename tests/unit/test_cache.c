@@ -75,7 +75,7 @@ TEST(an_unchanged_tree_is_not_read_again)
 	ASSERT_EQ(world_try_seal(c, in, &id, &n_read), 0);
 	ASSERT(n_read > 0);
 	/* Young files are not remembered, and ctime cannot be set back. */
-	for (time_t until = time(NULL) + 30; n_read && time(NULL) < until;) {
+	for (time_t until = time(NULL) + UNIT_PATIENCE_SEC; n_read && time(NULL) < until;) {
 		cache_flush(c);
 		ASSERT_EQ(world_try_seal(c, in, &again, &n_read), 0);
 	}

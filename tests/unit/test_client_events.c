@@ -179,6 +179,46 @@ TEST(all_that_wait_hear_that_nothing_is_left)
 	fake_stop(f);
 }
 
+TEST(who_waits_hears_that_the_session_is_closed)
+{
+	world_start();
+	struct waiting w[4];
+	f->is_holding = true;
+	post("", "");
+	for (size_t i = 0; i < countof(w); i++) {
+		snprintf(w[i].selector, sizeof w[i].selector, i % 2 ? "tag:x" : "nodes");
+		ASSERT_EQ(pthread_create(&w[i].thread, NULL, wait_for, &w[i]), 0);
+	}
+	ASSERT_EQ(vine_close(v, 1), 0);
+	for (size_t i = 0; i < countof(w); i++) {
+		pthread_join(w[i].thread, NULL);
+		ASSERT_EQ(w[i].result, -ECANCELED);
+	}
+	fake_stop(f);
+}
+
+TEST(who_waits_hears_that_the_cluster_wants_no_more_of_us)
+{
+	world_start();
+	struct waiting w[4];
+	f->is_holding = true;
+	post("", "");
+	for (size_t i = 0; i < countof(w); i++) {
+		snprintf(w[i].selector, sizeof w[i].selector, i % 2 ? "tag:x" : "nodes");
+		ASSERT_EQ(pthread_create(&w[i].thread, NULL, wait_for, &w[i]), 0);
+	}
+	fake_speak(f, "bye");
+	for (size_t i = 0; i < countof(w); i++) {
+		pthread_join(w[i].thread, NULL);
+		ASSERT(w[i].result < 0 && w[i].result != -ENODATA);
+	}
+	struct vine_event *e;
+	ASSERT_EQ(poll(&(struct pollfd){.fd = vine_fd(v), .events = POLLIN}, 1, 20000), 1);
+	ASSERT(vine_next(v, NULL, 0, &e) < 0);
+	vine_close(v, 1);
+	fake_stop(f);
+}
+
 TEST(nodes_are_told_of_when_asked_for)
 {
 	world_start();

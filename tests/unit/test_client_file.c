@@ -256,3 +256,33 @@ TEST(each_element_of_an_array_has_its_own_files)
 	vine_task_free(late);
 	world_stop();
 }
+
+static void *free_tasks(void *arg)
+{
+	struct vine_task **t = arg;
+	for (size_t i = 0; t[i]; i++)
+		vine_task_free(t[i]);
+	return NULL;
+}
+
+TEST(a_file_outlives_the_last_description_in_any_thread)
+{
+	enum { THREADS = 4, EACH = 200 };
+	world_start();
+	struct vine_task *t[THREADS][EACH + 1] = {{NULL}};
+	pthread_t threads[THREADS];
+	struct vine_file *file;
+	ASSERT_EQ(vine_file_new(v, "node:/a", &file), 0);
+	for (size_t i = 0; i < THREADS; i++) {
+		for (size_t k = 0; k < EACH; k++) {
+			t[i][k] = task_new();
+			ASSERT_EQ(vine_task_input(t[i][k], file, NULL, 0), 0);
+		}
+	}
+	vine_file_free(file);
+	for (size_t i = 0; i < THREADS; i++)
+		ASSERT_EQ(pthread_create(&threads[i], NULL, free_tasks, t[i]), 0);
+	for (size_t i = 0; i < THREADS; i++)
+		pthread_join(threads[i], NULL);
+	world_stop();
+}

@@ -74,6 +74,7 @@ TEST(a_silent_peer_is_closed_after_five_seconds_and_costs_nothing)
 		struct ends e;
 		int fd[2];
 		ends_init(&e, tls);
+		ends_stand_still();
 		tcp_pair(fd);
 		e.vined.conn = conn_new(e.loop, fd[1], true, &e.vined_options);
 		for (int i = 0; i < 20; i++)
@@ -288,6 +289,51 @@ TEST(a_full_connection_says_so_and_tells_when_there_is_room)
 	ends_fini(&e);
 }
 
+static void fill_output(struct end *e, const struct wire_head *h, const void *message)
+{
+	struct wire_query m = {.what = "x", .selector = e->arg};
+	(void)h, (void)message;
+	while (e->n_messages == 1 && !conn_is_full(e->conn))
+		ASSERT_EQ(conn_send(e->conn, WIRE_QUERY, &m), 0);
+}
+
+/* Each end in a loop of its own, so that one can send while the other sleeps. */
+static void send_many_records(unsigned n, const char *text)
+{
+	struct ends e;
+	int fd[2];
+	_cleanup_(loop_freep) struct loop *other = loop_new();
+	ends_init(&e, true);
+	/* An answer to a PING would wake it. */
+	e.node_options.ping_usec = e.vined_options.ping_usec = UINT64_C(3600000000);
+	e.node_options.silent_usec = e.vined_options.silent_usec = UINT64_C(3600000000);
+	tcp_pair(fd);
+	e.node.conn = conn_new(e.loop, fd[0], false, &e.node_options);
+	e.vined.conn = conn_new(other, fd[1], true, &e.vined_options);
+	ASSERT(UNTIL(e.loop, loop_turn(other, 0) == 0 && e.node.is_open && e.vined.is_open));
+	e.vined.on_message = fill_output;
+	e.vined.arg = (void *)(uintptr_t)text;
+	for (unsigned i = 0; i < n; i++) {
+		ASSERT_EQ(conn_send(e.node.conn, WIRE_QUERY, &(struct wire_query){.what = "y"}), 0);
+		loop_turn(e.loop, 0);
+	}
+	ASSERT(UNTIL(e.loop, loop_turn(other, 0) == 0 && e.vined.n_messages == n));
+	conn_free(e.vined.conn);
+	e.vined.conn = NULL;
+	ends_fini(&e);
+}
+
+/* Records that came together lie with TLS, where no poll tells of them, when output is full after the first, and when a turn's budget is used. */
+TEST(what_tls_has_taken_is_read_on_without_a_poll)
+{
+	char *text = xmalloc(100001);
+	memset(text, 'z', 100000);
+	text[100000] = 0;
+	send_many_records(8, text); /* so many are sent before the first is acknowledged, and come at once */
+	send_many_records(700, text);
+	free(text);
+}
+
 /* ---- ends */
 
 TEST(a_silent_open_peer_is_pinged_and_then_given_up)
@@ -296,6 +342,7 @@ TEST(a_silent_open_peer_is_pinged_and_then_given_up)
 	uint8_t bytes[4096];
 	struct wire_head h = {0};
 	raw_open(&r);
+	ends_stand_still();
 	for (int i = 0; i < 5; i++)
 		loop_turn(r.e.loop, 1);
 	while (recv(r.fd, bytes, sizeof bytes, MSG_DONTWAIT) > 0)
@@ -361,6 +408,7 @@ TEST(a_peer_that_does_not_go_is_left_after_two_seconds)
 {
 	struct raw r;
 	raw_open(&r);
+	ends_stand_still();
 	conn_close(r.e.vined.conn, "bye", false);
 	for (int i = 0; i < 10; i++)
 		loop_turn(r.e.loop, 1);

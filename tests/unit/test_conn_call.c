@@ -47,7 +47,7 @@ TEST(messages_of_any_size_are_echoed_both_ways_at_once)
 				loop_turn(e.loop, 0);
 		}
 		/* Both sides stand above their mark here: neither may wait for the other for ever. */
-		for (uint64_t end = real_usec() + 20000000; real_usec() < end;) {
+		for (uint64_t end = real_usec() + UNIT_PATIENCE_USEC; real_usec() < end;) {
 			n = 0;
 			for (int i = 0; i < N; i++)
 				n += askers[0][i].n_replies + askers[1][i].n_replies;

@@ -37,7 +37,7 @@ TEST(what_is_remembered_is_a_tree_at_once_unless_a_draft_is_asked_for)
 	_free_ char *in = make_source();
 	drafted_open(&d, plain);
 	d.world.n_read = 1;
-	for (time_t until = time(NULL) + 30; d.world.n_read && time(NULL) < until;) {
+	for (time_t until = time(NULL) + UNIT_PATIENCE_SEC; d.world.n_read && time(NULL) < until;) {
 		cache_flush(d.world.cache);
 		ASSERT_EQ(fetch_world_seal(&d.world, in, NULL, false, &id), 0);
 	}
@@ -111,9 +111,9 @@ TEST(a_sealing_that_fails_leaves_what_can_be_read)
 	_free_ char *in = make_source();
 	_free_ char *gone = path_join(in, "zz");
 	ASSERT_EQ(path_write(gone, "z", 1, 0600, false), 0);
-	draft_open(&d, in, plain);
+	draft_open(&d, in, (struct fetch_settings){.n_seal_threads = 2});
 	ASSERT_EQ(check(&d, in, "zz", 0, 1), 1);
-	/* It is the last one, and all threads of the sealing stand before the first ones. */
+	/* It is the last one, and both threads of the sealing stand before the first ones. */
 	ASSERT_EQ(unlink(gone), 0);
 	seal_to_the_end(&d);
 	ASSERT(d.error < 0 && d.error != -ESTALE);
@@ -200,7 +200,8 @@ TEST(a_sealing_goes_on_when_its_draft_is_closed)
 	fetch_close(d.tree);
 	d.tree = NULL;
 	draft_hold(NULL);
-	for (time_t until = time(NULL) + 30; fetch_find(d.world.fetch, in, &id, &rest) && time(NULL) < until;)
+	for (time_t until = time(NULL) + UNIT_PATIENCE_SEC;
+	     fetch_find(d.world.fetch, in, &id, &rest) && time(NULL) < until;)
 		fetch_world_turn(&d.world);
 	ASSERT_EQ(fetch_find(d.world.fetch, in, &id, &rest), 0);
 	draft_close(&d);
@@ -215,7 +216,8 @@ TEST(what_was_on_its_way_is_mounted_as_the_tree_it_has_become)
 	drafted_open(&d, plain);
 	ASSERT_EQ(fetch_seal_start(d.world.fetch, &d.seal, in, NULL), 0);
 	fetch_world_until(&d.world, &d.is_drafted);
-	for (time_t until = time(NULL) + 30; fetch_find(d.world.fetch, in, &id, &rest) && time(NULL) < until;)
+	for (time_t until = time(NULL) + UNIT_PATIENCE_SEC;
+	     fetch_find(d.world.fetch, in, &id, &rest) && time(NULL) < until;)
 		fetch_world_turn(&d.world);
 	d.open.on_done = on_open;
 	d.watch.on_over = on_over;

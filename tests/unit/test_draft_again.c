@@ -129,3 +129,64 @@ TEST(whoever_was_told_of_a_draft_finds_it_however_many_there_are)
 	}
 	draft_close(&d);
 }
+
+/* ---- the sealing gives way to who reads, but not for ever */
+
+static uint64_t now_msec(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+/* Somebody reads all the time: his read is on its way from the source. Each file of the sealing is a step. */
+static char *read_for_ever(struct drafted *d, struct got *got, struct fetch_settings fs)
+{
+	char *in = world_files("in", 2000, 10, 1);
+	draft_open(d, in, fs);
+	fetch_world_gate(&d->world, in);
+	get_start(got, d, "f5", 0, 10);
+	while (fetch_world_n_waiting(&d->world) < 1)
+		fetch_world_turn(&d->world);
+	return in;
+}
+
+TEST(a_sealing_goes_a_step_at_a_time_while_somebody_reads)
+{
+	struct drafted d;
+	struct got got;
+	struct fetch_draft_info info;
+	_free_ _unused_ char *in = read_for_ever(&d, &got, plain);
+	uint64_t start_msec = now_msec();
+	draft_hold(NULL);
+	do {
+		fetch_world_turn(&d.world);
+		fetch_draft_get(d.tree, &info);
+	} while (now_msec() < start_msec + 1000);
+	/* Ten a second, and what its threads had begun. */
+	ASSERT(info.progress.files_done <= (now_msec() - start_msec) / 100 + 50);
+	ASSERT(!d.is_over);
+	fetch_world_gate(&d.world, NULL);
+	fetch_world_until(&d.world, &got.is_over);
+	fetch_world_until(&d.world, &d.is_over);
+	ASSERT_EQ(d.error, 0);
+	free(got.p);
+	draft_close(&d);
+}
+
+TEST(a_reader_that_never_pauses_keeps_no_tree_from_being_sealed)
+{
+	struct drafted d;
+	struct got got;
+	/* At ten steps a second it would take minutes. */
+	_free_ _unused_ char *in = read_for_ever(&d, &got, (struct fetch_settings){.patience_usec = 1});
+	draft_hold(NULL);
+	fetch_world_until(&d.world, &d.is_over);
+	ASSERT_EQ(d.error, 0);
+	ASSERT(!got.is_over);
+	fetch_world_gate(&d.world, NULL);
+	fetch_world_until(&d.world, &got.is_over);
+	ASSERT_EQ(got.n, 10);
+	free(got.p);
+	draft_close(&d);
+}

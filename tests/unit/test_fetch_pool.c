@@ -4,7 +4,7 @@
 
 #include <pthread.h>
 
-#define N 16
+#define N 64
 
 struct scene {
 	struct loop *loop;
@@ -96,12 +96,12 @@ static void wait_done(struct scene *s, unsigned n)
 TEST(jobs_run_and_end_on_the_loop)
 {
 	struct scene s;
-	struct task t[N];
+	struct task t[16];
 	scene_init(&s, 8);
-	for (int i = 0; i < N; i++)
+	for (int i = 0; i < 16; i++)
 		task_put(&s, &t[i], i, false, (enum pool_rank)(i % POOL_RANKS), NULL);
-	wait_done(&s, N);
-	ASSERT_EQ(s.n_begun, N);
+	wait_done(&s, 16);
+	ASSERT_EQ(s.n_begun, 16);
 	scene_end(&s);
 }
 
@@ -143,6 +143,58 @@ TEST(all_sources_stuck_leave_threads_for_the_rest)
 	ASSERT_EQ(s.n_running, 3);
 	set_closed(&s, false);
 	wait_done(&s, 13);
+	scene_end(&s);
+}
+
+TEST(a_wide_lane_goes_beyond_its_share_in_threads_that_nobody_else_needs)
+{
+	struct scene s;
+	struct task t[12], other, local;
+	struct pool_lane wide, lane, disk;
+	scene_init(&s, 9);
+	pool_lane_init(&wide, 2, false);
+	pool_lane_init(&lane, 4, false);
+	pool_lane_init(&disk, 1, true);
+	pool_widen(s.pool, &wide, 6);
+	s.is_closed = true;
+	for (int i = 0; i < 12; i++)
+		task_put(&s, &t[i], i, true, POOL_BULK, &wide);
+	wait_begun(&s, 8);
+	/* Of the three threads that all sources share the third is free still. */
+	task_put(&s, &other, 20, true, POOL_NOW, &lane);
+	wait_begun(&s, 9);
+	task_put(&s, &local, 30, false, POOL_BULK, &disk);
+	wait_done(&s, 1);
+	ASSERT_EQ(s.n_most, 10);
+	set_closed(&s, false);
+	wait_done(&s, 14);
+	ASSERT_EQ(wide.n_running + wide.n_wide, 0);
+	scene_end(&s);
+}
+
+TEST(wide_lanes_that_are_stuck_leave_another_what_it_had)
+{
+	struct scene s;
+	struct task stuck[40], t[2], now;
+	struct pool_lane first, second;
+	scene_init(&s, 9);
+	pool_lane_init(&first, 1, false);
+	pool_lane_init(&second, 1, false);
+	pool_widen(s.pool, &first, 40);
+	pool_widen(s.pool, &second, 40);
+	s.is_closed = true;
+	for (int i = 0; i < 40; i++)
+		task_put(&s, &stuck[i], i, true, POOL_BULK, &first);
+	wait_begun(&s, 29); /* its own, and all 28 that are there for wide ones */
+	for (int i = 0; i < 2; i++)
+		task_put(&s, &t[i], 50 + i, true, POOL_BULK, &second);
+	wait_begun(&s, 30);
+	task_put(&s, &now, 60, false, POOL_NOW, NULL);
+	wait_done(&s, 1);
+	ASSERT(pool_began_usec(s.pool, &t[0].job) && !pool_began_usec(s.pool, &t[1].job));
+	ASSERT(s.n_most <= 31);
+	set_closed(&s, false);
+	wait_done(&s, 43);
 	scene_end(&s);
 }
 

@@ -144,7 +144,7 @@ TEST(a_sealing_ends_with_its_last_caller)
 static void seal_until_unread(struct fetch_world *w, const char *path, struct digest *id)
 {
 	w->n_read = 1;
-	for (time_t until = time(NULL) + 30; w->n_read && time(NULL) < until;) {
+	for (time_t until = time(NULL) + UNIT_PATIENCE_SEC; w->n_read && time(NULL) < until;) {
 		cache_flush(w->cache);
 		ASSERT_EQ(fetch_world_seal(w, path, NULL, false, id), 0);
 	}
@@ -265,7 +265,7 @@ TEST(one_sealing_heals_a_damaged_index)
 	fetch_world_open(&w, "cache", roomy, plain);
 	for (unsigned i = 0; i < countof(paths); i++) {
 		ASSERT_EQ(fetch_world_seal(&w, paths[i], NULL, false, &id), 0);
-		for (time_t until = time(NULL) + 30; w.n_read && time(NULL) < until;)
+		for (time_t until = time(NULL) + UNIT_PATIENCE_SEC; w.n_read && time(NULL) < until;)
 			ASSERT_EQ(fetch_world_seal(&w, paths[i], NULL, false, &again), 0);
 		ASSERT_EQ(w.n_read, 0);
 		damage_index(&id);

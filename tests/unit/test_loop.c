@@ -6,8 +6,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define DEADLINE_USEC 10000000u
-
 static uint64_t real_usec(void)
 {
 	struct timespec t;
@@ -18,7 +16,7 @@ static uint64_t real_usec(void)
 /* Turns until *n reaches `goal`; false when the deadline came first. */
 static bool turn_until(struct loop *l, const int *n, int goal)
 {
-	uint64_t end = real_usec() + DEADLINE_USEC;
+	uint64_t end = real_usec() + UNIT_PATIENCE_USEC;
 	while (*n < goal && real_usec() < end)
 		if (loop_turn(l, 100) < 0)
 			return false;

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #define N_QUEUED 4096
+#define PATIENCE_MSEC ((int)UNIT_PATIENCE_SEC * 1000)
 
 struct world {
 	struct memory_store store;
@@ -75,7 +76,7 @@ static struct mount_request *take_queued(struct world *w)
 static struct mount_request *wait_queued(struct world *w)
 {
 	struct mount_request *q;
-	for (unsigned i = 0; i < 5000 && !(q = take_queued(w)); i++)
+	for (int i = 0; i < PATIENCE_MSEC && !(q = take_queued(w)); i++)
 		poll(NULL, 0, 1);
 	ASSERT(q);
 	return q;
@@ -123,7 +124,7 @@ static bool hear(struct world *w, struct reply *r, int msec)
 static void expect(struct world *w, uint64_t unique, int error)
 {
 	struct reply r;
-	ASSERT(hear(w, &r, 5000));
+	ASSERT(hear(w, &r, PATIENCE_MSEC));
 	ASSERT_EQ(r.head.unique, unique);
 	ASSERT_EQ(r.head.error, -error);
 }
@@ -205,7 +206,7 @@ TEST(the_kernel_is_told_what_it_may_remember)
 	struct world w;
 	struct reply r;
 	begin(&w, 0, 1, false);
-	ASSERT(hear(&w, &r, 5000));
+	ASSERT(hear(&w, &r, PATIENCE_MSEC));
 	struct fuse_init_out init;
 	memcpy(&init, r.body, sizeof init);
 	ASSERT(init.flags & FUSE_DO_READDIRPLUS && !(init.flags & FUSE_READDIRPLUS_AUTO));
@@ -215,13 +216,13 @@ TEST(the_kernel_is_told_what_it_may_remember)
 	ASSERT_EQ(init.max_readahead, 131072);
 	ASSERT_EQ(init.max_pages, 256);
 	ask(&w, FUSE_LOOKUP, 4, FUSE_ROOT_ID, "f", 2);
-	ASSERT(hear(&w, &r, 5000));
+	ASSERT(hear(&w, &r, PATIENCE_MSEC));
 	struct fuse_entry_out e;
 	memcpy(&e, r.body, sizeof e);
 	ASSERT_EQ(e.nodeid, w.file);
 	ASSERT(e.entry_valid > 1000000000 && e.attr_valid > 1000000000);
 	ask(&w, FUSE_LOOKUP, 6, FUSE_ROOT_ID, "g", 2);
-	ASSERT(hear(&w, &r, 5000));
+	ASSERT(hear(&w, &r, PATIENCE_MSEC));
 	memcpy(&e, r.body, sizeof e);
 	ASSERT_EQ(r.head.error, 0);
 	ASSERT_EQ(e.nodeid, 0);
@@ -248,7 +249,7 @@ TEST(a_parked_read_is_answered_with_its_bytes_or_not_at_all)
 	expect(&w, 2, 0);
 	ask_read(&w, 10);
 	mount_answer(wait_queued(&w), "hello", 5);
-	ASSERT(hear(&w, &r, 5000));
+	ASSERT(hear(&w, &r, PATIENCE_MSEC));
 	ASSERT_EQ(r.head.len, sizeof r.head + 5);
 	ASSERT_EQ(memcmp(r.body, "hello", 5), 0);
 	ask_read(&w, 12);
@@ -306,7 +307,7 @@ TEST(a_resumed_connection_is_asked_to_send_again_and_init_is_not_answered_twice)
 	struct world w;
 	struct reply r;
 	begin(&w, 0, 1, true);
-	ASSERT(hear(&w, &r, 5000));
+	ASSERT(hear(&w, &r, PATIENCE_MSEC));
 	ASSERT_EQ(r.head.unique, 0);
 	ASSERT_EQ(r.head.error, 7); /* FUSE_NOTIFY_RESEND */
 	ask_read(&w, 1ull << 63 | 10);
@@ -376,10 +377,10 @@ TEST(a_draft_is_swapped_under_a_read_that_waits)
 	expect(&w, 12, 0);
 	ASSERT_EQ(w.n_released, 1);
 	mount_answer(first, "hello", 5);
-	ASSERT(hear(&w, &r, 5000));
+	ASSERT(hear(&w, &r, PATIENCE_MSEC));
 	ASSERT_EQ(r.head.unique, 10);
 	ASSERT_EQ(memcmp(r.body, "hello", 5), 0);
-	for (unsigned i = 0; i < 5000 && w.n_released < 2; i++)
+	for (int i = 0; i < PATIENCE_MSEC && w.n_released < 2; i++)
 		poll(NULL, 0, 1);
 	ASSERT_EQ(w.n_released, 2);
 	/* What was read first of the draft was read first of the tree. */
@@ -406,7 +407,7 @@ TEST(a_drafts_read_that_is_late_or_interrupted_keeps_it_until_its_source_answers
 	ask_read(&w, 12);
 	struct mount_request *interrupted = wait_queued(&w);
 	interrupt(&w, 12);
-	ASSERT(hear(&w, &r, 5000));
+	ASSERT(hear(&w, &r, PATIENCE_MSEC));
 	ASSERT(r.head.error == -EINTR || r.head.error == -EIO); /* on a slow machine it is late, too */
 	ASSERT_EQ(mount_swap(w.mount, "", &whole), 0);
 	ASSERT_EQ(w.n_released, 1);
@@ -414,7 +415,7 @@ TEST(a_drafts_read_that_is_late_or_interrupted_keeps_it_until_its_source_answers
 	ASSERT_EQ(w.n_released, 1);
 	mount_answer(interrupted, "hello", 5);
 	/* The thread that gave the error may hold it a moment longer. */
-	for (unsigned i = 0; i < 5000 && w.n_released < 2; i++)
+	for (int i = 0; i < PATIENCE_MSEC && w.n_released < 2; i++)
 		poll(NULL, 0, 1);
 	ASSERT_EQ(w.n_released, 2);
 	w.n_released -= 2;
@@ -453,7 +454,7 @@ TEST(a_single_file_is_the_root_of_its_mount)
 	begin_with(&w, 0, 1, false, true, false);
 	expect(&w, 2, 0);
 	ask(&w, FUSE_GETATTR, 10, FUSE_ROOT_ID, &in, sizeof in);
-	ASSERT(hear(&w, &r, 5000));
+	ASSERT(hear(&w, &r, PATIENCE_MSEC));
 	ASSERT_EQ(r.head.error, 0);
 	memcpy(&attributes, r.body, sizeof attributes);
 	ASSERT_EQ(attributes.attr.mode, S_IFREG | 0640);
@@ -461,7 +462,7 @@ TEST(a_single_file_is_the_root_of_its_mount)
 	w.file = FUSE_ROOT_ID;
 	ask_read(&w, 12);
 	mount_answer(wait_queued(&w), "hello", 5);
-	ASSERT(hear(&w, &r, 5000));
+	ASSERT(hear(&w, &r, PATIENCE_MSEC));
 	ASSERT_EQ(memcmp(r.body, "hello", 5), 0);
 	ask(&w, FUSE_LOOKUP, 14, FUSE_ROOT_ID, "f", 2);
 	expect(&w, 14, ENOTDIR);
@@ -508,7 +509,7 @@ TEST(each_of_many_reads_is_answered_once_whoever_is_first)
 		if (n_sent < 3000 && n_sent - n_heard < 64)
 			ask_read(&w, 1000 + 2 * n_sent++);
 		/* An interrupt of what is over is asked to come again, as a kernel would if it still waited. */
-		while (hear(&w, &r, n_sent - n_heard < 64 && n_sent < 3000 ? 0 : 5000)) {
+		while (hear(&w, &r, n_sent - n_heard < 64 && n_sent < 3000 ? 0 : PATIENCE_MSEC)) {
 			if (r.head.unique & 1)
 				continue;
 			unsigned i = (unsigned)(r.head.unique - 1000) / 2;
@@ -526,7 +527,7 @@ TEST(each_of_many_reads_is_answered_once_whoever_is_first)
 	for (bool was_kept = true; was_kept;) {
 		ask(&w, FUSE_GETATTR, 10, w.file, &in, sizeof in);
 		was_kept = false;
-		while (hear(&w, &r, 5000) && r.head.unique != 10)
+		while (hear(&w, &r, PATIENCE_MSEC) && r.head.unique != 10)
 			was_kept |= r.head.unique & 1;
 	}
 	for (unsigned i = 0; i < 3000; i++)

@@ -15,7 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define DEADLINE_TURNS 2000
+#define DEADLINE_TURNS (200 * (int)UNIT_PATIENCE_SEC)
 
 struct bench {
 	struct loop *loop;

@@ -33,6 +33,15 @@
 		return;         \
 	} while (0)
 
+// How long a test waits for what must come: a busy machine does nothing at once, and a sanitizer makes all of it slower.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define UNIT_SLOWER 4u
+#else
+#define UNIT_SLOWER 1u
+#endif
+#define UNIT_PATIENCE_SEC (60u * UNIT_SLOWER)
+#define UNIT_PATIENCE_USEC (1000000u * UNIT_PATIENCE_SEC)
+
 // A private directory of the running test, removed with all it holds when the test ends. Borrowed.
 const char *unit_tmpdir(void);
 // The path of a name in it, to be freed.

@@ -14,12 +14,11 @@
 
 #define PARKED_MOST 8u /* drafts that nobody uses, and somebody may be about to mount */
 #define PARKED_USEC 60000000u
-#define AWAITED_USEC 30000000u  /* who was told of one finds it, however many others were told of theirs */
-#define NAMED_MOST 16u          /* changed files that are logged one by one */
-#define WIDE_MOST 28u           /* reads at once more than of other sources, most of them for nobody yet */
-#define QUIET_USEC 50000u       /* after a read: he who reads one file after the other is at it still */
-#define PASS_USEC 100000u       /* the sealing goes one step on, whoever reads */
-#define PATIENCE_USEC 20000000u /* since it first gave way */
+#define AWAITED_USEC 30000000u /* who was told of one finds it, however many others were told of theirs */
+#define NAMED_MOST 16u         /* changed files that are logged one by one */
+#define WIDE_MOST 28u          /* reads at once more than of other sources, most of them for nobody yet */
+#define QUIET_USEC 50000u      /* after a read: he who reads one file after the other is at it still */
+#define PASS_USEC 100000u      /* the sealing goes one step on, whoever reads */
 #define LOOK_NSEC 5000000
 
 char *draft_path(const struct draft *d, uint32_t node)
@@ -53,7 +52,9 @@ void draft_give_way(const struct draft *d)
 		uint64_t began = 0;
 		if (!is_busy || __atomic_load_n(&d->fetch->is_cancelled, __ATOMIC_RELAXED))
 			return;
-		if (!atomic_compare_exchange_strong(&g->began_usec, &began, now) && now >= began + PATIENCE_USEC)
+		/* Patience is counted from when it first gave way. */
+		if (!atomic_compare_exchange_strong(&g->began_usec, &began, now) &&
+		    now >= began + d->fetch->settings.patience_usec)
 			return;
 		if (now >= passed + PASS_USEC && atomic_compare_exchange_strong(&g->passed_usec, &passed, now))
 			return;

@@ -8,6 +8,7 @@
 #define N_PER_SOURCE 4u
 #define N_WORKS 3u
 #define DEADLINE_USEC 25000000u
+#define PATIENCE_USEC 20000000u
 #define AHEAD_SIZE (16u << 20)
 #define TURNS 1000
 
@@ -19,6 +20,7 @@ struct fetch *fetch_new(struct loop *l, const struct fetch_settings *s)
 	f->settings.n_threads = min(max(s->n_threads ? s->n_threads : N_THREADS, N_LEAST), N_MOST);
 	f->settings.n_per_source = s->n_per_source ? s->n_per_source : N_PER_SOURCE;
 	f->settings.deadline_usec = s->deadline_usec ? s->deadline_usec : DEADLINE_USEC;
+	f->settings.patience_usec = s->patience_usec ? s->patience_usec : PATIENCE_USEC;
 	f->settings.ahead_size = s->ahead_size ? s->ahead_size : AHEAD_SIZE;
 	f->settings.files = s->files ? s->files : &origin_filesystem;
 	f->directory = xstrdup(s->directory);

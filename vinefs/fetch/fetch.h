@@ -35,6 +35,7 @@ struct fetch_settings {
 		n_per_source; /* of them, busy with one source at most: a stalled filesystem does not stop others; 0: 4 */
 	unsigned n_seal_threads;         /* within one sealing; 0: as many as there are cores */
 	uint64_t deadline_usec;          /* a read that waits for a source ends in EIO; 0: 25 s, less than a mount's */
+	uint64_t patience_usec;          /* a sealing gives way to readers of its draft for so long; 0: 20 s */
 	uint64_t ahead_size;             /* read-ahead window at most; 0: 16 MiB; 1: no read-ahead */
 	const struct fetch_files *files; /* NULL: the filesystem */
 };

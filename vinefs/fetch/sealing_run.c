@@ -45,6 +45,8 @@ static int complain(struct sealing *s, int error)
 			seal_report_add(&s->errors, "%s: %s", s->path, strerror_r(-error, name, sizeof name));
 		return error;
 	}
+	/* A cache that fell sick on the way refused what came later by this one, which no source gives to who reads. */
+	forget_lines(&s->errors, strerror_r(EROFS, name, sizeof name));
 	const char *what = strerror_r(-of_store, name, sizeof name);
 	forget_lines(&s->errors, what);
 	if (!cache_explain(s->fetch->settings.cache, of_store, text))
