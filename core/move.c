@@ -235,7 +235,7 @@ static void tell(struct core *c, struct core_move *m, struct core_node *const *p
 		.tree = t->number & CORE_ANONYMOUS ? 0 : t->number,
 		.size = t->size,
 		.source = m->source ? m->source->number : 0,
-		.deadline_usec = m->token.link.at ? m->token.link.major : 0,
+		.deadline_usec = m->source ? m->token.link.major : 0,
 		.peers = numbers,
 		.n_peers = n_peers,
 		.is_gating = m->is_gating,
@@ -255,11 +255,11 @@ static void begin(struct core *c, struct core_move *m, struct core_node *from, s
 		from->n_out++;
 		list_append(&from->serves, &m->of_from);
 	}
-	if (s) {
+	if (s)
 		s->n_active++;
-		double usec = 4e6 * (double)m->replica->tree->size / (double)c->rate;
-		core_timer_set(c, &m->token, CORE_TIMER_TOKEN, c->now_usec + max(c->o.token_usec, (uint64_t)usec));
-	}
+	/* A peer's upload, too: a node to which nothing gets through must not keep it from others. */
+	double usec = 4e6 * (double)m->replica->tree->size / (double)c->rate;
+	core_timer_set(c, &m->token, CORE_TIMER_TOKEN, c->now_usec + max(c->o.token_usec, (uint64_t)usec));
 }
 
 /* Of the items that are this tree one may have a source though the one that was asked for has none. */

@@ -355,3 +355,63 @@ TEST(what_everybody_has_counts_for_nothing)
 		ASSERT_EQ(core_replica_set(c, n, 1, 0), 0);
 	core_check(c);
 }
+
+TEST(what_goes_anywhere_does_not_wait_behind_an_endless_stream_of_what_lies_on_the_node)
+{
+	WORLD(w);
+	add_node(c, 1, 1, 0);
+	item(c, 1, MB, 0, 1);
+	item(c, 2, MB, 0, 2);
+	ASSERT_EQ(core_replica_set(c, 1, 1, MB), 0);
+	ASSERT_EQ(core_replica_set(c, 1, 2, MB), 0);
+	for (uint64_t t = 1; t <= 60; t++)
+		task(c, t, 1 + t % 2, 0, CORE_WHEN_LAZY);
+	task(c, 100, 0, 0, CORE_WHEN_LAZY);
+	decide(&w);
+	size_t n_starts = 0;
+	while (w.said[n_starts].task != 100) {
+		ASSERT(n_starts < 20);
+		struct said s = w.said[n_starts++];
+		ASSERT_EQ(core_attempt_ended(c, s.task, s.attempt), 0);
+		decide(&w);
+	}
+	while (n_starts < w.n) {
+		struct said s = w.said[n_starts++];
+		ASSERT_EQ(core_attempt_ended(c, s.task, s.attempt), 0);
+		decide(&w);
+	}
+	ASSERT_EQ(c->tasks.n, 0);
+}
+
+TEST(uploads_to_a_node_that_nothing_reaches_are_given_to_others)
+{
+	WORLD(w);
+	world_options(&w, &actions, &(struct core_options){.uploads = 1, .token_usec = 1000});
+	c = w.core;
+	add_node(c, 1, 1, 0);
+	add_node(c, 2, 1, 0);
+	add_node(c, 3, 1, 0);
+	core_set_time(c, 1);
+	item(c, 1, 1000, 0, 1);
+	ASSERT_EQ(core_replica_set(c, 1, 1, 1000), 0);
+	ASSERT_EQ(core_node_suspend(c, 1), 0);
+	task(c, 11, 1, 0, CORE_WHEN_STAGED);
+	task(c, 12, 1, 0, CORE_WHEN_STAGED);
+	decide(&w);
+	core_set_time(c, 500);
+	decide(&w);
+	uint64_t silent = 0, n_fetches = 0;
+	for (size_t i = 0; i < w.n; i++) {
+		if (w.said[i].kind == SAID_FETCH) {
+			silent = w.said[i].fetch.node;
+			ASSERT_EQ(w.said[i].fetch.deadline_usec, 0);
+			n_fetches++;
+		}
+	}
+	ASSERT_EQ(n_fetches, 1);
+	w.read = w.n;
+	core_set_time(c, core_next_due(c));
+	decide(&w);
+	expect(&w, SAID_FETCH_STOP, 1);
+	ASSERT(expect(&w, SAID_FETCH, 1).fetch.node != silent);
+}

@@ -270,3 +270,17 @@ TEST(a_node_that_offers_more_gets_more_and_one_that_offers_less_keeps_what_it_ha
 	decide(&w);
 	expect_nothing(&w); /* it is still suspended */
 }
+
+TEST(an_attempt_that_cannot_get_more_keeps_its_second_one)
+{
+	WORLD(w);
+	uint64_t now;
+	struct said first, second = begin_second(&w, &now, &first);
+	ASSERT_EQ(core_attempt_exhausted(c, 100, first.attempt), -ENOSPC);
+	decide(&w);
+	expect_nothing(&w);
+	ASSERT_EQ(core_attempt_exhausted(c, 100, second.attempt), 0);
+	decide(&w);
+	expect_nothing(&w);
+	end(c, first);
+}
