@@ -155,8 +155,7 @@ static void wake(struct core *c, struct core_timer *timer)
 		core_task_step(c, t, CORE_EVENT_FAIL);
 		break;
 	case CORE_TIMER_TOKEN:
-		core_move_stop(c, container_of(timer, struct core_move, token));
-		core_move_again(c, container_of(timer, struct core_move, token));
+		core_move_expire(c, container_of(timer, struct core_move, token));
 		break;
 	case CORE_TIMER_SLOW:
 		core_slow_due(c, container_of(timer, struct core_category, slow));

@@ -197,6 +197,27 @@ void core_move_again(struct core *c, struct core_move *m)
 	want(c, m);
 }
 
+/* It took too long: who waits for what it had comes before it, or it would have it again at once. */
+void core_move_expire(struct core *c, struct core_move *m)
+{
+	struct core_tree *t = m->replica->tree;
+	struct core_source *s = m->source;
+	struct core_node *from = m->from;
+	bool is_token_wanted = s && !list_is_empty(&s->parked),
+	     is_upload_wanted = from && !list_is_empty(&from->parked);
+	core_move_stop(c, m);
+	give_back(c, m);
+	if (is_token_wanted) {
+		list_append(&s->parked, &m->link);
+	} else if (is_upload_wanted) {
+		list_append(&t->parked, &m->link);
+		if (list_is_empty(&t->parked_at))
+			list_append(&from->parked, &t->parked_at);
+	} else {
+		want(c, m);
+	}
+}
+
 /* ---- beginning one */
 
 /* The whole holders, those with fewest uploads first; at most CORE_PEERS, and of many holders those behind a place that moves on. */
@@ -309,6 +330,9 @@ bool core_move_next(struct core *c)
 			list_remove(&n->wanting);
 			continue;
 		}
+		/* Nodes take turns: what one was woken for another that wants much must not take before it. */
+		list_remove(&n->wanting);
+		list_append(&c->wanting, &n->wanting);
 		if (try(c, m))
 			return true;
 	}
