@@ -282,7 +282,7 @@ uint64_t item_key_hash(const char *key);
 /* ---- driver_tree.c */
 struct tree *tree_get(struct driver *d, const struct digest *digest, uint64_t size);
 struct tree *tree_make(struct driver *d, uint64_t size);
-void tree_name(struct driver *d, struct tree *t, const struct digest *digest);
+void tree_identify(struct driver *d, struct tree *t, const struct digest *digest);
 void tree_put(struct driver *d, struct tree *t);
 void replica_set(struct node *n, struct tree *t, uint64_t size);
 void replicas_drop(struct node *n, bool is_told);

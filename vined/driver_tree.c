@@ -17,7 +17,7 @@ static struct tree *tree_new(struct driver *d, uint64_t size)
 	return t;
 }
 
-void tree_name(struct driver *d, struct tree *t, const struct digest *digest)
+void tree_identify(struct driver *d, struct tree *t, const struct digest *digest)
 {
 	assert(!t->digest.algorithm && digest->algorithm);
 	t->digest = *digest;
@@ -31,7 +31,7 @@ struct tree *tree_get(struct driver *d, const struct digest *digest, uint64_t si
 	struct tree *t = map_get_text(&d->trees_by_digest, digest_text(digest, text));
 	if (!t) {
 		t = tree_new(d, size);
-		tree_name(d, t, digest);
+		tree_identify(d, t, digest);
 	}
 	if (!t->size)
 		t->size = size;
