@@ -29,7 +29,7 @@ static void give_up(struct task *t)
 {
 	uint64_t attempt = task_attempt(t);
 	for (size_t i = t->n_inputs; i < (size_t)t->n_inputs + t->n_outputs; i++)
-		task_item(t, i)->is_failed |= task_item(t, i)->producer == t->id;
+		task_item(t, i)->is_failed |= task_item(t, i)->producer == t->id && !item_is_there(task_item(t, i));
 	task_set_node(t, NULL, attempt);
 	t->tries->is_again = false;
 	core_attempt_ended(t->run->driver->core, t->id, attempt);
@@ -98,7 +98,7 @@ static void on_failed(void *arg, uint64_t id, const struct core_why *why)
 	struct task *t = task_find(d, id);
 	assert(t);
 	for (size_t i = t->n_inputs; i < (size_t)t->n_inputs + t->n_outputs; i++)
-		task_item(t, i)->is_failed |= task_item(t, i)->producer == id;
+		task_item(t, i)->is_failed |= task_item(t, i)->producer == id && !item_is_there(task_item(t, i));
 	if (t->state >= STORE_ENDED) {
 		if (t->tries)
 			t->tries->is_again = false;

@@ -277,6 +277,7 @@ void item_set_tree(struct driver *d, struct item *i, struct tree *t);
 void item_is_seen(struct driver *d, struct item *i);
 /* An output of it may be needed again. */
 bool item_is_kept(const struct item *i);
+bool item_is_there(const struct item *i);
 uint64_t item_key_hash(const char *key);
 
 /* ---- driver_tree.c */

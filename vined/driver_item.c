@@ -338,6 +338,18 @@ struct item *item_load(struct driver *d, struct run *r, const struct store_item 
 
 /* ---- what is known of its bytes */
 
+/* As the core sees it: what a node holds may have come as the output of another task. */
+bool item_is_there(const struct item *i)
+{
+	if (i->source || !i->tree)
+		return i->source;
+	list_foreach (&i->tree->replicas, const struct replica, of_tree, r) {
+		if (r->size >= i->tree->size)
+			return true;
+	}
+	return false;
+}
+
 void item_set_tree(struct driver *d, struct item *i, struct tree *t)
 {
 	if (i->tree == t)

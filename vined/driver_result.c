@@ -90,8 +90,11 @@ static void make_output(struct driver *d, struct node *n, struct item *i, const 
 		return;
 	}
 	item_set_tree(d, i, t);
+	/* A node that is lost meanwhile takes it along, like one that did not come back. */
 	if (n && n->in_core != NODE_ABSENT)
 		replica_set(n, t, max(t->size, UINT64_C(1)));
+	else
+		past_has(d, t);
 	tree_put(d, t);
 }
 
@@ -111,8 +114,7 @@ static void take_outputs(struct task *t, struct node *n, const struct ending *g,
 			make_output(d, n, i, made);
 		else if (went_well && (!n || !n->has_data))
 			item_is_seen(d, i);
-		else
-			i->is_failed = true;
+		i->is_failed = !item_is_there(i);
 	}
 }
 

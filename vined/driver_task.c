@@ -183,6 +183,7 @@ void task_set_node(struct task *t, struct node *n, uint64_t attempt)
 	}
 	a->node = n;
 	a->attempt = attempt;
+	a->joins = 0; /* another node's are no measure */
 	if (n) {
 		n->n_running++;
 		list_append(&n->running, &a->link);

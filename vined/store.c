@@ -3,7 +3,7 @@
 
 #include "common/log.h"
 #include "vined/store_internal.h"
-#include "vined/store_pages.h"
+#include "vined/store_log.h"
 
 #include <signal.h>
 #include <stdio.h>

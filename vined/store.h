@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  * What vined remembers, in SQLite, and the only place that speaks SQL.
  *
- * Files: store.c (opening, batches, the writer thread), store_write.c and store_submit.c (operations as statements), store_load.c (all, at
- * start), store_read.c (bodies, results, rows), store_archive.c (what is over goes), store_migrate.c (schema and migrations), store_sql.c
- * (the connection).
+ * Files, from top to bottom: store.c (opening, batches, the writer thread); store_write.c and store_submit.c (operations as statements);
+ * store_archive.c and store_archive_move.c (what is over goes); store_load.c and store_survey.c (all, at start), store_read.c (bodies, results,
+ * bindings), store_rows.c (lists), store_columns.c (rows as structs); store_migrate.c (schema and migrations); store_wal.c (the write-ahead log
+ * is folded back); store_copy.c, store_sql.c (the connection); store_vfs.c (pages have checksums). Beside them, for a damaged
+ * database: store_salvage.c over store_pages.c over store_log.c.
  *
  * 1. The loop's thread puts operations into a batch; the writer thread owns the writing connection and commits all that has
  *    gathered while it was busy: at once when idle, in groups under load.
@@ -128,8 +130,8 @@ enum store_kind {
 	STORE_ITEM,     /* new, or what became of it; before the tasks that name it */
 	STORE_REPLICAS, /* so much of a tree on a node; put seldom, for people: nodes know the truth */
 	STORE_SETTING,
-	STORE_EVENT, /* for people: what no other table tells */
-	STORE_FORGET, /* a run that is over, with all of it; on_stored as soon as that is decided for good, the rows go in small steps */
+	STORE_EVENT,  /* for people: what no other table tells */
+	STORE_FORGET, /* a run (run.id) that is over, with all of it; on_stored as soon as that is decided for good, the rows go in small steps */
 };
 
 struct store_replica {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "vined/store_pages.h"
 
-#include "common/path.h"
+#include "vined/store_log.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -13,9 +13,6 @@
 #define INTERIOR 5
 #define DEPTH_MAX 20
 #define CELLS_MAX (PAGE / 4)
-#define LOG_HEADER 32
-#define FRAME ((size_t)24 + PAGE)
-#define LOG_MOST ((size_t)4 << 30)
 #define ROW_MAX ((uint64_t)64 << 20)
 
 struct store_pages {
@@ -24,15 +21,10 @@ struct store_pages {
 	bool has_sums, is_torn;
 	uint64_t n_damaged;
 	size_t usable;
-	uint8_t *log;      /* the whole of it */
+	struct store_log log;
 	struct map logged; /* page => its bytes in the log */
 	struct store_set visited, damaged;
 };
-
-static uint32_t get_be32(const uint8_t *p)
-{
-	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
-}
 
 static uint32_t get_be16(const uint8_t *p)
 {
@@ -41,81 +33,15 @@ static uint32_t get_be16(const uint8_t *p)
 
 /* ---- the log */
 
-struct log_sum {
-	uint32_t a, b;
-};
-
-static void add_sum(struct log_sum *s, const uint8_t *p, size_t n, bool is_big)
+static void read_log(struct store_pages *p, const char *path)
 {
-	for (size_t i = 0; i < n; i += 8) {
-		s->a += (is_big ? get_be32(p + i) : get_le32(p + i)) + s->b;
-		s->b += (is_big ? get_be32(p + i + 4) : get_le32(p + i + 4)) + s->a;
-	}
-}
-
-static bool is_sum(const struct log_sum *s, const uint8_t *p)
-{
-	return s->a == get_be32(p) && s->b == get_be32(p + 4);
-}
-
-struct log {
-	size_t end; /* of the last commit: what lies behind was never promised, or cannot be read */
-	uint32_t n_pages;
-	unsigned n_beyond; /* commits of the same log that lie behind a frame that is not whole */
-};
-
-static bool is_of_log(const uint8_t *log, const uint8_t *frame)
-{
-	return memcmp(frame + 8, log + 16, 8) == 0;
-}
-
-static void scan_log(const uint8_t *log, size_t size, struct log *l)
-{
-	struct log_sum sum = {0, 0};
-	size_t at = LOG_HEADER;
-	*l = (struct log){0};
-	if (size < LOG_HEADER || (get_be32(log) & ~1u) != 0x377f0682 || get_be32(log + 8) != PAGE)
-		return;
-	bool is_big = get_be32(log) & 1;
-	add_sum(&sum, log, 24, is_big);
-	if (!is_sum(&sum, log + 24))
-		return;
-	for (; at + FRAME <= size && is_of_log(log, log + at); at += FRAME) {
-		add_sum(&sum, log + at, 8, is_big);
-		add_sum(&sum, log + at + 24, PAGE, is_big);
-		if (!is_sum(&sum, log + at + 16))
-			break;
-		if (get_be32(log + at + 4)) {
-			l->end = at + FRAME;
-			l->n_pages = get_be32(log + at + 4);
-		}
-	}
-	for (; at + FRAME <= size; at += FRAME)
-		l->n_beyond += is_of_log(log, log + at) && get_be32(log + at + 4);
-}
-
-static void read_log(struct store_pages *p, size_t size)
-{
-	struct log l;
-	scan_log(p->log, size, &l);
-	if (l.end)
-		p->n = l.n_pages;
-	p->n_damaged += l.n_beyond > 1;
-	for (size_t at = LOG_HEADER; at < l.end; at += FRAME)
-		map_put(&p->logged, get_be32(p->log + at), p->log + at + 24);
-}
-
-/* Each commit is on disk before the next begins, so only the last can have been cut off. */
-bool store_log_is_damaged(const char *path)
-{
-	_free_ char *log_path = xasprintf("%s-wal", path);
-	struct log l;
-	size_t size = 0;
-	_free_ uint8_t *log = (uint8_t *)path_read(log_path, LOG_MOST, &size);
-	if (!log)
-		return false;
-	scan_log(log, size, &l);
-	return l.n_beyond > 1;
+	struct store_log *l = &p->log;
+	store_log_read(path, l);
+	if (l->end)
+		p->n = l->n_pages;
+	p->n_damaged += l->n_beyond > 1;
+	for (size_t at = STORE_LOG_HEADER; at < l->end; at += STORE_LOG_FRAME)
+		map_put(&p->logged, store_get_be32(l->at + at), l->at + at + STORE_LOG_FRAME - PAGE);
 }
 
 /* ---- pages */
@@ -156,17 +82,13 @@ static bool find_sums(struct store_pages *p)
 int store_pages_open(struct store_pages **out, const char *path)
 {
 	_cleanup_(store_pages_freep) struct store_pages *p = NEW(struct store_pages);
-	_free_ char *log_path = xasprintf("%s-wal", path);
 	struct stat st;
-	size_t size = 0;
 	p->fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	if (p->fd < 0 || fstat(p->fd, &st) < 0)
 		return -errno;
 	p->n = (uint32_t)min((st.st_size + PAGE - 1) / PAGE, (off_t)UINT32_MAX - 1);
 	p->has_sums = find_sums(p);
-	p->log = (uint8_t *)path_read(log_path, LOG_MOST, &size);
-	if (p->log)
-		read_log(p, size);
+	read_log(p, path);
 	/* Pages of the log have the room for sums, too, if the file has. */
 	const uint8_t *first = map_get(&p->logged, 1);
 	p->usable = PAGE - (p->has_sums || (first && store_page_has_sums(first)) ? STORE_SUM_SIZE : 0);
@@ -182,7 +104,7 @@ void store_pages_free(struct store_pages *p)
 	map_fini(&p->logged);
 	store_set_fini(&p->visited);
 	store_set_fini(&p->damaged);
-	free(p->log);
+	free(p->log.at);
 	free(p);
 }
 
@@ -280,10 +202,10 @@ static void walk(struct store_pages *p, uint32_t page, const struct store_walk *
 			lose(p, w, above, most);
 			continue;
 		}
-		walk(p, get_be32(at + offset), w, above, (int64_t)key, depth + 1);
+		walk(p, store_get_be32(at + offset), w, above, (int64_t)key, depth + 1);
 		above = (int64_t)key;
 	}
-	walk(p, get_be32(h + 8), w, above, most, depth + 1);
+	walk(p, store_get_be32(h + 8), w, above, most, depth + 1);
 }
 
 void store_pages_walk(struct store_pages *p, uint32_t root, const struct store_walk *w)
@@ -295,19 +217,19 @@ void store_pages_visit_free(struct store_pages *p)
 {
 	uint8_t room[PAGE];
 	const uint8_t *at = read_page(p, 1, room);
-	uint32_t trunk = at ? get_be32(at + 32) : 0;
+	uint32_t trunk = at ? store_get_be32(at + 32) : 0;
 	while (trunk && trunk <= p->n && !store_set_has(&p->visited, trunk)) {
 		store_set_add(&p->visited, trunk);
 		at = read_page(p, trunk, room);
 		if (!at)
 			return;
-		uint32_t n = min(get_be32(at + 4), (uint32_t)(PAGE / 4 - 2));
+		uint32_t n = min(store_get_be32(at + 4), (uint32_t)(PAGE / 4 - 2));
 		for (uint32_t i = 0; i < n; i++) {
-			uint32_t leaf = get_be32(at + 8 + 4 * (size_t)i);
+			uint32_t leaf = store_get_be32(at + 8 + 4 * (size_t)i);
 			if (leaf <= p->n)
 				store_set_add(&p->visited, leaf);
 		}
-		trunk = get_be32(at);
+		trunk = store_get_be32(at);
 	}
 }
 
@@ -325,7 +247,7 @@ static bool read_overflow(struct store_pages *p, uint32_t page, uint8_t *to, siz
 		memcpy(to, at + 4, part);
 		to += part;
 		n -= part;
-		page = get_be32(at);
+		page = store_get_be32(at);
 	}
 	return true;
 }
@@ -352,7 +274,7 @@ static uint8_t *read_payload(struct store_pages *p, const uint8_t *cell, const u
 	if (!payload)
 		return NULL;
 	memcpy(payload, cell, here);
-	if (here == *n || read_overflow(p, get_be32(cell + here), payload + here, (size_t)*n - here))
+	if (here == *n || read_overflow(p, store_get_be32(cell + here), payload + here, (size_t)*n - here))
 		return payload;
 	free(payload);
 	return NULL;

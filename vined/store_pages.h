@@ -23,9 +23,6 @@ struct store_record {
 
 struct store_pages;
 
-/* SQLite takes the log to end at the first frame that is not whole. True: commits lie behind it, which it would forget. */
-bool store_log_is_damaged(const char *path);
-
 /* Reads the header and the log. -errno when there is no file. */
 int store_pages_open(struct store_pages **p, const char *path);
 void store_pages_free(struct store_pages *p);

@@ -16,6 +16,7 @@
 
 struct peer {
 	struct conn *conn;
+	void (*on_notice)(struct peer *p, uint16_t type, const void *message); /* a test's own; may be NULL */
 	struct wire_hello hello;
 	bool is_open;
 	unsigned n_starts, n_stops, n_results;
@@ -137,6 +138,8 @@ static inline void peer_on_notice(struct peer *p, const struct wire_head *h, con
 static inline void peer_on_message(struct conn *c, const struct wire_head *h, const void *message)
 {
 	struct peer *p = conn_owner(c);
+	if (p->on_notice)
+		p->on_notice(p, h->type, message);
 	if (h->type == WIRE_START) {
 		p->start = *(const struct wire_start *)message;
 		snprintf(p->command, sizeof p->command, "%s %s %s", p->start.directory, p->start.argv.at[0],

@@ -212,3 +212,28 @@ TEST(after_a_restart_running_attempts_are_adopted_and_unknown_ones_fenced)
 	drop(&client);
 	stop_vined();
 }
+
+TEST(what_one_node_listed_does_not_count_as_listed_by_another)
+{
+	struct peer one, two, client;
+	start_vined();
+	connect_peer(&one, TLS_ROLE_NODE, "w1", 1);
+	ASSERT_EQ(join(&one, "aa-1", NULL, 0), 0);
+	connect_peer(&client, TLS_ROLE_CLIENT, "c", 2);
+	ASSERT_EQ(attach(&client, "sweep"), 0);
+	ASSERT_EQ(submit(&client, ""), 0);
+	ASSERT(UNTIL(loop, one.n_starts == 1));
+	const struct wire_held held = {.attempt = one.start.attempt, .task = one.start.task};
+	ASSERT_EQ(join(&one, "aa-1", &held, 1), 0); // its second time
+	connect_peer(&two, TLS_ROLE_NODE, "w2", 3);
+	ASSERT_EQ(join(&two, "bb-2", NULL, 0), 0);
+	ASSERT_EQ(ended_with(&one, 4, 0, NULL, 0), 0);
+	ASSERT(UNTIL(loop, two.n_starts == 1));
+	// The other's second time, and it knows of nothing.
+	ASSERT_EQ(join(&two, "bb-2", NULL, 0), 0);
+	ASSERT(UNTIL(loop, one.n_starts + two.n_starts == 3));
+	drop(&one);
+	drop(&two);
+	drop(&client);
+	stop_vined();
+}

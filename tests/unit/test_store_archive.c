@@ -263,6 +263,32 @@ TEST(a_command_that_is_named_again_stays)
 	close_store();
 }
 
+/* One connection for all: nothing else may look until it is closed. */
+TEST(in_exclusive_mode_runs_go_too)
+{
+	struct conf_error e = {""};
+	ASSERT_EQ(store_open(&store, &(struct store_options){db_path(), true}, &e), 0);
+	store_keep(store, 0);
+	loop = loop_new();
+	ASSERT_EQ(store_start(store, loop), 0);
+	n_called = 0;
+	put_named_run(1, "over");
+	submit(10, 1, 0, 0, 0);
+	store_flush(store);
+	wait_for(1);
+	finish(10, 1);
+	struct store_task t;
+	struct store_result r;
+	int error = 0;
+	for (int i = 0; i < DEADLINE_TURNS && !error; i++) {
+		loop_turn(loop, 20);
+		error = store_read_result(store, 10, &r, &t);
+	}
+	ASSERT_EQ(error, -ENOENT);
+	close_store();
+	ASSERT_EQ(ask_archive("SELECT count(*) FROM v_tasks WHERE run = 'over'"), 1);
+}
+
 /* ---- kill -9 in the middle */
 
 static void archive_until_killed(void)

@@ -155,13 +155,14 @@ static void read_rows(const char *path, struct rows *rows)
 		ASSERT(root > 1);
 		store_pages_walk(p, (uint32_t)root, &(struct store_walk){take_leaf, NULL, (void *[]){p, rows}});
 	}
-	qsort(rows->at, rows->n, sizeof *rows->at, compare_rows);
+	if (rows->n)
+		qsort(rows->at, rows->n, sizeof *rows->at, compare_rows);
 }
 
 static bool has_row(const struct rows *rows, uint64_t sum)
 {
 	const struct row key = {.sum = sum};
-	return bsearch(&key, rows->at, rows->n, sizeof key, compare_rows) != NULL;
+	return rows->n && bsearch(&key, rows->at, rows->n, sizeof key, compare_rows) != NULL;
 }
 
 /* ---- damage */

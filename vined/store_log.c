@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vined/store_log.h"
+
+#include "common/path.h"
+
+#define PAGE STORE_PAGE_SIZE
+#define LOG_MOST ((size_t)4 << 30)
+
+struct log_sum {
+	uint32_t a, b;
+};
+
+static void add_sum(struct log_sum *s, const uint8_t *p, size_t n, bool is_big)
+{
+	for (size_t i = 0; i < n; i += 8) {
+		s->a += (is_big ? store_get_be32(p + i) : get_le32(p + i)) + s->b;
+		s->b += (is_big ? store_get_be32(p + i + 4) : get_le32(p + i + 4)) + s->a;
+	}
+}
+
+static bool is_sum(const struct log_sum *s, const uint8_t *p)
+{
+	return s->a == store_get_be32(p) && s->b == store_get_be32(p + 4);
+}
+
+static bool is_of_log(const uint8_t *log, const uint8_t *frame)
+{
+	return memcmp(frame + 8, log + 16, 8) == 0;
+}
+
+static void scan(struct store_log *l)
+{
+	const uint8_t *log = l->at;
+	size_t size = l->size;
+	struct log_sum sum = {0, 0};
+	size_t at = STORE_LOG_HEADER;
+	if (size < STORE_LOG_HEADER || (store_get_be32(log) & ~1u) != 0x377f0682 || store_get_be32(log + 8) != PAGE)
+		return;
+	bool is_big = store_get_be32(log) & 1;
+	add_sum(&sum, log, 24, is_big);
+	if (!is_sum(&sum, log + 24))
+		return;
+	for (; at + STORE_LOG_FRAME <= size && is_of_log(log, log + at); at += STORE_LOG_FRAME) {
+		add_sum(&sum, log + at, 8, is_big);
+		add_sum(&sum, log + at + 24, PAGE, is_big);
+		if (!is_sum(&sum, log + at + 16))
+			break;
+		if (store_get_be32(log + at + 4)) {
+			l->end = at + STORE_LOG_FRAME;
+			l->n_pages = store_get_be32(log + at + 4);
+		}
+	}
+	for (; at + STORE_LOG_FRAME <= size; at += STORE_LOG_FRAME)
+		l->n_beyond += is_of_log(log, log + at) && store_get_be32(log + at + 4);
+}
+
+void store_log_read(const char *path, struct store_log *l)
+{
+	_free_ char *log_path = xasprintf("%s-wal", path);
+	*l = (struct store_log){0};
+	l->at = (uint8_t *)path_read(log_path, LOG_MOST, &l->size);
+	if (l->at)
+		scan(l);
+}
+
+/* Each commit is on disk before the next begins, so only the last can have been cut off. */
+bool store_log_is_damaged(const char *path)
+{
+	struct store_log l;
+	store_log_read(path, &l);
+	free(l.at);
+	return l.n_beyond > 1;
+}
