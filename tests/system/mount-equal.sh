@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # once
-# deadline: 120
+# deadline: 360
 # What is mounted equals what was sealed, in every attribute; it cannot be written; large directories list well.
 . "$SRC/tests/system/lib.sh"
 . "$SRC/tests/system/tree-lib"

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # once
-# deadline: 180
+# deadline: 360
 # Unmodified tools over `vine mount`: a compiler that is itself sealed, git, static programs, tar, rsync, find, du. What they say of the mount is what they say of
 # the original.
 . "$SRC/tests/system/lib.sh"
