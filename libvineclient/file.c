@@ -43,12 +43,11 @@ static struct vine_file *file_new(char *item)
 	return f;
 }
 
-struct vine_file *file_new_temp(bool is_pattern)
+struct vine_file *file_new_temp(void)
 {
 	uint64_t random[2];
 	secret_random(random, sizeof random);
-	return file_new(
-		xasprintf("temp:%016" PRIx64 "%016" PRIx64 "%s", random[0], random[1], is_pattern ? "-{index}" : ""));
+	return file_new(xasprintf("temp:%016" PRIx64 "%016" PRIx64, random[0], random[1]));
 }
 
 struct vine_file *file_ref(struct vine_file *f)

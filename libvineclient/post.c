@@ -139,19 +139,14 @@ static uint64_t now_usec(void)
 	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
 
-/* {index} means something in an array alone, and there each element makes an output of its own. */
+/* Only an element of an array has an index. */
 static int check_pattern(const struct vine_task *t, const struct binding *b)
 {
 	if (b->file->is_pattern && !t->array.n)
-		return error_set(
-			EINVAL,
-			"%s: {index} is in its name, but the task is no array: set array, or name one element's",
-			b->file->item);
-	if (b->mode == BINDING_OUT && t->array.n > 1 && !b->file->is_pattern)
 		return error_set(EINVAL,
-				 "output %s: each element of an array makes one of its own: set array before "
-				 "vine_task_output, or name it temp:NAME-{index}",
-				 b->path);
+				 "%s: {index} is in its name, but the task is no array: set array, or name one "
+				 "element's",
+				 b->file->item);
 	return 0;
 }
 

@@ -271,7 +271,7 @@ int vine_task_output(struct vine_task *t, const char *path, unsigned flags, stru
 					 (*out)->item);
 		return add_binding(t, *out, path, BINDING_OUT);
 	}
-	struct vine_file *f = file_new_temp(t->array.n > 0);
+	struct vine_file *f = file_new_temp();
 	int r = add_binding(t, f, path, BINDING_OUT);
 	if (out)
 		*out = r < 0 ? NULL : file_ref(f);

@@ -35,7 +35,7 @@ struct binding {
 enum { BINDING_RO = 1, BINDING_RW = 2, BINDING_OUT = 3 };
 
 /* An output that has no name of its user's. */
-struct vine_file *file_new_temp(bool is_pattern);
+struct vine_file *file_new_temp(void);
 struct vine_file *file_ref(struct vine_file *f);
 /* Where the file itself lies: the path of file: and node:, else NULL. Borrowed. */
 const char *file_path(const struct vine_file *f);

@@ -112,7 +112,7 @@ VINE_API void vine_task_free(struct vine_task *t);
  *   staging        it starts with its place ("lazy", default), what it reads first ("hot"), or all of its inputs ("full") there
  *   retries        so often it runs again after a failure of its own; a lost node is not counted; default 0
  *   array          "1-1000", "0-998:2", "1-1000%50": so many tasks, 50 at a time. Their numbers follow the one that vine_post gives, in
- *                  order; {index} in argv, paths and names of files is each one's index
+ *                  order; {index} in argv, in paths, and in names of shared and nodes' files is each one's index
  *   tag            your word for it, comes back with the result
  *   key            your name for this piece of work in its run: posted again under the same key, it gives the first one's id
  *   directory      absolute working directory on the node; default: a private one on its local disk
@@ -125,8 +125,8 @@ VINE_API int vine_task_set(struct vine_task *t, const char *name, const char *va
 VINE_API int vine_task_input(struct vine_task *t, struct vine_file *f, const char *path, unsigned flags);
 
 /* The task leaves a file or directory at `path` (absolute, or below its directory), which is a temporary of the run: *f is a new handle on it (f may be NULL) that
- * can be an input of others at once, in the same vine_post, too. One task makes it: a description with outputs is posted once, and
- * of an array (set before this) each element makes its own, which is the input of that element of another array. */
+ * can be an input of others at once, in the same vine_post, too. One task makes it: a description with outputs is posted once. Arrays
+ * have no outputs yet (vine_post: -EOPNOTSUPP). */
 #define VINE_NAMED 2u /* *f is a handle on "temp:NAME": by that name the output is found later, and by others */
 VINE_API int vine_task_output(struct vine_task *t, const char *path, unsigned flags, struct vine_file **f);
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Says to a real cluster what the library can say, and checks what becomes of it. `words DIR`, with a node of one core or more; DIR is seen
- * by it. Between `touch DIR/watching` and `DIR/joined`, `DIR/left` the script lets a second node come and go. */
+ * by it. After DIR/posted the script kills the scheduler and then makes DIR/go; between `touch DIR/watching` and `DIR/joined`, `DIR/left` the script lets a second node come and go. */
 #include "libvineclient/vine.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -174,6 +175,54 @@ static void dependencies(void)
 		vine_task_free(tasks[i]);
 }
 
+/* Takes the results of the n elements, each of which printed its index. */
+static void expect_elements(const char *selector, uint64_t first, uint64_t step, size_t n, uint64_t id)
+{
+	bool had[100] = {false};
+	for (size_t i = 0; i < n; i++) {
+		struct vine_event *e;
+		const char *task, *index, *out, *status;
+		CHECK(vine_next(v, selector, MSEC, &e) == 1);
+		vine_event_get(e, "task", &task);
+		vine_event_get(e, "index", &index);
+		vine_event_get(e, "out", &out);
+		vine_event_get(e, "status", &status);
+		uint64_t k = strtoull(task, NULL, 10) - id;
+		CHECK(k < n && !had[k] && strcmp(status, "0") == 0);
+		CHECK(strtoull(index, NULL, 10) == first + k * step && strtoull(out, NULL, 10) == first + k * step);
+		had[k] = true;
+		CHECK(!vine_event_done(e));
+	}
+}
+
+/* Each element reads its own file; meanwhile vined is killed. */
+static void arrays(void)
+{
+	struct vine_task *t = shell("until [ -e \"$0/go\" ]; do sleep 0.05; done; cat \"$0/part-{index}\"",
+				    (const char *const[][2]){{"array", "10-106:3%7"}, {"tag", "array"}, {NULL, NULL}});
+	struct vine_file *part;
+	char path[4096];
+	uint64_t id, next;
+	for (int i = 10; i <= 106; i += 3) {
+		snprintf(path, sizeof path, "%s/part-%d", directory, i);
+		FILE *f = fopen(path, "w");
+		CHECK(f && fprintf(f, "%d\n", i) > 0 && fclose(f) == 0);
+	}
+	snprintf(path, sizeof path, "%s/part-{index}", directory);
+	CHECK(!vine_file_new(v, path, &part));
+	CHECK(!vine_task_input(t, part, NULL, 0));
+	CHECK(!vine_post(v, &t, 1, &id));
+	next = post("true", NULL);
+	CHECK(next == id + 33);
+	touch("posted");
+	expect_elements("tag:array", 10, 3, 33, id);
+	EXPECT(NULL, "status", "0");
+	struct vine_event *e;
+	CHECK(vine_next(v, NULL, 0, &e) == -ENODATA);
+	vine_file_free(part);
+	vine_task_free(t);
+}
+
 static void nodes_come_and_go(void)
 {
 	CHECK(!vine_set(v, "events", "nodes"));
@@ -211,6 +260,7 @@ int main(int argc, char **argv)
 	limits_of_a_category();
 	failures();
 	dependencies();
+	arrays();
 	nodes_come_and_go();
 	forgotten_runs();
 	CHECK(!vine_close(v, 1));
