@@ -5,24 +5,9 @@
  *   wrong SOCKET      prints "NAME: what vined said" for each; exit status 1 if one was taken, or refused in other words
  *
  * Every wrong task comes in the middle of good ones, none of which may be there afterwards. */
-#include "common/conn.h"
+#include "tests/system/talk.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-
-#define TURN_MSEC 100
-#define ANSWER_USEC 20000000u
 #define LONG_SIZE 1000000u
-
-struct talk {
-	struct loop *loop;
-	struct conn *conn;
-	bool is_open, is_answered;
-	struct call call;
-	int error;
-	char reason[600];
-	uint64_t n_cells;
-};
 
 static char long_word[LONG_SIZE + 1], long_key[2000];
 
@@ -122,79 +107,6 @@ static const struct {
 	{"a long run name", long_key, "at most 128"},
 };
 
-/* ---- talking */
-
-static void on_open(struct conn *c, const struct wire_hello *peer)
-{
-	struct talk *t = conn_owner(c);
-	(void)peer;
-	t->is_open = true;
-}
-
-static void on_message(struct conn *c, const struct wire_head *h, const void *message)
-{
-	(void)c, (void)h, (void)message;
-}
-
-static void on_close(struct conn *c, int error, const char *reason)
-{
-	(void)c, (void)error;
-	fprintf(stderr, "wrong: the connection is gone: %s\n", reason);
-	exit(2);
-}
-
-static void on_reply(struct call *call, int error, uint16_t type, const void *message)
-{
-	struct talk *t = container_of(call, struct talk, call);
-	t->is_answered = true;
-	t->error = error;
-	snprintf(t->reason, sizeof t->reason, "%s",
-		 type == WIRE_STATUS ? ((const struct wire_status *)message)->reason : "taken");
-	if (type == WIRE_ROWS)
-		t->n_cells = ((const struct wire_rows *)message)->cells.n;
-}
-
-static void talk_open(struct talk *t, const char *where)
-{
-	static const struct conn_ops ops = {.on_open = on_open, .on_message = on_message, .on_close = on_close};
-	static const struct wire_hello hello = {
-		.role = TLS_ROLE_CLIENT, .version = "1", .name = "wrong", .instance = 7};
-	struct net_address to;
-	int fd = net_parse(where, &to);
-	if (!fd)
-		fd = net_connect(&to);
-	t->loop = loop_new();
-	t->conn = fd >= 0 && t->loop ? conn_new(t->loop, fd, false,
-						&(struct conn_options){.ops = &ops, .owner = t, .hello = &hello})
-				     : NULL;
-	while (t->conn && !t->is_open)
-		loop_turn(t->loop, TURN_MSEC);
-	if (!t->conn) {
-		fprintf(stderr, "wrong: %s: no connection\n", where);
-		exit(2);
-	}
-}
-
-static void talk_close(struct talk *t)
-{
-	conn_free(t->conn);
-	loop_free(t->loop);
-}
-
-static int ask(struct talk *t, uint16_t type, const void *message)
-{
-	t->is_answered = false;
-	t->call = (struct call){.on_reply = on_reply};
-	int r = call_start(&t->call, t->conn, type, message, ANSWER_USEC);
-	if (r) {
-		fprintf(stderr, "wrong: a request cannot be sent: %s\n", strerror(-r));
-		exit(2);
-	}
-	while (!t->is_answered)
-		loop_turn(t->loop, TURN_MSEC);
-	return t->error;
-}
-
 /* ---- being wrong */
 
 static int check(const struct talk *t, const char *name, const char *says)
@@ -212,7 +124,7 @@ static int submit(struct talk *t, const char *name, const struct wire_task *task
 		  const char *says)
 {
 	const struct wire_task all[] = {maker, *task, reader, *also};
-	ask(t, WIRE_SUBMIT, &(struct wire_submit){.run = "wrong", .tasks = {all, also->argv.n ? 4 : 3}});
+	talk_ask(t, WIRE_SUBMIT, &(struct wire_submit){.run = "wrong", .tasks = {all, also->argv.n ? 4 : 3}});
 	int bad = check(t, name, says);
 	/* Of a circle each is as wrong as the other. */
 	bool is_named = strstr(t->reason, "task 2 of ") || (also->argv.n && strstr(t->reason, "task 4 of 4"));
@@ -231,26 +143,26 @@ int main(int argc, char **argv)
 	}
 	memset(long_word, 'x', sizeof long_word - 1);
 	memset(long_key, 'x', sizeof long_key - 1);
-	talk_open(&t, argv[1]);
+	talk_open(&t, argv[1], TLS_ROLE_CLIENT);
 	for (size_t i = 0; i < countof(runs); i++) {
-		ask(&t, WIRE_ATTACH, &(struct wire_attach){.run = runs[i].run});
+		talk_ask(&t, WIRE_ATTACH, &(struct wire_attach){.run = runs[i].run});
 		bad |= check(&t, runs[i].name, runs[i].says);
 	}
-	ask(&t, WIRE_SUBMIT, &(struct wire_submit){.run = "wrong"});
+	talk_ask(&t, WIRE_SUBMIT, &(struct wire_submit){.run = "wrong"});
 	bad |= check(&t, "a run that is not attached", "not attached");
-	ask(&t, WIRE_ATTACH, &(struct wire_attach){.run = "wrong"});
-	ask(&t, WIRE_SUBMIT, &(struct wire_submit){.run = "wrong"});
+	talk_ask(&t, WIRE_ATTACH, &(struct wire_attach){.run = "wrong"});
+	talk_ask(&t, WIRE_SUBMIT, &(struct wire_submit){.run = "wrong"});
 	bad |= check(&t, "no task", "no task");
 	for (size_t i = 0; i < countof(tasks); i++)
 		bad |= submit(&t, tasks[i].name, &tasks[i].task, &tasks[i].also, tasks[i].says);
-	ask(&t, WIRE_QUERY, &(struct wire_query){.what = "tasks"});
+	talk_ask(&t, WIRE_QUERY, &(struct wire_query){.what = "tasks"});
 	if (t.n_cells) {
 		printf("HALF SUBMITTED: there are tasks\n");
 		bad = 1;
 	}
 	/* Of the good ones beside them nothing is left either, which would be in the way. */
-	ask(&t, WIRE_SUBMIT,
-	    &(struct wire_submit){.run = "wrong", .tasks = {(const struct wire_task[]){maker, reader}, 2}});
+	talk_ask(&t, WIRE_SUBMIT,
+		 &(struct wire_submit){.run = "wrong", .tasks = {(const struct wire_task[]){maker, reader}, 2}});
 	if (t.error) {
 		printf("HALF SUBMITTED: %s\n", t.reason);
 		bad = 1;
