@@ -318,7 +318,9 @@ static void conn_on_tick(struct timer *t)
 	else if (c->state == CONN_CLOSING)
 		conn_end(c, c->close_error, "%s", c->reason);
 	else
-		conn_end(c, -ETIMEDOUT, "%s within %u s", what[c->state], CONN_HANDSHAKE_USEC / 1000000);
+		conn_end(c, -ETIMEDOUT, "%s within %u s", what[c->state],
+			 (c->accepted || c->state == CONN_CONNECTING ? CONN_HANDSHAKE_USEC : CONN_WELCOME_USEC) /
+				 1000000);
 	conn_update(c);
 	conn_leave(c);
 }
@@ -444,6 +446,7 @@ static void conn_connected(struct conn *c)
 	}
 	conn_name(c, NULL);
 	c->state = CONN_SECURING;
+	timer_start(&c->tick, c->loop, CONN_WELCOME_USEC, conn_on_tick);
 	if (c->tls_context)
 		conn_secure(c);
 	else

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * A connection: framed messages over TLS or a Unix socket, from the first byte to the last.
  *
- * 1. Nothing is parsed before the handshake is done (5 s, no buffer of ours); then both sides send HELLO, and on_open
+ * 1. Nothing is parsed before the handshake is done (5 s for who was accepted, no buffer of ours); then both sides send HELLO, and on_open
  *    tells the peer's; another MAJOR, a role that was not expected or another cluster closes it with the reason.
  * 2. What is sent in one turn of the loop leaves in one write at its end. Past CONN_OUT_HIGH queued bytes conn_is_full() says so and on_room
  *    tells when there is room again; replies and control messages are always taken. While our own output stands above the
@@ -21,7 +21,8 @@
 #include "common/tls.h"
 #include "common/wire.h"
 
-#define CONN_HANDSHAKE_USEC 5000000u
+#define CONN_HANDSHAKE_USEC 5000000u /* from connecting or accepting on */
+#define CONN_WELCOME_USEC 20000000u  /* who has connected may be one of ten thousand that wait to be accepted */
 #define CONN_PING_USEC 10000000u
 #define CONN_SILENT_USEC 30000000u
 #define CONN_OUT_HIGH (1u << 20)

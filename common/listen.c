@@ -3,6 +3,7 @@
 #include "common/conn_internal.h"
 #include "common/log.h"
 
+#include <poll.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
@@ -71,9 +72,17 @@ static bool is_same_user(struct listener *s, int fd)
 	return false;
 }
 
+/* In a crowd who waited longer than he would has gone; a handshake with him would only make the next ones wait as long. */
+static bool has_gone(const struct listener *s, int fd)
+{
+	struct pollfd p = {.fd = fd, .events = POLLRDHUP};
+	return s->n_unopened > s->options.most_unopened / 2 && poll(&p, 1, 0) > 0 &&
+	       (p.revents & (POLLRDHUP | POLLHUP | POLLERR));
+}
+
 static void take(struct listener *s, int fd)
 {
-	if (!is_same_user(s, fd)) {
+	if (has_gone(s, fd) || !is_same_user(s, fd)) {
 		close_fd(fd);
 		return;
 	}

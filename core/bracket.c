@@ -8,6 +8,7 @@
 #include "core/core_internal.h"
 
 #define LINE 64u
+#define LEVELS 4u  /* what is further up is seldom changed, or at hand */
 #define EFFORT 64u /* records looked at, while one of equal major is known */
 enum { MAJOR, MINOR, FEATURES, AMOUNTS };
 
@@ -147,6 +148,8 @@ void core_bracket_set(struct core_bracket *b, uint32_t at, struct core_key key, 
 {
 	assert(at && at <= b->room && leaves(b)[at - 1]);
 	uint64_t *r = record(b, b->room + at - 1);
+	if (!v && r[MAJOR] == key.major && r[MINOR] == key.minor)
+		return;
 	r[MAJOR] = key.major;
 	r[MINOR] = key.minor;
 	if (v) {
@@ -201,7 +204,8 @@ void core_bracket_warm(const struct core_bracket *b)
 void core_bracket_warm_at(const struct core_bracket *b, uint32_t at)
 {
 	assert(at <= b->room);
-	for (uint32_t i = at ? b->room + at - 1 : 0; i > 1; i /= 2) {
+	uint32_t i = at ? b->room + at - 1 : 0;
+	for (unsigned level = 0; i > 1 && level < LEVELS; i /= 2, level++) {
 		__builtin_prefetch(record(b, i));
 		__builtin_prefetch(record(b, i ^ 1));
 	}

@@ -155,8 +155,7 @@ static void wake(struct core *c, struct core_timer *timer)
 		core_task_step(c, t, CORE_EVENT_FAIL);
 		break;
 	case CORE_TIMER_TOKEN:
-		core_move_stop(c, container_of(timer, struct core_move, token));
-		core_move_again(c, container_of(timer, struct core_move, token));
+		core_move_expire(c, container_of(timer, struct core_move, token));
 		break;
 	case CORE_TIMER_SLOW:
 		core_slow_due(c, container_of(timer, struct core_category, slow));
@@ -395,11 +394,11 @@ int core_attempt_exhausted(struct core *c, uint64_t task, uint64_t attempt)
 		core_task_end_second(c, t, false);
 		return 0;
 	}
-	if (core_task_other(t))
-		core_task_end_second(c, core_task_other(t), true);
 	struct core_class *before = t->class, *most = core_class_most(c, before);
 	if (!most)
 		return -ENOSPC;
+	if (core_task_other(t))
+		core_task_end_second(c, core_task_other(t), true);
 	t->class = most;
 	int e = core_task_step(c, t, CORE_EVENT_LOST);
 	core_class_put(c, before);

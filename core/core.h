@@ -127,7 +127,8 @@ struct core_options {
 				       it; 0: 64 and two a node */
 	uint64_t rate;     /* bytes a second of a transfer, until some were measured; 0: 125 MB/s */
 	unsigned fetches, uploads; /* at once into, and out of, one node; 0: 4 */
-	uint64_t token_usec;       /* a source's token is good for so long, more if the bytes take longer; 0: 60 s */
+	uint64_t
+		token_usec; /* a source's token, or a peer's upload, is good for so long, more if the bytes take longer; 0: 60 s */
 	bool is_blind, has_no_foresight; /* for comparison: the best free node; no look-ahead */
 };
 

@@ -34,7 +34,7 @@ int core_replica_set(struct core *c, uint64_t node, uint64_t tree, uint64_t size
 int core_replica_hot(struct core *c, uint64_t node, uint64_t item);
 
 /* ---- transfers. `fetch` brings an item to a node: from neighbours that hold it, or with a token from its source. It ends by
- * core_replica_set(all of it), by core_fetch_failed, or by fetch_stop when the deadline of its token has passed. */
+ * core_replica_set(all of it), by core_fetch_failed, or by fetch_stop when it takes far too long; then it is tried again. */
 #define CORE_PEERS 16
 
 struct core_fetch {

@@ -494,6 +494,7 @@ struct core_move *core_move_want(struct core *c, struct core_replica *r, struct 
 void core_move_end(struct core *c, struct core_move *m);
 /* It looks for bytes once more. */
 void core_move_again(struct core *c, struct core_move *m);
+void core_move_expire(struct core *c, struct core_move *m);
 void core_move_stop(struct core *c, struct core_move *m); /* the node is told */
 void core_move_arrived(struct core *c, struct core_replica *r);
 /* Moves that wait for a holder of the tree look again. */

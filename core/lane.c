@@ -119,10 +119,10 @@ static void begin_patience(struct core *c, struct core_lane *l)
 	c->has_patient[bucket / 64] |= UINT64_C(1) << bucket % 64;
 }
 
-/* In late those come first that leave their holders most to do. */
+/* In late those come first that leave their holders most to do; about, so that seldom does a task more or less change it. */
 static struct core_key late_key(const struct core_lane *l, struct core_key key)
 {
-	key.minor = ~(l->queue.n * 1024 / max(l->tree->n_holders, 1u));
+	key.minor = UINT64_MAX - 1 - core_bucket_of(l->queue.n * 1024 / max(l->tree->n_holders, 1u));
 	return key;
 }
 

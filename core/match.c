@@ -69,7 +69,7 @@ static struct core_node *find_node(const struct core *c, const struct core_lane 
 
 static bool is_at_home(const struct core_lane *l, const struct core_node *n)
 {
-	return !l->tree || core_replica_find(n, l->tree);
+	return !l->tree || !l->tree->n_holders || core_replica_find(n, l->tree);
 }
 
 /* Of equal priority rather one whose tree is there, if it is among the first few. */

@@ -197,6 +197,27 @@ void core_move_again(struct core *c, struct core_move *m)
 	want(c, m);
 }
 
+/* It took too long: who waits for what it had comes before it, or it would have it again at once. */
+void core_move_expire(struct core *c, struct core_move *m)
+{
+	struct core_tree *t = m->replica->tree;
+	struct core_source *s = m->source;
+	struct core_node *from = m->from;
+	bool is_token_wanted = s && !list_is_empty(&s->parked),
+	     is_upload_wanted = from && !list_is_empty(&from->parked);
+	core_move_stop(c, m);
+	give_back(c, m);
+	if (is_token_wanted) {
+		list_append(&s->parked, &m->link);
+	} else if (is_upload_wanted) {
+		list_append(&t->parked, &m->link);
+		if (list_is_empty(&t->parked_at))
+			list_append(&from->parked, &t->parked_at);
+	} else {
+		want(c, m);
+	}
+}
+
 /* ---- beginning one */
 
 /* The whole holders, those with fewest uploads first; at most CORE_PEERS, and of many holders those behind a place that moves on. */
@@ -235,7 +256,7 @@ static void tell(struct core *c, struct core_move *m, struct core_node *const *p
 		.tree = t->number & CORE_ANONYMOUS ? 0 : t->number,
 		.size = t->size,
 		.source = m->source ? m->source->number : 0,
-		.deadline_usec = m->token.link.at ? m->token.link.major : 0,
+		.deadline_usec = m->source ? m->token.link.major : 0,
 		.peers = numbers,
 		.n_peers = n_peers,
 		.is_gating = m->is_gating,
@@ -255,11 +276,11 @@ static void begin(struct core *c, struct core_move *m, struct core_node *from, s
 		from->n_out++;
 		list_append(&from->serves, &m->of_from);
 	}
-	if (s) {
+	if (s)
 		s->n_active++;
-		double usec = 4e6 * (double)m->replica->tree->size / (double)c->rate;
-		core_timer_set(c, &m->token, CORE_TIMER_TOKEN, c->now_usec + max(c->o.token_usec, (uint64_t)usec));
-	}
+	/* A peer's upload, too: a node to which nothing gets through must not keep it from others. */
+	double usec = 4e6 * (double)m->replica->tree->size / (double)c->rate;
+	core_timer_set(c, &m->token, CORE_TIMER_TOKEN, c->now_usec + max(c->o.token_usec, (uint64_t)usec));
 }
 
 /* Of the items that are this tree one may have a source though the one that was asked for has none. */
@@ -309,6 +330,9 @@ bool core_move_next(struct core *c)
 			list_remove(&n->wanting);
 			continue;
 		}
+		/* Nodes take turns: what one was woken for another that wants much must not take before it. */
+		list_remove(&n->wanting);
+		list_append(&c->wanting, &n->wanting);
 		if (try(c, m))
 			return true;
 	}

@@ -9,6 +9,7 @@
 #define DIRECTORY_MOST 4095
 #define CATEGORY_MOST 64
 #define BINDINGS_MOST 10000u
+#define ARRAY_MOST 100000000u
 #define GPUS_MOST 64u
 #define RETRIES_MOST 10000u
 #define STRING_MOST ((128u << 10) - 1) /* the kernel's limit of one argument or variable */
@@ -138,6 +139,28 @@ static int check_bindings(const struct wire_task *t, char reason[256])
 	return t->bindings.n > 1 ? check_twice(t, reason) : 0;
 }
 
+static int check_array(const struct wire_task *t, char reason[256])
+{
+	uint64_t last, step = t->array_step ? t->array_step : 1;
+	if (t->array_n > ARRAY_MOST)
+		return say(reason, E2BIG, "an array has at most %u elements, it wants more", ARRAY_MOST);
+	if (mul_overflows(t->array_n - 1, step, &last) || add_overflows(last, t->array_first, &last))
+		return say(reason, ERANGE, "the indices of its array are too large");
+	for (uint32_t i = 0; i < t->bindings.n; i++) {
+		const struct wire_binding *b = &t->bindings.at[i];
+		bool is_path = has_prefix(b->item, "file:") || has_prefix(b->item, "node:");
+		if (b->mode == 3)
+			return say(reason, EOPNOTSUPP,
+				   "item '%.100s': an array has no outputs yet: submit its tasks one by one", b->item);
+		if (strstr(b->item, "{index}") && !is_path)
+			return say(reason, EOPNOTSUPP,
+				   "item '%.100s': of an array only file: and node: may have {index} yet: submit its "
+				   "tasks one by one",
+				   b->item);
+	}
+	return 0;
+}
+
 static int check_amounts(const struct wire_task *t, char reason[256])
 {
 	if (t->cores > WIRE_CORES_MAX)
@@ -154,11 +177,7 @@ static int check_amounts(const struct wire_task *t, char reason[256])
 		return say(reason, EINVAL, "staging %u: 1 is lazy, 2 hot, 3 full", t->staging);
 	if (t->retries > RETRIES_MOST)
 		return say(reason, ERANGE, "it wants %u retries, at most %u are possible", t->retries, RETRIES_MOST);
-	if (t->array_n)
-		return say(reason, EOPNOTSUPP,
-			   "it is an array, and this vined knows none yet: submit its tasks one "
-			   "by one");
-	return 0;
+	return t->array_n ? check_array(t, reason) : 0;
 }
 
 static int check_task(const struct wire_task *t, char reason[256])

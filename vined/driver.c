@@ -12,6 +12,8 @@
 /* A task that has its result already makes again what was lost. */
 static void begin_attempt(struct task *t, struct node *n, uint64_t attempt)
 {
+	if (t->is_element && !(t->tries && t->tries->attempts))
+		array_begun(t);
 	task_set_node(t, n, attempt);
 	t->tries->attempts++;
 	t->tries->is_again = t->state >= STORE_ENDED;
@@ -151,12 +153,16 @@ static void on_sleep(struct before_sleep *b)
 {
 	struct driver *d = container_of(b, struct driver, before_sleep);
 	core_set_time(d->core, loop_now_usec(d->o.loop));
+	arrays_feed(d);
 	size_t n = core_decide(d->core, DECISIONS_PER_TURN);
 	while (n < DECISIONS_PER_TURN && fetch_see(d))
 		n += core_decide(d->core, DECISIONS_PER_TURN);
 	if (n >= DECISIONS_PER_TURN)
 		timer_start(&d->again, d->o.loop, 0, on_again);
 	items_fade(d);
+	/* What began made room for others in its array's window. */
+	if (!list_is_empty(&d->hungry))
+		timer_start(&d->again, d->o.loop, 0, on_again);
 	wake_when_due(d);
 	store_flush(d->o.store);
 }
@@ -175,6 +181,7 @@ struct driver *driver_new(const struct driver_options *o)
 	list_init(&d->before_sleep.link);
 	list_init(&d->fading);
 	list_init(&d->dirty);
+	list_init(&d->hungry);
 	d->core = core_new(&actions, d, &(struct core_options){.crash_limit = o->crash_limit});
 	core_set_time(d->core, loop_now_usec(o->loop));
 	core_source_set(d->core, SOURCE_NODE, 0);
@@ -194,7 +201,10 @@ static void free_contents(struct driver *d)
 	struct node *n;
 	struct item *it;
 	/* Tasks hold runs, items and nodes, and items hold trees, so they go first. */
+	struct array *a;
 	dense_each(&d->tasks, free_task, NULL);
+	for (size_t i = 0; (a = map_next(&d->arrays, &i));)
+		array_free(a);
 	past_end(d);
 	for (size_t i = 0; (it = map_next(&d->items, &i));)
 		item_free(d, it);
@@ -225,9 +235,9 @@ void driver_free(struct driver *d)
 	dense_fini(&d->tasks);
 	for (size_t i = 0; (source = map_next(&d->sources, &i));)
 		free(source);
-	struct map *maps[] = {&d->runs,         &d->runs_by_id, &d->nodes,        &d->nodes_by_uuid,
-			      &d->shapes,       &d->items,      &d->items_by_key, &d->trees_by_digest,
-			      &d->shapes_by_id, &d->sources,    &d->deadlines};
+	struct map *maps[] = {&d->arrays,          &d->runs,         &d->runs_by_id, &d->nodes,
+			      &d->nodes_by_uuid,   &d->shapes,       &d->items,      &d->items_by_key,
+			      &d->trees_by_digest, &d->shapes_by_id, &d->sources,    &d->deadlines};
 	for (size_t i = 0; i < countof(maps); i++)
 		map_fini(maps[i]);
 	free(d);
@@ -238,7 +248,7 @@ void driver_numbers(const struct driver *d, struct driver_numbers *n)
 	struct core_numbers c;
 	core_numbers(d->core, &c);
 	*n = (struct driver_numbers){
-		.queued = c.queued,
+		.queued = c.queued + d->n_pending,
 		.running = c.running,
 		.held = c.held,
 		.cores = c.cores,

@@ -51,6 +51,9 @@ struct driver {
 	void *on_event_arg;
 	uint64_t n_ended;
 	size_t n_connected; /* nodes */
+	struct map arrays;
+	struct list hungry; /* arrays */
+	uint64_t n_pending; /* elements of arrays */
 };
 
 struct task {
@@ -63,8 +66,8 @@ struct task {
 	uint64_t command, environment;
 	uint16_t n_inputs, n_outputs, n_items; /* n_items: places, whether they are used or not */
 	uint8_t state;                         /* enum store_state */
-	bool is_cancelled : 1, has_tag : 1, is_late : 1, has_deadline : 1;
-	uint32_t items[]; /* slots of inputs, then of outputs; then comes the tag */
+	bool is_cancelled : 1, has_tag : 1, is_late : 1, has_deadline : 1, is_element : 1;
+	uint32_t items[]; /* slots of inputs, then of outputs; then come its array and the tag */
 };
 
 /* What only a task has that was begun. */
@@ -78,6 +81,27 @@ struct tries {
 	uint32_t joins; /* the node's join that listed it */
 	uint16_t losses, failures;
 	bool is_again; /* it has its result and runs for an output that was lost */
+};
+
+struct array_path {
+	char *text;
+	uint8_t mode;
+};
+
+/* driver_array.c */
+struct array {
+	struct list link;     /* in its run's */
+	struct list hungry;   /* in the driver's, when it may have more to give */
+	struct task *pattern; /* never entered: what its elements have in common */
+	struct session *session;
+	uint64_t id, n, next, first_index, step;
+	struct map given; /* beyond next, by place + 1 */
+	uint64_t deadline_usec;
+	int64_t priority;
+	uint32_t running;          /* at once; 0: any number */
+	uint32_t n_live, n_queued; /* given and not over; of those not begun */
+	uint64_t n_elements;       /* in memory */
+	struct array_path *paths;  /* of the inputs */
 };
 
 /* A client attached to a run, or expected back. */
@@ -103,7 +127,8 @@ struct run {
 	unsigned n_holds;
 	bool is_abandoned;               /* its client did not come back: nobody waits for its results */
 	struct list unfinished, orphans; /* running or queued; ended while there was no session */
-	size_t n_unfinished, n_ended;
+	size_t n_unfinished, n_ended;    /* n_unfinished: elements of arrays that are pending, too */
+	struct list arrays;
 	struct list sessions;
 	struct buf gone;            /* sessions that left something behind; driver_session.c */
 	struct timer is_gone;       /* the client's time to come back */
@@ -192,7 +217,10 @@ struct item {
 };
 
 /* ---- driver_task.c */
-struct task *task_new(struct run *r, uint64_t id, struct shape *shape, size_t n_items, const char *tag);
+struct task *task_new(struct run *r, uint64_t id, struct shape *shape, size_t n_items, const char *tag,
+		      struct array *a);
+/* NULL: it is no element. */
+struct array *task_array(const struct task *t);
 /* Puts it where all are found, once it is stored. */
 void task_enter(struct task *t, const struct store_task *s);
 /* Takes it out of all lists and maps; also one that was never entered. */
@@ -232,6 +260,8 @@ void names_fini(struct names *n);
 /* ---- driver_item.c */
 /* Finds or makes it, with a hold on it. NULL with the reason. */
 struct item *item_get(struct run *r, const struct wire_binding *b, char reason[256]);
+/* The same by name alone, of one that needs no row of its own. NULL: it is no name. */
+struct item *item_get_quietly(struct run *r, const char *name, uint64_t size);
 struct item *item_load(struct driver *d, struct run *r, const struct store_item *s);
 struct item *item_find(const struct run *r, const char *name);
 void item_record(struct driver *d, const struct item *i);
@@ -267,6 +297,27 @@ bool fetch_see(struct driver *d);
 void fetches_restart(struct node *n);
 void fetches_drop(struct node *n);
 
+/* ---- driver_array.c */
+struct array *array_new(struct task *pattern, const struct store_task *s);
+void array_free(struct array *a);
+void array_claim(struct array *a, struct session *s);
+uint64_t array_pending(const struct array *a);
+uint64_t array_index(const struct task *t);
+/* The text with each {index} replaced; yours to free. */
+char *array_expand(const char *text, uint64_t index);
+/* An element that is recorded; NULL: it was given before. */
+struct task *array_give(struct array *a, const struct store_task *s);
+/* Gives the core more. */
+void arrays_feed(struct driver *d);
+void array_begun(struct task *t);
+void array_ended(struct task *t, bool was_begun);
+void array_element_freed(struct array *a);
+struct array *array_of_pending(const struct run *r, uint64_t id);
+void array_cancel(struct array *a, uint64_t id);
+size_t array_pending_ids(const struct array *a, uint64_t *ids);
+/* Paths go into `texts`. */
+void array_inputs(const struct task *t, struct wire_input *inputs, struct buf *texts);
+
 /* ---- driver_past.c: at a restart, it holds what the nodes that are not back yet may hold */
 #define PAST_NODE (UINT64_MAX >> 1)
 void past_has(struct driver *d, struct tree *t);
@@ -276,6 +327,7 @@ void past_end(struct driver *d);
 
 /* ---- driver_start.c */
 int send_start(struct task *t);
+struct wire_input start_input(const struct item *i, const char *path, uint8_t mode);
 
 /* ---- driver_deadline.c */
 void deadline_set(struct task *t, uint64_t wall_usec);
@@ -312,6 +364,8 @@ void run_store_again(struct run *r);
 
 /* ---- driver_session.c */
 bool run_has_client(const struct run *r);
+/* Who gets what a client with this number submitted; NULL: nobody is there. */
+struct session *session_for(struct run *r, uint64_t id, bool is_loading);
 void task_claim(struct task *t, struct session *s);
 void task_claim_by_id(struct task *t, uint64_t id, bool is_loading);
 void task_reclaim(struct task *t, uint64_t id);

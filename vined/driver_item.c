@@ -292,6 +292,25 @@ struct item *item_get(struct run *r, const struct wire_binding *b, char reason[2
 	return i;
 }
 
+struct item *item_get_quietly(struct run *r, const char *name, uint64_t size)
+{
+	struct driver *d = r->driver;
+	char key[KEY_SIZE];
+	struct digest tree;
+	const struct kind *k = find_kind(name);
+	if (!k || (k->kind != ITEM_FILE && k->kind != ITEM_NODE) ||
+	    find_fault(k->kind, name + strlen(k->prefix), &tree))
+		return NULL;
+	size_t n = make_key(key, NULL, name, "");
+	struct item *i = map_get_text(&d->items_by_key, key);
+	if (!i) {
+		i = item_new(d, NULL, &(struct store_item){.id = ++d->last_item, .name = name, .size = size}, key, n);
+		map_put_text(&d->items_by_key, i->key, i);
+	}
+	item_ref(i);
+	return i;
+}
+
 struct item *item_load(struct driver *d, struct run *r, const struct store_item *s)
 {
 	char key[KEY_SIZE];

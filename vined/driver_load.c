@@ -5,6 +5,7 @@
 
 struct loading {
 	struct driver *driver;
+	const struct store_loader *loader;
 	uint64_t n_tasks, n_orphans;
 	struct map makers; /* an item each of those who made one that is not forgotten, by task */
 };
@@ -139,7 +140,7 @@ static struct task *make_task(struct loading *l, const struct store_task *s, con
 	}
 	/* Finding items may end what `at` was borrowed for. */
 	_free_ struct store_binding *copy = n ? xmemdup(at, n * sizeof *at) : NULL;
-	struct task *t = task_new(run, s->id, shape_ref(shape), n, s->tag);
+	struct task *t = task_new(run, s->id, shape_ref(shape), n, s->tag, NULL);
 	bind_items(t, copy, n, false);
 	bind_items(t, copy, n, true);
 	load_tries(t, s);
@@ -148,12 +149,65 @@ static struct task *make_task(struct loading *l, const struct store_task *s, con
 	return t;
 }
 
+static void load_array(struct loading *l, const struct store_task *s)
+{
+	struct driver *d = l->driver;
+	struct run *run = map_get(&d->runs_by_id, s->run);
+	struct shape *shape = map_get(&d->shapes_by_id, s->shape);
+	const struct store_binding *at = NULL;
+	size_t n = 0;
+	int r = s->n_bindings ? store_read_bindings(d->o.store, s->id, &at, &n) : 0;
+	if (!run || !shape || r || n != s->n_bindings) {
+		l->n_orphans++;
+		return;
+	}
+	/* Items of elements are made anew, with numbers that none of the database has. */
+	d->last_item = max(d->last_item, l->loader->last_item);
+	struct task *t = task_new(run, s->id, shape_ref(shape), n, s->tag, NULL);
+	struct store_task row = *s;
+	row.bindings = at;
+	bind_items(t, s->bindings, s->n_bindings, false);
+	struct array *a = array_new(t, &row);
+	array_claim(a, session_for(run, s->session, true));
+	run_watch_client(run);
+	l->n_tasks++;
+}
+
+static void load_element(struct loading *l, const struct store_task *s)
+{
+	struct driver *d = l->driver;
+	struct array *a = map_get(&d->arrays, s->array_of);
+	struct task *t = a ? array_give(a, s) : NULL;
+	if (!t) {
+		l->n_orphans++;
+		return;
+	}
+	load_tries(t, s);
+	l->n_tasks++;
+	if (t->state < STORE_ENDED) {
+		if (t->tries && t->tries->attempts)
+			array_begun(t);
+		int r = add_to_core(d, t, s);
+		if (r)
+			log_errno(-r, "task %llu from the database", (unsigned long long)s->id);
+	} else {
+		task_let_go(t);
+	}
+}
+
 static void load_task(void *arg, const struct store_task *s)
 {
 	struct loading *l = arg;
 	struct driver *d = l->driver;
 	const struct store_binding *at = s->bindings;
 	size_t n = s->n_bindings;
+	if (s->array.n || s->array_of) {
+		if (s->array_of)
+			load_element(l, s);
+		else
+			load_array(l, s);
+		return;
+	}
 	/* Of those that have ended only makers name anything that matters. */
 	if (s->state >= STORE_ENDED && map_get(&l->makers, s->id) && store_read_bindings(d->o.store, s->id, &at, &n))
 		n = 0;
@@ -212,6 +266,7 @@ int driver_load(struct driver *d)
 				 .on_item = load_item,
 				 .on_task = load_task,
 				 .arg = &loading};
+	loading.loader = &l;
 	int r = store_load(d->o.store, &l);
 	load_makers(&loading);
 	map_fini(&d->runs_by_id);
@@ -220,7 +275,7 @@ int driver_load(struct driver *d)
 	d->last_run = l.last_run;
 	d->last_node = l.last_node;
 	d->last_shape = l.last_shape;
-	d->last_item = l.last_item;
+	d->last_item = max(d->last_item, l.last_item);
 	if (loading.n_orphans)
 		log_error("database: %llu tasks belong to no run or ask for nothing known, and are left alone",
 			  (unsigned long long)loading.n_orphans);

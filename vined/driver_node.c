@@ -191,6 +191,8 @@ static bool adopt(struct node *n, const struct wire_held *h)
 	struct tries *a = task_tries(t);
 	if (a->node != n || a->attempt != h->attempt) {
 		/* Its dispatch was not recorded, or it had been given up. */
+		if (t->is_element && !a->attempts)
+			array_begun(t);
 		a->attempts += a->attempt != h->attempt;
 		task_set_node(t, n, h->attempt);
 		task_record_start(t);

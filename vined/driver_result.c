@@ -172,6 +172,8 @@ static void on_result_stored(struct store_op *op, int error)
 	if (t->has_deadline)
 		deadline_end(t);
 	t->state = STORE_ENDED;
+	if (t->is_element)
+		array_ended(t, t->tries && t->tries->attempts);
 	r->n_unfinished--;
 	r->n_ended++;
 	d->n_ended++;

@@ -21,6 +21,7 @@ struct run *run_new(struct driver *d, const struct store_run *s)
 	list_init(&r->orphans);
 	list_init(&r->sessions);
 	list_init(&r->temps);
+	list_init(&r->arrays);
 	map_put_text(&d->runs, r->name, r);
 	settings_arrive(r);
 	return r;
@@ -117,6 +118,9 @@ static void on_cancel_stored(struct store_op *op, int error)
 	struct driver *d = r->driver;
 	for (size_t i = 0; i < op->tasks.n && !error; i++) {
 		struct task *t = task_find(d, op->tasks.at[i]);
+		struct array *a = t ? NULL : array_of_pending(r, op->tasks.at[i]);
+		if (a)
+			array_cancel(a, op->tasks.at[i]);
 		if (!t || t->state >= STORE_ENDED || t->is_cancelled)
 			continue;
 		t->is_cancelled = true;
@@ -133,6 +137,8 @@ static void cancel_all(struct run *r, struct promise *p)
 	size_t n = 0;
 	list_foreach (&r->unfinished, struct task, link, t)
 		ids[n++] = t->id;
+	list_foreach (&r->arrays, const struct array, link, a)
+		n += array_pending_ids(a, ids + n);
 	assert(n == r->n_unfinished);
 	cancel(r, ids, n, p);
 }
@@ -142,7 +148,7 @@ enum field { FIELD_TAG, FIELD_CATEGORY, FIELD_KEY, FIELDS };
 static const char *const fields[FIELDS] = {"tag:", "category:", "key:"};
 
 struct found {
-	struct driver *driver;
+	const struct run *run;
 	struct buf ids;
 };
 
@@ -150,8 +156,8 @@ static void on_found(void *arg, uint64_t id, uint64_t n)
 {
 	struct found *f = arg;
 	for (uint64_t i = 0; i < n; i++, id++) {
-		const struct task *t = task_find(f->driver, id);
-		if (t && t->state < STORE_ENDED)
+		const struct task *t = task_find(f->run->driver, id);
+		if (t ? t->state < STORE_ENDED : array_of_pending(f->run, id) != NULL)
 			buf_put(&f->ids, &id, sizeof id);
 	}
 }
@@ -160,7 +166,7 @@ static void on_found(void *arg, uint64_t id, uint64_t n)
 static void cancel_by_key(struct run *r, const char *key, struct promise *p)
 {
 	struct store *s = r->driver->o.store;
-	struct found f = {.driver = r->driver};
+	struct found f = {.run = r};
 	int error = store_find_tasks(s, r->id, STORE_KEY, key, on_found, &f);
 	if (error < 0 && error != -ENOENT) {
 		promise_status(p, -error, "run %s: cannot look for key %.128s: %s", r->name, key, strerror(-error));
@@ -196,6 +202,11 @@ static void cancel_selected(struct run *r, const char *selector, struct promise 
 		if (streq(has, word))
 			ids[n++] = t->id;
 	}
+	list_foreach (&r->arrays, const struct array, link, a) {
+		const struct task *t = a->pattern;
+		if (streq(field == FIELD_TAG ? task_tag(t) : t->shape->row.category, word))
+			n += array_pending_ids(a, ids + n);
+	}
 	cancel(r, ids, n, p);
 }
 
@@ -213,8 +224,8 @@ void driver_abandon(struct run *r, const struct wire_abandon *m, struct promise 
 	size_t n = 0;
 	for (uint32_t i = 0; i < tasks->n; i++) {
 		const struct task *t = task_find(r->driver, tasks->at[i]);
-		if (t && t->run == r && t->state < STORE_ENDED)
-			ids[n++] = t->id;
+		if (t ? t->run == r && t->state < STORE_ENDED : array_of_pending(r, tasks->at[i]) != NULL)
+			ids[n++] = tasks->at[i];
 	}
 	cancel(r, ids, n, p);
 }

@@ -29,6 +29,7 @@ void result_send(struct task *t, const struct store_result *e, uint32_t attempts
 		.peak_disk = e->peak_disk,
 		.local_size = e->local_size,
 		.moved_size = e->moved_size,
+		.index = array_index(t),
 		.category = t->shape->row.category,
 	};
 	/* It stays in the list of those sent until DONE, however the sending goes. */

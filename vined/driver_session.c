@@ -84,15 +84,20 @@ void task_claim(struct task *t, struct session *s)
 		task_queue_result(t);
 }
 
-/* A task that is new, or was read at a restart, when its session has the usual time to come back. */
-void task_claim_by_id(struct task *t, uint64_t id, bool is_loading)
+/* Of a task that is new, or was read at a restart, when its session has the usual time to come back. */
+struct session *session_for(struct run *r, uint64_t id, bool is_loading)
 {
-	struct session *s = find(t->run, id);
+	struct session *s = find(r, id);
 	if (!s && is_loading && id) {
-		s = session_new(t->run, id);
+		s = session_new(r, id);
 		session_await(s);
 	}
-	task_claim(t, s || is_loading ? s : newest(t->run));
+	return s || is_loading ? s : newest(r);
+}
+
+void task_claim_by_id(struct task *t, uint64_t id, bool is_loading)
+{
+	task_claim(t, session_for(t->run, id, is_loading));
 }
 
 /* The same key submitted by another session: it waits for the result now. */
@@ -117,6 +122,10 @@ static void give_all(struct run *r, const struct session *from, struct session *
 			if (t->session == from)
 				task_claim(t, to);
 		}
+	}
+	list_foreach (&r->arrays, struct array, link, a) {
+		if (a->session == from)
+			array_claim(a, to);
 	}
 }
 

@@ -21,8 +21,20 @@ static const char *source_of(const struct item *i)
 	return i->kind == ITEM_FILE || i->kind == ITEM_NODE ? i->name : "";
 }
 
-/* *inputs is the caller's to free; paths are the store's, until it is next asked. */
-static int read_inputs(const struct task *t, struct wire_input **inputs, uint32_t *n)
+struct wire_input start_input(const struct item *i, const char *path, uint8_t mode)
+{
+	return (struct wire_input){
+		.item = i->id,
+		.path = path,
+		.mode = mode,
+		.source = source_of(i),
+		.tree = i->tree ? i->tree->digest : (struct digest){0},
+		.size = i->tree && i->tree->size ? i->tree->size : i->size,
+	};
+}
+
+/* *inputs is the caller's to free; paths are the store's, until it is next asked, or in `texts`. */
+static int read_inputs(const struct task *t, struct wire_input **inputs, uint32_t *n, struct buf *texts)
 {
 	struct driver *d = t->run->driver;
 	const struct store_binding *at;
@@ -30,6 +42,12 @@ static int read_inputs(const struct task *t, struct wire_input **inputs, uint32_
 	*n = 0;
 	if (!t->n_items)
 		return 0;
+	if (t->is_element) {
+		*n = t->n_inputs;
+		*inputs = xcalloc(*n, sizeof **inputs);
+		array_inputs(t, *inputs, texts);
+		return 0;
+	}
 	int r = store_read_bindings(d->o.store, t->id, &at, &n_bindings);
 	if (r)
 		return r;
@@ -38,14 +56,7 @@ static int read_inputs(const struct task *t, struct wire_input **inputs, uint32_
 		const struct item *i = map_get(&d->items, at[k].item);
 		if (!i)
 			return -EUCLEAN;
-		(*inputs)[(*n)++] = (struct wire_input){
-			.item = i->id,
-			.path = at[k].path,
-			.mode = at[k].mode,
-			.source = source_of(i),
-			.tree = i->tree ? i->tree->digest : (struct digest){0},
-			.size = i->tree && i->tree->size ? i->tree->size : i->size,
-		};
+		(*inputs)[(*n)++] = start_input(i, at[k].path, at[k].mode);
 	}
 	return 0;
 }
@@ -64,15 +75,34 @@ static void put_place(const struct task *t, struct wire_start *m)
 	m->gpu_bits = place.gpus;
 }
 
+/* The words of an element's command, expanded behind each other. */
+static struct wire_texts expand(const struct task *t, const struct wire_texts *words, struct buf *texts,
+				const char ***to)
+{
+	struct wire_bytes all;
+	for (uint32_t i = 0; i < words->n; i++) {
+		_free_ char *word = array_expand(words->at[i], array_index(t));
+		buf_put(texts, word, strlen(word) + 1);
+	}
+	all = (struct wire_bytes){texts->at, (uint32_t)texts->n};
+	return split(&all, to);
+}
+
+static void buf_finip(struct buf *b)
+{
+	buf_fini(b);
+}
+
 int send_start(struct task *t)
 {
 	struct store *s = t->run->driver->o.store;
 	struct node *n = task_node(t);
 	struct wire_bytes command, environment;
-	_free_ const char **argv = NULL, **variables = NULL;
+	_free_ const char **argv = NULL, **variables = NULL, **expanded = NULL;
+	_cleanup_(buf_finip) struct buf paths = {0}, texts = {0};
 	_free_ struct wire_input *inputs = NULL;
 	uint32_t n_inputs;
-	int r = read_inputs(t, &inputs, &n_inputs);
+	int r = read_inputs(t, &inputs, &n_inputs, &paths);
 	if (!r)
 		r = store_read_body(s, t->command, &command);
 	if (!r)
@@ -96,6 +126,8 @@ int send_start(struct task *t)
 		return -EUCLEAN;
 	m.directory = words.at[0];
 	m.argv = (struct wire_texts){words.at + 1, words.n - 1};
+	if (t->is_element)
+		m.argv = expand(t, &m.argv, &texts, &expanded);
 	r = conn_send(n->conn, WIRE_START, &m);
 	node_sent(n);
 	/* A node that just went away will not list it, and then it runs again. */

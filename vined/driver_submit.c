@@ -98,7 +98,8 @@ static int make_task(struct submit *u, size_t k, const struct wire_task *w, char
 	struct shape *last = k ? u->tasks[k - 1]->shape : NULL, *s = shape_get(d, w, last, reason);
 	if (!s)
 		return -EINVAL;
-	struct task *t = task_new(u->run, ++d->last_task, s, w->bindings.n, w->tag);
+	struct task *t = task_new(u->run, d->last_task + 1, s, w->bindings.n, w->tag, NULL);
+	d->last_task += max(w->array_n, UINT64_C(1));
 	u->tasks[k] = t;
 	if (!w->bindings.n)
 		return 0;
@@ -124,8 +125,16 @@ static int check_inputs(const struct task *t, char reason[256])
 /* The place in this submit of the task that makes its input; n: it is not of this submit. */
 static size_t maker_of(const struct submit *u, const struct task *t, size_t input)
 {
-	uint64_t first = u->tasks[0]->id, maker = task_item(t, input)->producer;
-	return maker >= first && maker - first < u->n ? (size_t)(maker - first) : u->n;
+	uint64_t maker = task_item(t, input)->producer;
+	size_t low = 0, high = u->n;
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+		if (u->tasks[middle]->id < maker)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < u->n && u->tasks[low]->id == maker ? low : u->n;
 }
 
 struct step {
@@ -228,6 +237,10 @@ static void fill_row(struct store *s, const struct task *t, const struct wire_ta
 		.deadline_usec = w->deadline_usec,
 		.bindings = bindings,
 		.n_bindings = w->bindings.n,
+		.array = {.first_index = w->array_first,
+			  .step = max(w->array_step, UINT64_C(1)),
+			  .n = w->array_n,
+			  .running = w->array_running},
 	};
 }
 
@@ -270,6 +283,14 @@ static void add_task(struct task *t, const struct store_task *s)
 		deadline_set(t, s->deadline_usec);
 }
 
+static void add_array(struct task *pattern, const struct store_task *s)
+{
+	struct array *a = array_new(pattern, s);
+	array_claim(a, session_for(pattern->run, s->session, false));
+	store_remember_body(pattern->run->driver->o.store, s->environment_id, &s->environment);
+	store_remember_body(pattern->run->driver->o.store, s->command_id, &s->command);
+}
+
 static void on_submit_stored(struct store_op *op, int error)
 {
 	struct submit *u = op->arg;
@@ -278,7 +299,9 @@ static void on_submit_stored(struct store_op *op, int error)
 	for (size_t i = 0; i < op->submit.n && !error; i++) {
 		ids[i] = op->submit.at[i].id;
 		struct task *known = task_find(r->driver, ids[i]);
-		if (op->submit.at[i].is_new)
+		if (op->submit.at[i].is_new && op->submit.at[i].array.n)
+			add_array(steal(u->tasks[i]), &op->submit.at[i]);
+		else if (op->submit.at[i].is_new)
 			add_task(steal(u->tasks[i]), &op->submit.at[i]);
 		else if (known)
 			task_reclaim(known, op->submit.at[i].session);

@@ -5,20 +5,32 @@
 
 #include <stdio.h>
 
-struct task *task_new(struct run *r, uint64_t id, struct shape *shape, size_t n_items, const char *tag)
+struct task *task_new(struct run *r, uint64_t id, struct shape *shape, size_t n_items, const char *tag, struct array *a)
 {
 	size_t n_tag = tag && *tag ? strlen(tag) + 1 : 0;
-	struct task *t = xcalloc(1, sizeof *t + n_items * sizeof t->items[0] + n_tag);
+	struct task *t = xcalloc(1, sizeof *t + n_items * sizeof t->items[0] + (a ? sizeof a : 0) + n_tag);
 	assert(id && n_items <= UINT16_MAX);
 	t->id = id;
 	t->run = r;
 	t->shape = shape;
 	t->n_items = (uint16_t)n_items;
 	t->has_tag = n_tag;
+	t->is_element = a;
+	assert(!a || !n_tag); /* an element's tag is its array's */
+	if (a)
+		memcpy(&t->items[n_items], &a, sizeof a);
 	if (n_tag)
 		memcpy(&t->items[n_items], tag, n_tag);
 	list_init(&t->link);
 	return t;
+}
+
+struct array *task_array(const struct task *t)
+{
+	struct array *a = NULL;
+	if (t->is_element)
+		memcpy(&a, &t->items[t->n_items], sizeof a);
+	return a;
 }
 
 struct task *task_find(const struct driver *d, uint64_t id)
@@ -42,6 +54,8 @@ void task_name_item(struct task *t, const struct item *i)
 
 const char *task_tag(const struct task *t)
 {
+	if (t->is_element)
+		return task_tag(task_array(t)->pattern);
 	return t->has_tag ? (const char *)&t->items[t->n_items] : "";
 }
 
@@ -94,8 +108,11 @@ void task_free(struct task *t)
 		d->n_ended -= t->state == STORE_ENDED;
 	}
 	list_remove(&t->link);
+	struct array *a = task_array(t);
 	free(t->tries);
 	free(t);
+	if (a)
+		array_element_freed(a);
 }
 
 static bool is_kept(const struct task *t)

@@ -130,13 +130,32 @@ void why_text(const struct driver *d, const struct task *t, const struct core_wh
 
 static const char *const state_names[] = {"queued", "running", "held", "ended", "delivered"};
 
+/* Of an element that was not given to the core yet. */
+static int why_pending(const struct driver *d, uint64_t id, struct driver_why *out)
+{
+	const struct run *r;
+	for (size_t i = 0; (r = map_next(&d->runs, &i));) {
+		const struct array *a = array_of_pending(r, id);
+		if (!a)
+			continue;
+		out->state = state_names[STORE_QUEUED];
+		if (a->running && a->n_live >= a->running)
+			snprintf(out->text, sizeof out->text, "as many of its array are running as may at once: %u",
+				 a->running);
+		else
+			snprintf(out->text, sizeof out->text, "others of its array go first");
+		return 0;
+	}
+	return -ENOENT;
+}
+
 int driver_why(const struct driver *d, uint64_t id, struct driver_why *out)
 {
 	const struct task *t = task_find(d, id);
 	struct core_why why = {0};
 	*out = (struct driver_why){.state = "", .item = "", .node = ""};
 	if (!t)
-		return -ENOENT;
+		return why_pending(d, id, out);
 	assert(t->state < countof(state_names));
 	out->state = state_names[t->state];
 	if (t->state >= STORE_ENDED)

@@ -269,7 +269,10 @@ static int start_driver(struct vined *v, struct conf_error *e)
 	if (!r)
 		r = store_start(v->store, v->loop);
 	if (r) {
-		snprintf(e->text, sizeof e->text, "%s/vined.db: cannot load: %s", s->state, strerror(-r));
+		snprintf(e->text, sizeof e->text, "%s/vined.db: cannot load: %s%s", s->state, strerror(-r),
+			 r == -EUCLEAN
+				 ? "; `vined --salvage` with the same --state copies what can be read into a new one"
+				 : "");
 		return r;
 	}
 	driver_start(v->driver);

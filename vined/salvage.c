@@ -46,15 +46,18 @@ static void report(const struct store_salvaged *s, const char *old)
 			printf(", %llu pages of it are damaged", (unsigned long long)t->n_pages_lost);
 		printf("\n");
 	}
-	printf("%llu of %llu pages are damaged; %llu rows on others could not be used\n", (unsigned long long)s->n_damaged,
-	       (unsigned long long)s->n_pages, (unsigned long long)s->n_rows_lost);
+	printf("%llu of %llu pages are damaged; %llu rows on others could not be used\n",
+	       (unsigned long long)s->n_damaged, (unsigned long long)s->n_pages, (unsigned long long)s->n_rows_lost);
 	if (s->n_runs)
-		printf("%llu runs lost their names: they are called salvaged-NUMBER now\n", (unsigned long long)s->n_runs);
+		printf("%llu runs lost their names: they are called salvaged-NUMBER now\n",
+		       (unsigned long long)s->n_runs);
 	if (s->n_held)
-		printf("%llu tasks are held, for something of them is lost: see v_tasks, cancel and submit them again\n",
+		printf("%llu tasks are held, for something of them is lost: see v_tasks, cancel and submit them "
+		       "again\n",
 		       (unsigned long long)s->n_held);
 	if (s->is_cluster_lost)
-		printf("the cluster's name is lost: nodes take this for another cluster until their state is removed\n");
+		printf("the cluster's name is lost: nodes take this for another cluster until their state is "
+		       "removed\n");
 	printf("the old database is kept as %s\n", old);
 }
 

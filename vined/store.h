@@ -67,7 +67,7 @@ struct store_item {
 struct store_binding {
 	uint64_t item;
 	const char *path; /* by loading NULL: store_read_bindings() tells it shortly before the task runs */
-	uint8_t mode;	  /* 1 ro, 2 rw, 3 out */
+	uint8_t mode;     /* 1 ro, 2 rw, 3 out */
 	/* by store_read_bindings() */
 	const char *name, *signature; /* of the item; empty: it is not known any more */
 };
@@ -128,7 +128,7 @@ enum store_kind {
 	STORE_ITEM,     /* new, or what became of it; before the tasks that name it */
 	STORE_REPLICAS, /* so much of a tree on a node; put seldom, for people: nodes know the truth */
 	STORE_SETTING,
-	STORE_EVENT,  /* for people: what no other table tells */
+	STORE_EVENT, /* for people: what no other table tells */
 	STORE_FORGET, /* a run that is over, with all of it; on_stored as soon as that is decided for good, the rows go in small steps */
 };
 
@@ -139,7 +139,7 @@ struct store_replica {
 
 struct store_event {
 	uint64_t task, node, item; /* 0: about none */
-	const char *what, *text;   /* node-joined, node-lost, attempt-lost, task-held, task-retried, fetch-failed, ... */
+	const char *what, *text; /* node-joined, node-lost, attempt-lost, task-held, task-retried, fetch-failed, ... */
 };
 
 struct store_op {
@@ -167,7 +167,7 @@ struct store_op {
 			size_t n;
 		} replicas;
 		struct {
-			uint64_t run; /* 0: the cluster's */
+			uint64_t run;             /* 0: the cluster's */
 			const char *name, *value; /* value empty: taken away */
 		} setting;
 		struct store_event event;

@@ -96,18 +96,19 @@ static int begin_survey(struct store_archive *a)
 	int r = store_archive_each(a, "SELECT ifnull(max(first + n), 0) FROM submits", 0, 0, NULL);
 	a->end = a->found[0];
 	if (r >= 0)
-		r = store_archive_each(a, "SELECT id FROM runs WHERE created_usec > ?1",
-				       before(a->keep_usec), 0, add_bad);
+		r = store_archive_each(a, "SELECT id FROM runs WHERE created_usec > ?1", before(a->keep_usec), 0,
+				       add_bad);
 	return min(r, 0);
 }
 
 /* All that was submitted in [x, y) has been delivered, and ended long ago. 1, 0 or -errno. */
 static int is_over(struct store_archive *a, uint64_t x, uint64_t y)
 {
-	int r = store_archive_each(a,
-				   "SELECT (SELECT count(*) FROM tasks WHERE id >= ?1 AND id < ?2) + (SELECT "
-				   "ifnull(sum(min(id + n, ?2) - max(id, ?1)), 0) FROM arrays WHERE id < ?2 AND id + n > ?1)",
-				   x, y, NULL);
+	int r = store_archive_each(
+		a,
+		"SELECT (SELECT count(*) FROM tasks WHERE id >= ?1 AND id < ?2) + (SELECT "
+		"ifnull(sum(min(id + n, ?2) - max(id, ?1)), 0) FROM arrays WHERE id < ?2 AND id + n > ?1)",
+		x, y, NULL);
 	uint64_t n = a->found[0];
 	if (r >= 0)
 		r = store_archive_each(a,
@@ -120,11 +121,12 @@ static int is_over(struct store_archive *a, uint64_t x, uint64_t y)
 /* The span that holds `at`, or the next one. a->found is its first number, how many, and its run. */
 static int find_span(struct store_archive *a, uint64_t at)
 {
-	return store_archive_each(a,
-				  "SELECT first, n, run FROM submits WHERE first >= ifnull((SELECT max(first) FROM submits "
-				  "WHERE first <= ?1), 0) AND first + n > ?1 AND first < ?2 AND leaving = 0 "
-				  "ORDER BY first LIMIT 1",
-				  at, a->end, NULL);
+	return store_archive_each(
+		a,
+		"SELECT first, n, run FROM submits WHERE first >= ifnull((SELECT max(first) FROM submits "
+		"WHERE first <= ?1), 0) AND first + n > ?1 AND first < ?2 AND leaving = 0 "
+		"ORDER BY first LIMIT 1",
+		at, a->end, NULL);
 }
 
 static int survey(struct store_archive *a)
@@ -224,11 +226,12 @@ static int find_named(struct store_archive *a)
 	if (!a->is_keeping || !a->makes.n)
 		return 0;
 	/* A task that is over names nobody; an array names as long as it is there. */
-	int r = store_archive_each(a,
-				   "SELECT b.id, CASE WHEN t.id AND e.delivered THEN 0 ELSE b.item END, ifnull(t.run, r.run) "
-				   "FROM bindings b LEFT JOIN tasks t ON t.id = b.id >> 16 LEFT JOIN arrays r ON r.id = b.id >> 16 "
-				   "LEFT JOIN results e ON e.task = b.id >> 16 WHERE b.id >= ?1 ORDER BY b.id LIMIT ?2",
-				   a->at, STORE_STEP_ROWS, keep_maker);
+	int r = store_archive_each(
+		a,
+		"SELECT b.id, CASE WHEN t.id AND e.delivered THEN 0 ELSE b.item END, ifnull(t.run, r.run) "
+		"FROM bindings b LEFT JOIN tasks t ON t.id = b.id >> 16 LEFT JOIN arrays r ON r.id = b.id >> 16 "
+		"LEFT JOIN results e ON e.task = b.id >> 16 WHERE b.id >= ?1 ORDER BY b.id LIMIT ?2",
+		a->at, STORE_STEP_ROWS, keep_maker);
 	return r < 0 ? r : r == STORE_STEP_ROWS;
 }
 
@@ -255,8 +258,15 @@ static int decide(struct store_archive *a)
 /* ---- the sweep */
 
 static int (*const phases[])(struct store_archive *a) = {
-	drop_events,	    survey, find_makers, find_named, decide, store_archive_move, store_archive_commands,
-	store_archive_orphans, store_archive_items,
+	drop_events,
+	survey,
+	find_makers,
+	find_named,
+	decide,
+	store_archive_move,
+	store_archive_commands,
+	store_archive_orphans,
+	store_archive_items,
 };
 
 static uint64_t rest(struct store_archive *a, uint64_t usec)

@@ -6,7 +6,7 @@
 #include "vined/store_writer.h"
 
 #define STORE_STEP_NUMBERS 2000u /* tasks moved by one step */
-#define STORE_STEP_ROWS 20000u	 /* rows looked at by one step */
+#define STORE_STEP_ROWS 20000u   /* rows looked at by one step */
 
 struct store_archive {
 	struct store_writer *w;
@@ -15,12 +15,12 @@ struct store_archive {
 	bool is_exclusive, is_keeping, is_sweeping;
 	uint64_t keep_usec, next_usec; /* monotonic */
 	size_t phase;
-	uint64_t at; /* how far the phase is */
-	uint64_t end; /* numbers from here on were submitted after the sweep began */
-	struct store_set bad;	   /* runs that stay */
-	struct buf makes;	   /* struct store_makes: what runs that could go make for others */
+	uint64_t at;               /* how far the phase is */
+	uint64_t end;              /* numbers from here on were submitted after the sweep began */
+	struct store_set bad;      /* runs that stay */
+	struct buf makes;          /* struct store_makes: what runs that could go make for others */
 	struct store_set commands; /* that moved tasks used */
-	struct store_set items;	   /* that loading did not tell and nobody has named so far */
+	struct store_set items;    /* that loading did not tell and nobody has named so far */
 	uint64_t n_moved;
 	uint64_t found[3]; /* the columns of the last row */
 };

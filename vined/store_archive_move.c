@@ -65,7 +65,8 @@ static const struct {
 		     "UNION SELECT environment FROM tasks WHERE id >= ?1 AND id < ?2 "
 		     "UNION SELECT command FROM arrays WHERE id >= ?1 AND id < ?2 "
 		     "UNION SELECT environment FROM arrays WHERE id >= ?1 AND id < ?2)"},
-	{"items", "SELECT * FROM items WHERE id IN (SELECT item FROM bindings WHERE id >= ?1 * 65536 AND id < ?2 * 65536)"},
+	{"items",
+	 "SELECT * FROM items WHERE id IN (SELECT item FROM bindings WHERE id >= ?1 * 65536 AND id < ?2 * 65536)"},
 	{"submits", "SELECT first, min(first + n, ?2) - first, run, 0 FROM submits WHERE first >= ?1 AND first < ?2"},
 	{"arrays", "SELECT * FROM arrays WHERE id >= ?1 AND id < ?2"},
 	{"tasks", "SELECT * FROM tasks WHERE id >= ?1 AND id < ?2"},
@@ -127,14 +128,16 @@ struct moving {
 /* From a->at on: neighbours that go the same way, together up to a step. 1, 0 or -errno. */
 static int find_moving(struct store_archive *a, struct moving *m)
 {
-	int found = store_archive_each(a, "SELECT first, n, leaving FROM submits WHERE first >= ?1 AND leaving ORDER BY first LIMIT 1",
-				       a->at, 0, NULL);
+	int found = store_archive_each(
+		a, "SELECT first, n, leaving FROM submits WHERE first >= ?1 AND leaving ORDER BY first LIMIT 1", a->at,
+		0, NULL);
 	if (found <= 0)
 		return found;
 	*m = (struct moving){a->found[0], a->found[0] + a->found[1], a->found[2]};
 	while (m->end - m->first < STORE_STEP_NUMBERS) {
-		found = store_archive_each(a, "SELECT first, n, leaving FROM submits WHERE first >= ?1 ORDER BY first LIMIT 1",
-					   m->end, 0, NULL);
+		found = store_archive_each(
+			a, "SELECT first, n, leaving FROM submits WHERE first >= ?1 ORDER BY first LIMIT 1", m->end, 0,
+			NULL);
 		if (found < 0)
 			return found;
 		if (!found || a->found[2] != m->kind)
@@ -197,8 +200,8 @@ int store_archive_commands(struct store_archive *a)
 {
 	if (store_set_next(&a->commands, 0) == UINT64_MAX)
 		return 0;
-	int r = store_archive_each(a, "SELECT id, command, environment FROM tasks WHERE id >= ?1 ORDER BY id LIMIT ?2", a->at,
-				   STORE_STEP_ROWS, keep_commands);
+	int r = store_archive_each(a, "SELECT id, command, environment FROM tasks WHERE id >= ?1 ORDER BY id LIMIT ?2",
+				   a->at, STORE_STEP_ROWS, keep_commands);
 	if (r < 0 || r == STORE_STEP_ROWS)
 		return min(r, 1);
 	uint64_t at = a->at;
@@ -221,7 +224,8 @@ int store_archive_orphans(struct store_archive *a)
 				  0, 0);
 	if (!r)
 		r = store_archive_run(a,
-				      "DELETE FROM items WHERE id >= ?1 AND id < ?1 + ?2 AND run AND run NOT IN (SELECT id FROM runs)",
+				      "DELETE FROM items WHERE id >= ?1 AND id < ?1 + ?2 AND run AND run NOT IN "
+				      "(SELECT id FROM runs)",
 				      a->at, STORE_STEP_ROWS);
 	a->at += STORE_STEP_ROWS;
 	if (r)
@@ -241,8 +245,8 @@ int store_archive_items(struct store_archive *a)
 {
 	if (store_set_next(&a->items, 0) == UINT64_MAX)
 		return 0;
-	int r = store_archive_each(a, "SELECT id, item FROM bindings WHERE id >= ?1 ORDER BY id LIMIT ?2", a->at, STORE_STEP_ROWS,
-				   keep_item);
+	int r = store_archive_each(a, "SELECT id, item FROM bindings WHERE id >= ?1 ORDER BY id LIMIT ?2", a->at,
+				   STORE_STEP_ROWS, keep_item);
 	if (r < 0 || r == STORE_STEP_ROWS)
 		return min(r, 1);
 	return delete_set(a, &a->items, "DELETE FROM items WHERE id = ?1");

@@ -14,7 +14,7 @@
 #define STORE_BODIES 512 /* remembered commands and environments */
 
 #define STORE_PAGE_SIZE 4096
-#define STORE_SUM_SIZE 8	     /* bytes at the end of each page */
+#define STORE_SUM_SIZE 8             /* bytes at the end of each page */
 #define STORE_CHECKED_ID 0x56696e73u /* the application id of a database whose pages have sums: "Vins" */
 
 /* ---- store_vfs.c */
@@ -42,7 +42,7 @@ int store_migrate(sqlite3 *db, const char *path, const struct store_migrations *
 /* ---- store_sql.c */
 
 /* The highest number ever given, also when its row is gone: what = "max(id) FROM tasks". */
-#define STORE_LAST(name, what)                                                                                        \
+#define STORE_LAST(name, what) \
 	"SELECT max(ifnull((SELECT value FROM meta WHERE name = 'last_" name "'), 0), ifnull((SELECT " what "), 0))"
 
 /* -errno with e->text. A reader never writes. */
@@ -124,7 +124,7 @@ void store_make_element(struct store_task *t, uint64_t id);
 void store_get_attempt(sqlite3_stmt *q, struct store_task *t);
 /* Columns 0 to 9 of items, 0 to 11 of shapes. */
 #define STORE_ITEM_COLUMNS "id, run, size, producer, lost, forgotten, tree, name, signature"
-#define STORE_SHAPE_COLUMNS                                                                                           \
+#define STORE_SHAPE_COLUMNS \
 	"id, cores, gpus, memory, disk, wall_usec, retries, staging, named, counters, features, category"
 void store_get_item(sqlite3_stmt *q, struct store_item *i);
 void store_get_shape(sqlite3_stmt *q, struct store_shape *s);

@@ -28,9 +28,9 @@ struct load {
 	struct store_set *untold;
 	struct cursor leaving; /* spans whose rows are on their way out */
 	uint64_t first_unfinished;
-	struct buf arrays;	    /* struct kept_array: not all delivered */
-	struct buf bindings;	    /* uint64_t: TASK_MARK and a task, then its items with their modes */
-	size_t binding;		    /* the next one to tell */
+	struct buf arrays;          /* struct kept_array: not all delivered */
+	struct buf bindings;        /* uint64_t: TASK_MARK and a task, then its items with their modes */
+	size_t binding;             /* the next one to tell */
 	struct store_binding *told; /* of one task */
 	size_t told_room;
 };
@@ -133,7 +133,8 @@ static void survey_tasks(struct load *l)
 static void survey_arrays(struct load *l)
 {
 	struct cursor a;
-	sqlite3_stmt *count = prepare(l, "SELECT count(*), total(delivered) FROM results WHERE task >= ?1 AND task < ?1 + ?2");
+	sqlite3_stmt *count =
+		prepare(l, "SELECT count(*), total(delivered) FROM results WHERE task >= ?1 AND task < ?1 + ?2");
 	cursor_open(l, &a, "SELECT id, n, run FROM arrays WHERE id >= ?1 ORDER BY id", 0);
 	open_leaving(l);
 	for (; a.id != UINT64_MAX && !l->error; cursor_next(l, &a)) {
@@ -308,7 +309,8 @@ static void load_items(struct load *l)
 
 static void open_states(struct load *l, uint64_t from)
 {
-	cursor_open(l, &l->attempts, "SELECT " STORE_ATTEMPT_COLUMNS " FROM attempts WHERE task >= ?1 ORDER BY task", from);
+	cursor_open(l, &l->attempts, "SELECT " STORE_ATTEMPT_COLUMNS " FROM attempts WHERE task >= ?1 ORDER BY task",
+		    from);
 	cursor_open(l, &l->results, "SELECT task, delivered, place FROM results WHERE task >= ?1 ORDER BY task", from);
 }
 
@@ -394,21 +396,21 @@ static void load_tasks(struct load *l)
 
 /* ---- what has ended and waits to be delivered */
 
-#define ENDED_STATE                                                                                                   \
-	"e.place, ifnull(a.state, 0), ifnull(a.cancelled, 0), ifnull(a.attempts, 0), ifnull(a.losses, 0),"            \
+#define ENDED_STATE                                                                                        \
+	"e.place, ifnull(a.state, 0), ifnull(a.cancelled, 0), ifnull(a.attempts, 0), ifnull(a.losses, 0)," \
 	" ifnull(a.failures, 0), ifnull(a.node, 0), e.attempt, e.task"
-#define ENDED_TASKS                                                                                                   \
+#define ENDED_TASKS \
 	"SELECT t.id, t.run, t.shape, t.command, t.environment, t.priority, t.deadline_usec, t.session, t.tag, "
 
 static void load_ended(struct load *l)
 {
 	sqlite3_stmt *q = prepare(
-		l, ENDED_TASKS "0, 0, 0, 0, " ENDED_STATE
-			       " FROM results e CROSS JOIN tasks t ON t.id = e.task LEFT JOIN attempts a ON a.task = e.task"
-			       " WHERE e.delivered = 0 UNION ALL " ENDED_TASKS
-			       "t.n, t.first_index, t.step, t.running, " ENDED_STATE
-			       " FROM arrays t CROSS JOIN results e ON e.task >= t.id AND e.task < t.id + t.n"
-			       " LEFT JOIN attempts a ON a.task = e.task WHERE e.delivered = 0 ORDER BY 14");
+		l, ENDED_TASKS
+		"0, 0, 0, 0, " ENDED_STATE
+		" FROM results e CROSS JOIN tasks t ON t.id = e.task LEFT JOIN attempts a ON a.task = e.task"
+		" WHERE e.delivered = 0 UNION ALL " ENDED_TASKS "t.n, t.first_index, t.step, t.running, " ENDED_STATE
+		" FROM arrays t CROSS JOIN results e ON e.task >= t.id AND e.task < t.id + t.n"
+		" LEFT JOIN attempts a ON a.task = e.task WHERE e.delivered = 0 ORDER BY 14");
 	struct store_task t;
 	while (step(l, q)) {
 		store_get_array(q, &t);
@@ -429,9 +431,9 @@ static void load_ended(struct load *l)
 
 int store_load(struct store *s, struct store_loader *to)
 {
-	static void (*const parts[])(struct load *l) = {
-		survey_tasks, survey_arrays, gather_bindings, load_last,   load_nodes, load_settings, load_runs,
-		load_shapes,  load_items,    load_arrays,     load_tasks, load_ended,
+	static void (*const parts[])(struct load * l) = {
+		survey_tasks, survey_arrays, gather_bindings, load_last,   load_nodes, load_settings,
+		load_runs,    load_shapes,   load_items,      load_arrays, load_tasks, load_ended,
 	};
 	struct load l = {.db = s->reader_db, .l = to, .untold = &s->untold, .first_unfinished = UINT64_MAX};
 	l.attempts.id = l.results.id = UINT64_MAX;

@@ -24,7 +24,7 @@ struct store_pages {
 	bool has_sums, is_torn;
 	uint64_t n_damaged;
 	size_t usable;
-	uint8_t *log;	/* the whole of it */
+	uint8_t *log;      /* the whole of it */
 	struct map logged; /* page => its bytes in the log */
 	struct store_set visited, damaged;
 };
@@ -331,7 +331,8 @@ static bool read_overflow(struct store_pages *p, uint32_t page, uint8_t *to, siz
 }
 
 /* The cell's payload, yours to free; NULL: it is not whole. */
-static uint8_t *read_payload(struct store_pages *p, const uint8_t *cell, const uint8_t *end, uint64_t *n, int64_t *rowid)
+static uint8_t *read_payload(struct store_pages *p, const uint8_t *cell, const uint8_t *end, uint64_t *n,
+			     int64_t *rowid)
 {
 	uint64_t id = 0;
 	size_t a = get_varint(cell, end, n), b = a ? get_varint(cell + a, end, &id) : 0;
@@ -405,8 +406,7 @@ uint32_t store_pages_rows(struct store_pages *p, uint32_t page, void (*on_row)(v
 		struct store_record r;
 		uint64_t size = 0;
 		size_t offset = cell_at(p, at, page, i);
-		_free_ uint8_t *payload =
-			offset ? read_payload(p, at + offset, at + p->usable, &size, &r.rowid) : NULL;
+		_free_ uint8_t *payload = offset ? read_payload(p, at + offset, at + p->usable, &size, &r.rowid) : NULL;
 		if (payload && get_record(payload, size, &r))
 			on_row(arg, &r);
 		else

@@ -22,8 +22,9 @@ enum {
 
 static const char *const texts[SQL_N] = {
 	[SQL_BODY] = "SELECT body FROM commands WHERE id = ?1",
-	[SQL_RESULT] = "SELECT place, task, attempt, node, how, status, wall_usec, cpu_usec, peak_memory, out_size, err_size,"
-		       " exceeded, peak_disk, local_size, moved_size, reason, delivered FROM results WHERE task = ?1",
+	[SQL_RESULT] =
+		"SELECT place, task, attempt, node, how, status, wall_usec, cpu_usec, peak_memory, out_size, err_size,"
+		" exceeded, peak_disk, local_size, moved_size, reason, delivered FROM results WHERE task = ?1",
 	[SQL_HEADS] = "SELECT out, err FROM heads WHERE task = ?1",
 	[SQL_TASK] = "SELECT " STORE_TASK_COLUMNS ", key FROM tasks WHERE id = ?1",
 	[SQL_ARRAY] = "SELECT " STORE_ARRAY_COLUMNS " FROM arrays WHERE id <= ?1 ORDER BY id DESC LIMIT 1",
@@ -50,7 +51,7 @@ struct store_reader {
 	struct map bodies;
 	struct list used;
 	size_t size;
-	struct buf row;	     /* what the last result's texts lie in */
+	struct buf row;      /* what the last result's texts lie in */
 	struct buf bindings; /* the last ones, behind one another: structs, then texts */
 	struct buf texts;
 	struct buf item; /* the last item's or shape's texts */

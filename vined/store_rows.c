@@ -16,21 +16,22 @@ enum {
 };
 
 /* Names come by joins from the same snapshot, so a row never mixes two states of a task. */
-#define ROW                                                                                                           \
-	", r.id, r.name, t.tag, CASE e.delivered WHEN 1 THEN 4 WHEN 0 THEN 3 ELSE ifnull(a.state, 0) END,"            \
+#define ROW                                                                                                \
+	", r.id, r.name, t.tag, CASE e.delivered WHEN 1 THEN 4 WHEN 0 THEN 3 ELSE ifnull(a.state, 0) END," \
 	" ifnull(a.attempts, 0), n.name, e.how, e.status, e.reason, t.submitted_usec "
-#define ROW_JOINS(id)                                                                                                 \
-	" JOIN runs r ON r.id = t.run LEFT JOIN attempts a ON a.task = " id " LEFT JOIN results e ON e.task = " id    \
+#define ROW_JOINS(id)                                                                                              \
+	" JOIN runs r ON r.id = t.run LEFT JOIN attempts a ON a.task = " id " LEFT JOIN results e ON e.task = " id \
 	" LEFT JOIN nodes n ON n.id = ifnull(e.node, a.node) "
-#define RUN_ROW                                                                                                       \
-	"SELECT id, id, name, '', 0, attached, '', 0, 0, '', created_usec FROM runs r "                               \
+#define RUN_ROW                                                                         \
+	"SELECT id, id, name, '', 0, attached, '', 0, 0, '', created_usec FROM runs r " \
 	"WHERE (archived = 0 OR EXISTS (SELECT 1 FROM submits WHERE run = r.id AND leaving = 0)) "
 
 static const char *const texts[SQL_N] = {
-	[SQL_SPANS] = "SELECT first, first + n FROM submits WHERE ?1 IN (0, run) AND first < ?2 AND leaving = 0 ORDER BY first DESC",
+	[SQL_SPANS] = "SELECT first, first + n FROM submits WHERE ?1 IN (0, run) AND first < ?2 AND leaving = 0 ORDER "
+		      "BY first DESC",
 	[SQL_ARRAYS] = "SELECT id, id + n FROM arrays WHERE id >= ?1 AND id < ?2 ORDER BY id DESC LIMIT 1",
 	[SQL_TASKS] = "SELECT t.id" ROW "FROM tasks t" ROW_JOINS("t.id") "WHERE t.id >= ?1 AND t.id < ?2 "
-			  "ORDER BY t.id DESC LIMIT ?3",
+									 "ORDER BY t.id DESC LIMIT ?3",
 	[SQL_ELEMENTS] = "WITH RECURSIVE element(id) AS (SELECT ?2 - 1 UNION ALL SELECT id - 1 FROM element "
 			 "WHERE id > ?1 LIMIT ?3) SELECT i.id" ROW
 			 "FROM element i CROSS JOIN arrays t ON t.id = ?4" ROW_JOINS("i.id"),

@@ -47,7 +47,7 @@ struct salvage {
 	sqlite3 *to;
 	sqlite3_stmt *insert[N_TABLES];
 	uint32_t roots[N_TABLES];
-	size_t table; /* whose tree is walked; N_TABLES: look at each row */
+	size_t table;               /* whose tree is walked; N_TABLES: look at each row */
 	struct lost lost[LOST_MAX]; /* bindings */
 	size_t n_lost;
 	int error;
@@ -60,8 +60,11 @@ static bool matches(const struct store_record *r, const char *types)
 	if (r->n != strlen(types))
 		return false;
 	for (size_t i = 0; i < r->n; i++) {
-		static const char letters[] = {[STORE_NULL] = 'k', [STORE_INTEGER] = 'i', [STORE_TEXT] = 't',
-					       [STORE_BLOB] = 'b', [STORE_REAL] = '-'};
+		static const char letters[] = {[STORE_NULL] = 'k',
+					       [STORE_INTEGER] = 'i',
+					       [STORE_TEXT] = 't',
+					       [STORE_BLOB] = 'b',
+					       [STORE_REAL] = '-'};
 		if (types[i] != 'x' && letters[r->at[i].type] != types[i])
 			return false;
 	}
@@ -189,10 +192,11 @@ static void read_rest(struct salvage *v)
 #define HELD "INSERT INTO attempts SELECT t.id, 2, 0, 0, 0, 0, 0, 0, 0 FROM "
 #define IS_OPEN " AND NOT EXISTS (SELECT 1 FROM results WHERE task = t.id) "
 #define HOLD " ON CONFLICT DO UPDATE SET state = 2"
-#define LAST(what, sql)                                                                                               \
-	"INSERT INTO meta SELECT 'last_" what "', ifnull(max(id), 0) + " GAP " FROM (" sql ") WHERE true "            \
+#define LAST(what, sql)                                                                                    \
+	"INSERT INTO meta SELECT 'last_" what "', ifnull(max(id), 0) + " GAP " FROM (" sql ") WHERE true " \
 	"ON CONFLICT DO UPDATE SET value = max(value, excluded.value)"
-#define COVERED(id) "ifnull((SELECT s.first + s.n FROM submits s WHERE s.first <= " id " ORDER BY s.first DESC LIMIT 1), 0) > " id
+#define COVERED(id) \
+	"ifnull((SELECT s.first + s.n FROM submits s WHERE s.first <= " id " ORDER BY s.first DESC LIMIT 1), 0) > " id
 
 static const char *const mending[] = {
 	"INSERT INTO meta SELECT 'boot', ifnull(max(attempt) >> 40, 0) + 1 FROM attempts WHERE true "
@@ -203,7 +207,8 @@ static const char *const mending[] = {
 	LAST("node", "SELECT id FROM nodes UNION ALL SELECT node FROM attempts UNION ALL SELECT node FROM results"),
 	LAST("shape", "SELECT id FROM shapes UNION ALL SELECT shape FROM tasks"),
 	LAST("item", "SELECT id FROM items UNION ALL SELECT item FROM bindings"),
-	LAST("command", "SELECT id FROM commands UNION ALL SELECT command FROM tasks UNION ALL SELECT environment FROM tasks"),
+	LAST("command",
+	     "SELECT id FROM commands UNION ALL SELECT command FROM tasks UNION ALL SELECT environment FROM tasks"),
 	"INSERT INTO submits SELECT id, 1, run, 0 FROM tasks WHERE NOT " COVERED("id"),
 	"INSERT INTO submits SELECT id, n, run, 0 FROM arrays WHERE NOT " COVERED("id"),
 	/* Also of a shape that nobody knows any more: the smallest there is, and nothing of it runs. */
@@ -239,12 +244,15 @@ static int hold_unbound(struct salvage *v)
 static int mend(struct salvage *v)
 {
 	uint64_t n_held = 0;
-	int r = count(v, "SELECT count(*) FROM (SELECT run FROM tasks UNION SELECT run FROM arrays) "
-			 "WHERE run NOT IN (SELECT id FROM runs)", &v->s->n_runs);
+	int r = count(v,
+		      "SELECT count(*) FROM (SELECT run FROM tasks UNION SELECT run FROM arrays) "
+		      "WHERE run NOT IN (SELECT id FROM runs)",
+		      &v->s->n_runs);
 	if (!r)
-		r = store_sql_exec(v->to, "INSERT OR IGNORE INTO runs SELECT run, max(user), 'salvaged-' || run, 0, 0, 0 FROM "
-					  "(SELECT run, user FROM tasks UNION SELECT run, user FROM arrays) "
-					  "WHERE run NOT IN (SELECT id FROM runs) GROUP BY run");
+		r = store_sql_exec(v->to,
+				   "INSERT OR IGNORE INTO runs SELECT run, max(user), 'salvaged-' || run, 0, 0, 0 FROM "
+				   "(SELECT run, user FROM tasks UNION SELECT run, user FROM arrays) "
+				   "WHERE run NOT IN (SELECT id FROM runs) GROUP BY run");
 	if (!r)
 		r = count(v, "SELECT count(*) FROM attempts WHERE state = 2", &n_held);
 	for (size_t i = 0; i < countof(mending) && !r; i++)

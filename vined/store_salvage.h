@@ -7,8 +7,9 @@
 
 struct store_salvaged {
 	uint64_t n_pages, n_damaged; /* damaged: of those that tables are made of */
-	uint64_t n_rows_lost;	     /* on pages that are whole: rows that go on on one that is not; and rows that contradict others */
-	uint64_t n_runs, n_held;     /* runs whose names were lost; tasks held because something of them was */
+	uint64_t
+		n_rows_lost; /* on pages that are whole: rows that go on on one that is not; and rows that contradict others */
+	uint64_t n_runs, n_held; /* runs whose names were lost; tasks held because something of them was */
 	bool is_cluster_lost;
 	struct store_salvaged_table {
 		const char *name;

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
-#define CACHE_KIB 32768	       /* the writer's; what is read at random is small */
+#define CACHE_KIB 32768 /* the writer's; what is read at random is small */
 #define READER_CACHE_KIB 8192
 
 int store_sql_errno(sqlite3 *db)
@@ -107,7 +107,9 @@ int store_sql_say(struct conf_error *e, int error, const char *path, const char 
 	assert(error < 0);
 	if (error == -EUCLEAN)
 		snprintf(e->text, sizeof e->text,
-			 "%s: %s: it is damaged, or no database of vined; `vined --salvage` copies what can be read into a new one",
+			 "%s: %s: it is damaged, or no database of vined. `vined --salvage` with the same --state "
+			 "copies what can be "
+			 "read into a new one; or move it away and vined begins a new one",
 			 path, what);
 	else
 		snprintf(e->text, sizeof e->text, "%s: %s: %s", path, what, strerror(-error));
@@ -130,8 +132,9 @@ static int configure(sqlite3 *db, bool is_reader, bool exclusive)
 	if (!r)
 		r = store_sql_exec(db, sql);
 	if (!r && !is_reader)
-		r = store_sql_exec(db, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = OFF;"
-				       "PRAGMA journal_size_limit = 67108864");
+		r = store_sql_exec(db,
+				   "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = OFF;"
+				   "PRAGMA journal_size_limit = 67108864");
 	return r;
 }
 

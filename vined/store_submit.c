@@ -119,15 +119,9 @@ static int insert(struct store_writer *w, int sql, const struct store_task *t)
 	sqlite3_stmt *s = w->sql[sql];
 	const struct store_array *a = &t->array;
 	const int64_t values[] = {
-		(int64_t)t->id,
-		(int64_t)t->run,
-		w->user,
-		(int64_t)t->shape,
-		(int64_t)t->command_id,
-		(int64_t)t->environment_id,
-		t->priority,
-		(int64_t)t->deadline_usec,
-		(int64_t)t->session,
+		(int64_t)t->id,    (int64_t)t->run,           w->user,
+		(int64_t)t->shape, (int64_t)t->command_id,    (int64_t)t->environment_id,
+		t->priority,       (int64_t)t->deadline_usec, (int64_t)t->session,
 		w->now_usec,
 	};
 	store_sql_bind(s, countof(values), values);

@@ -5,8 +5,8 @@
 
 #include "common/log.h"
 
-#define IDLE_PAGES 1000	 /* folded back when nothing waits */
-#define BUSY_PAGES 4000	 /* and from here on also when something does */
+#define IDLE_PAGES 1000   /* folded back when nothing waits */
+#define BUSY_PAGES 4000   /* and from here on also when something does */
 #define LARGE_PAGES 65536 /* 256 MiB */
 
 static int on_commit(void *arg, sqlite3 *db, const char *name, int n_pages)
@@ -26,7 +26,8 @@ static void say_size(struct store *s, int n_folded)
 {
 	bool is_large = s->wal_pages >= LARGE_PAGES;
 	if (is_large && !s->is_wal_large)
-		log_warn("database: its write-ahead log has grown to %d MiB, of which %d can be folded back: a reader holds an old "
+		log_warn("database: its write-ahead log has grown to %d MiB, of which %d can be folded back: a reader "
+			 "holds an old "
 			 "snapshot (end sqlite3 sessions that have a transaction open), or the disk is full",
 			 s->wal_pages / 256, n_folded / 256);
 	else if (!is_large && s->is_wal_large)

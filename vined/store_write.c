@@ -5,19 +5,20 @@
 #include <time.h>
 #include <unistd.h>
 
-#define TASK_COLUMNS                                                                                              \
+#define TASK_COLUMNS \
 	"(id, run, user, shape, command, environment, priority, deadline_usec, session, submitted_usec, tag, key"
 #define BINDING_ROW "(?,?,?,?)"
-#define BINDING_ROWS_8                                                                                         \
-	BINDING_ROW "," BINDING_ROW "," BINDING_ROW "," BINDING_ROW "," BINDING_ROW "," BINDING_ROW            \
-		    "," BINDING_ROW "," BINDING_ROW
+#define BINDING_ROWS_8                                                                                              \
+	BINDING_ROW "," BINDING_ROW "," BINDING_ROW "," BINDING_ROW "," BINDING_ROW "," BINDING_ROW "," BINDING_ROW \
+		    "," BINDING_ROW
 
 static const char *const texts[SQL_N] = {
 	[SQL_BEGIN] = "BEGIN IMMEDIATE",
 	[SQL_COMMIT] = "COMMIT",
 	[SQL_ROLLBACK] = "ROLLBACK",
-	[SQL_RUN] = "INSERT INTO runs (id, user, attached, archived, created_usec, name) VALUES (?1, ?2, ?3, 0, ?4, ?5) "
-		    "ON CONFLICT DO NOTHING",
+	[SQL_RUN] =
+		"INSERT INTO runs (id, user, attached, archived, created_usec, name) VALUES (?1, ?2, ?3, 0, ?4, ?5) "
+		"ON CONFLICT DO NOTHING",
 	[SQL_NODE] = "INSERT INTO nodes (id, user, uuid, name) VALUES (?1, ?2, ?3, ?4) "
 		     "ON CONFLICT (id) DO UPDATE SET name = ?4",
 	[SQL_FIND_BODY] = "SELECT id FROM commands WHERE digest = ?1",
@@ -33,17 +34,21 @@ static const char *const texts[SQL_N] = {
 	[SQL_BINDING] = "INSERT INTO bindings (id, item, mode, path) VALUES " BINDING_ROW,
 	[SQL_BINDINGS] = "INSERT INTO bindings (id, item, mode, path) VALUES " BINDING_ROWS_8 "," BINDING_ROWS_8
 			 "," BINDING_ROWS_8 "," BINDING_ROWS_8,
-	[SQL_SPAN] = "INSERT INTO submits (first, n, run, leaving) VALUES (?1, ?2, ?3, 0) ON CONFLICT DO UPDATE SET n = ?2",
-	[SQL_START] = "INSERT INTO attempts (task, attempt, node, attempts, started_usec, state, cancelled, losses, failures) "
+	[SQL_SPAN] =
+		"INSERT INTO submits (first, n, run, leaving) VALUES (?1, ?2, ?3, 0) ON CONFLICT DO UPDATE SET n = ?2",
+	[SQL_START] = "INSERT INTO attempts (task, attempt, node, attempts, started_usec, state, cancelled, losses, "
+		      "failures) "
 		      "VALUES (?1, ?2, ?3, ?4, ?5, 1, 0, 0, 0) ON CONFLICT DO UPDATE "
 		      "SET state = 1, attempt = ?2, node = ?3, attempts = ?4, started_usec = ?5 WHERE attempt <= ?2",
 	[SQL_LOST] = "UPDATE attempts SET state = ?3, losses = ?4, failures = ?5 WHERE task = ?1 AND attempt = ?2",
-	[SQL_CANCEL] = "INSERT INTO attempts (task, state, cancelled, attempts, losses, failures, node, attempt, started_usec) "
+	[SQL_CANCEL] = "INSERT INTO attempts (task, state, cancelled, attempts, losses, failures, node, attempt, "
+		       "started_usec) "
 		       "VALUES (?1, 0, 1, 0, 0, 0, 0, 0, 0) ON CONFLICT DO UPDATE SET cancelled = 1",
-	[SQL_RESULT] = "INSERT INTO results (task, place, attempt, node, how, status, exceeded, ended_usec, wall_usec,"
-		       " cpu_usec, peak_memory, peak_disk, local_size, moved_size, out_size, err_size, reason, delivered) "
-		       "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, 0) "
-		       "ON CONFLICT DO NOTHING",
+	[SQL_RESULT] =
+		"INSERT INTO results (task, place, attempt, node, how, status, exceeded, ended_usec, wall_usec,"
+		" cpu_usec, peak_memory, peak_disk, local_size, moved_size, out_size, err_size, reason, delivered) "
+		"VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, 0) "
+		"ON CONFLICT DO NOTHING",
 	[SQL_HEADS] = "INSERT INTO heads (task, out, err) VALUES (?1, ?2, ?3)",
 	[SQL_DONE] = "UPDATE results SET delivered = 1 WHERE task = ?1",
 	[SQL_SHAPE] = "INSERT INTO shapes (id, cores, gpus, memory, disk, wall_usec, retries, staging, named, counters,"
@@ -58,7 +63,8 @@ static const char *const texts[SQL_N] = {
 	[SQL_SETTING] = "INSERT INTO settings (run, user, name, value) VALUES (?1, ?2, ?3, ?4) "
 			"ON CONFLICT DO UPDATE SET value = ?4, user = ?2",
 	[SQL_NO_SETTING] = "DELETE FROM settings WHERE run = ?1 AND name = ?2",
-	[SQL_EVENT] = "INSERT INTO events (at_usec, user, task, node, item, what, text) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+	[SQL_EVENT] =
+		"INSERT INTO events (at_usec, user, task, node, item, what, text) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
 	[SQL_LEAVE] = "UPDATE submits SET leaving = 2 WHERE run = ?1",
 	[SQL_LAST_RUN] = "INSERT INTO meta VALUES ('last_run', ?1) ON CONFLICT DO UPDATE SET value = max(value, ?1)",
 	[SQL_FORGET_RUN] = "DELETE FROM runs WHERE id = ?1",
@@ -244,8 +250,7 @@ static int put_setting(struct store_writer *w, const struct store_op *op)
 static int put_event(struct store_writer *w, const struct store_event *e)
 {
 	sqlite3_stmt *q = w->sql[SQL_EVENT];
-	store_sql_bind(q, 5,
-		       (int64_t[]){w->now_usec, w->user, (int64_t)e->task, (int64_t)e->node, (int64_t)e->item});
+	store_sql_bind(q, 5, (int64_t[]){w->now_usec, w->user, (int64_t)e->task, (int64_t)e->node, (int64_t)e->item});
 	store_bind_text(q, 6, e->what);
 	store_bind_text(q, 7, e->text);
 	return store_sql_step(w->db, q);

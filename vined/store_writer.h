@@ -6,7 +6,7 @@
 #include "vined/store_internal.h"
 
 #define STORE_INTERNED 1024 /* ids of bodies remembered by their digest */
-#define STORE_ROWS 32	    /* bindings that one statement writes: half the price of one at a time */
+#define STORE_ROWS 32       /* bindings that one statement writes: half the price of one at a time */
 
 enum {
 	SQL_BEGIN,
@@ -60,7 +60,7 @@ struct store_writer {
 	int64_t user, now_usec; /* wall clock, for people */
 	uint64_t last_place, last_command;
 	bool has_array_keys;
-	bool has_forgotten; /* rows wait to be deleted */
+	bool has_forgotten;     /* rows wait to be deleted */
 	struct store_span span; /* the last row of submits; n 0: a new one begins */
 	struct store_interned interned[STORE_INTERNED];
 	/* the last body that was looked up: tasks of one submit mostly share their environment */

@@ -24,6 +24,7 @@ struct services {
 	struct timer upkeep, go;
 	struct fetch_work work;
 	bool is_short; /* of room: said once */
+	bool is_ending;
 };
 
 /* ---- upkeep, in the pool */
@@ -50,7 +51,8 @@ static void on_time(struct timer *t)
 static void on_kept(struct fetch_work *w, bool is_run)
 {
 	struct services *s = container_of(w, struct services, work);
-	if (is_run)
+	/* The end waits for what runs. */
+	if (is_run && !s->is_ending)
 		timer_start(&s->upkeep, s->loop, UPKEEP_USEC, on_time);
 }
 
@@ -149,6 +151,7 @@ bool services_end(struct services *s, bool is_leaving)
 {
 	if (!s)
 		return true;
+	s->is_ending = true;
 	timer_stop(&s->upkeep);
 	timer_stop(&s->go);
 	if (is_leaving && s->mounts)

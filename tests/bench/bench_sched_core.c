@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  * How long the pure core takes per decision, whatever the numbers of nodes, tasks, classes and inputs are: a saturated
- * cluster in which each task that ends makes room for the next, and the queue is kept at its length. SHAPE=N: row N alone, from 0. */
+ * cluster in which each task that ends makes room for the next, and the queue is kept at its length; once with tasks that may still
+ * wait for the holders of their inputs, once when all have waited longer than the bytes would travel. A class is a shape and a user:
+ * what it reads is its own or everybody's. The row in which each of 500 classes reads everything leaves nearly every task
+ * alone in its lane; it is shown and does not count. SHAPE=N: row N alone, from 0.
+ *
+ * And what happens at once: a million submits, 10,000 nodes that join a full queue, the loss of 1,000 of them. */
 #include "core/core.h"
 #include "tests/bench/bench.h"
 
@@ -20,6 +25,7 @@ static double cpu_now_sec(void)
 
 struct shape {
 	unsigned n_nodes, n_tasks, n_classes, n_inputs;
+	bool is_mixed; /* every class reads everything */
 };
 
 struct world {
@@ -92,21 +98,32 @@ static void add_task(struct world *w, const struct shape *s)
 		.inputs = inputs,
 		.n_inputs = s->n_inputs,
 	};
+	uint64_t window = s->is_mixed ? w->n_items : max(w->n_items / s->n_classes, 1u);
 	for (unsigned i = 0; i < s->n_inputs; i++)
-		inputs[i] = 1 + roll(w, w->n_items);
+		inputs[i] = 1 + (s->is_mixed ? 0 : class * window % w->n_items) + roll(w, window);
 	if (core_task_add(w->core, ++w->last_task, &spec))
 		abort();
 }
 
-/* Each item is on three nodes, and one of a hundred everywhere. */
 static void add_items(struct world *w, const struct shape *s)
 {
-	w->n_items = s->n_nodes * 4;
-	for (uint64_t i = 1; i <= w->n_items; i++) {
+	w->n_items = s->n_inputs ? s->n_nodes * 4 : 1;
+	for (uint64_t i = 1; i <= w->n_items && s->n_inputs; i++)
 		core_item_add(w->core, i, &(struct core_item_spec){.size = 100 << 20, .tree = i, .source = 1});
+}
+
+/* Each item is on three nodes, and one of a hundred everywhere. */
+static void add_replicas(struct world *w, const struct shape *s)
+{
+	for (uint64_t i = 1; i <= w->n_items && s->n_inputs; i++)
 		for (unsigned k = 0; k < (i % 100 ? 3 : 64); k++)
 			core_replica_set(w->core, 1 + roll(w, s->n_nodes), i, 100 << 20);
-	}
+}
+
+static void add_nodes(struct world *w, const struct shape *s, uint32_t n_cores)
+{
+	for (uint64_t n = 1; n <= s->n_nodes; n++)
+		core_node_add(w->core, n, &(struct core_node_spec){.cores = n_cores, .memory = UINT64_C(16) << 30});
 }
 
 static size_t rss_now(void)
@@ -124,15 +141,38 @@ static void end_one(struct world *w)
 		abort();
 }
 
-/* Microseconds per started task: its submit, the decision, its end. *decide: of these the decision alone. */
-static double measure(const struct shape *s, double *decide_usec, double *bytes)
+struct cost {
+	double decide, all; /* microseconds: the decision alone; with its submit and end */
+};
+
+static struct cost run(struct world *w, const struct shape *s, uint64_t *now_usec)
+{
+	double decide = 0, all = 0;
+	size_t n = 0;
+	while (n < N_DECISIONS) {
+		size_t batch = min(w->n_running, (size_t)64);
+		double t0 = cpu_now_sec();
+		core_set_time(w->core, *now_usec += 100);
+		for (size_t i = 0; i < batch; i++)
+			end_one(w);
+		for (size_t i = 0; i < batch; i++)
+			add_task(w, s);
+		double t1 = cpu_now_sec();
+		n += core_decide(w->core, 0);
+		double t2 = cpu_now_sec();
+		decide += t2 - t1;
+		all += t2 - t0;
+	}
+	return (struct cost){decide * 1e6 / (double)n, all * 1e6 / (double)n};
+}
+
+static void measure(const struct shape *s, struct cost *fresh, struct cost *late, double *bytes)
 {
 	struct world w = {.state = 88172645463325252u};
 	w.core = core_new(&actions, &w, NULL);
-	for (uint64_t n = 1; n <= s->n_nodes; n++)
-		core_node_add(w.core, n, &(struct core_node_spec){.cores = 8, .memory = UINT64_C(16) << 30});
-	if (s->n_inputs)
-		add_items(&w, s);
+	add_nodes(&w, s, 8);
+	add_items(&w, s);
+	add_replicas(&w, s);
 	/* Room is filled first, so that the queue's memory is that of queued tasks. */
 	for (unsigned i = 0; i < s->n_nodes * 8; i++)
 		add_task(&w, s);
@@ -142,56 +182,97 @@ static double measure(const struct shape *s, double *decide_usec, double *bytes)
 		add_task(&w, s);
 	*bytes = (double)(rss_now() - before) / s->n_tasks;
 	core_decide(w.core, 0);
-	double decide = 0, all = 0;
-	size_t n = 0;
 	uint64_t now_usec = 1;
-	while (n < N_DECISIONS) {
-		size_t batch = min(w.n_running, (size_t)64);
-		double t0 = cpu_now_sec();
-		core_set_time(w.core, now_usec += 100);
-		for (size_t i = 0; i < batch; i++)
-			end_one(&w);
-		for (size_t i = 0; i < batch; i++)
-			add_task(&w, s);
-		double t1 = cpu_now_sec();
-		n += core_decide(w.core, 0);
-		double t2 = cpu_now_sec();
-		decide += t2 - t1;
-		all += t2 - t0;
+	*fresh = run(&w, s, &now_usec);
+	for (uint64_t due; (due = core_next_due(w.core)) != UINT64_MAX;) {
+		core_set_time(w.core, now_usec = max(now_usec, due));
+		core_decide(w.core, 0);
 	}
+	*late = run(&w, s, &now_usec);
 	core_free(w.core);
 	free(w.running);
-	*decide_usec = decide * 1e6 / (double)n;
-	return all * 1e6 / (double)n;
+}
+
+/* ---- at once */
+
+/* Seconds of the core's time for each. */
+static void measure_events(unsigned n_inputs)
+{
+	enum { N_NODES = 10000, N_LOST = 1000, N_TASKS = 1000000 };
+	const struct shape s = {.n_nodes = N_NODES, .n_classes = 1, .n_inputs = n_inputs, .is_mixed = true};
+	struct world w = {.state = 88172645463325252u};
+	w.core = core_new(&actions, &w, NULL);
+	add_items(&w, &s);
+	double t0 = cpu_now_sec();
+	for (unsigned i = 0; i < N_TASKS; i++)
+		add_task(&w, &s);
+	double t1 = cpu_now_sec();
+	add_nodes(&w, &s, 10);
+	add_replicas(&w, &s);
+	core_decide(w.core, 0);
+	double t2 = cpu_now_sec();
+	assert(w.n_running == N_NODES * 10);
+	for (uint64_t n = 1; n <= N_LOST; n++)
+		core_node_lost(w.core, n);
+	core_decide(w.core, 0);
+	double t3 = cpu_now_sec();
+	core_check(w.core);
+	printf("%u inputs: 1,000,000 submits %.2f s; then 10,000 nodes join and 100,000 tasks start %.2f s; 1,000 of "
+	       "them lost "
+	       "%.3f s\n",
+	       n_inputs, t1 - t0, t2 - t1, t3 - t2);
+	core_free(w.core);
+	free(w.running);
+}
+
+static void measure_shape(const struct shape *s, double *usec, double *bytes)
+{
+	unsigned n_rounds = s->n_tasks > 100000 ? 3 : N_ROUNDS;
+	double fresh[N_ROUNDS], late[N_ROUNDS], all[N_ROUNDS];
+	for (unsigned r = 0; r < n_rounds; r++) {
+		struct cost f, l;
+		measure(s, &f, &l, bytes);
+		fresh[r] = f.decide;
+		late[r] = l.decide;
+		all[r] = max(f.all, l.all);
+	}
+	struct spread f = spread_of(fresh, n_rounds), l = spread_of(late, n_rounds), a = spread_of(all, n_rounds);
+	printf("%7u %8u %7u%s %6u   %6.3f (%.3f-%.3f)   %6.3f (%.3f-%.3f) %10.3f %14.0f\n", s->n_nodes, s->n_tasks,
+	       s->n_classes, s->is_mixed && s->n_classes > 1 && s->n_inputs ? "*" : " ", s->n_inputs, f.median, f.low,
+	       f.high, l.median, l.low, l.high, a.median, *bytes);
+	*usec = max(f.median, l.median);
 }
 
 int main(void)
 {
 	static const struct shape shapes[] = {
-		{100, 10000, 1, 0},     {1000, 10000, 1, 0},    {10000, 10000, 1, 0},     {1000, 1000000, 1, 0},
-		{10000, 1000000, 1, 0}, {1000, 10000, 500, 0},  {10000, 1000000, 500, 0}, {100, 10000, 1, 4},
-		{1000, 10000, 500, 4},  {10000, 1000000, 1, 4}, {10000, 1000000, 500, 4},
+		{100, 10000, 1, 0, false},       {1000, 10000, 1, 0, false},      {10000, 10000, 1, 0, false},
+		{1000, 1000000, 1, 0, false},    {10000, 1000000, 1, 0, false},   {1000, 10000, 500, 0, false},
+		{10000, 1000000, 500, 0, false}, {100, 10000, 1, 4, false},       {1000, 10000, 500, 4, false},
+		{10000, 1000000, 1, 4, false},   {10000, 1000000, 500, 4, false}, {10000, 1000000, 500, 4, true},
 	};
-	double worst = 0, most_bytes = 0;
+	double worst = 0, most_bytes = 0, mixed = 0;
 	const char *only = getenv("SHAPE");
-	printf("%7s %8s %8s %7s   us a decision (low-high)   us with submit and end   bytes a queued task\n", "nodes",
-	       "tasks", "classes", "inputs");
+	printf("%7s %8s %7s %7s   us a decision (low-high)   when all have waited   with submit, end   bytes a task\n",
+	       "nodes", "tasks", "classes", "inputs");
 	for (size_t i = 0; i < countof(shapes); i++) {
 		const struct shape *s = &shapes[i];
+		double usec, bytes;
 		if (only && strtoul(only, NULL, 10) != i)
 			continue;
-		unsigned n_rounds = s->n_tasks > 100000 ? 3 : N_ROUNDS;
-		double decide[N_ROUNDS], all[N_ROUNDS], bytes = 0;
-		for (unsigned r = 0; r < n_rounds; r++)
-			all[r] = measure(s, &decide[r], &bytes);
-		struct spread d = spread_of(decide, n_rounds), a = spread_of(all, n_rounds);
-		printf("%7u %8u %8u %7u   %6.3f (%.3f-%.3f) %20.3f %22.0f\n", s->n_nodes, s->n_tasks, s->n_classes,
-		       s->n_inputs, d.median, d.low, d.high, a.median, bytes);
-		if (s->n_nodes == 10000 && s->n_tasks == 1000000) {
-			worst = max(worst, d.median);
+		measure_shape(s, &usec, &bytes);
+		if (s->is_mixed) {
+			mixed = usec;
+		} else if (s->n_nodes == 10000 && s->n_tasks == 1000000) {
+			worst = max(worst, usec);
 			most_bytes = max(most_bytes, bytes);
 		}
 	}
-	bench_end("sched-core", worst, "us", "1", "\"bytes\":%.0f", most_bytes);
+	printf("* each class reads everything\n");
+	if (!only) {
+		measure_events(0);
+		measure_events(4);
+	}
+	bench_end("sched-core", worst, "us", "1", "\"bytes\":%.0f,\"mixed\":%.3f", most_bytes, mixed);
 	return 0;
 }

@@ -4,14 +4,14 @@
 # sends, its connection is closed or it is answered, memory is bounded, others are served meanwhile, and the database can be read again.
 . "$SRC/tests/system/lib.sh"
 
-connections=$([ -n "${SOAK-}" ] && echo 5000 || echo 250)
+connections=$([ -n "${SOAK-}" ] && echo 5000 || echo 150)
 seed=${SEED:-$RANDOM}
 echo "seed $seed"
 
 peak() { awk '/VmHWM/ { print $2 }' "/proc/${pid_of[cluster]}/status"; }
 begin_fuzz() { # ADDRESS SECRET ROLE
 	seed=$((seed + 1000000))
-	fuzzed "$1" "$2" "$3" $seed "$connections" 40 >"$DIR/fuzzed.$seed" 2>&1 &
+	fuzzed "$1" "$2" "$3" $seed "$connections" 100 >"$DIR/fuzzed.$seed" 2>&1 &
 	fuzzers+=($!)
 }
 any_fuzzer() {

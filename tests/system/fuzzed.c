@@ -4,7 +4,8 @@
  *
  *   fuzzed ADDRESS SECRET_FILE|- client|node SEED CONNECTIONS FRAMES
  *
- * Prints "C connections, F frames, K closed by the daemon". The same seed sends the same. */
+ * Prints "C connections, F frames, K closed by the daemon, H times it spoke of a task or item". The same seed sends the same, but for the numbers of tasks, attempts and
+ * items that it heard of and speaks of. */
 #include "common/net.h"
 #include "common/secret.h"
 #include "common/tls.h"
@@ -17,21 +18,29 @@
 #include <unistd.h>
 
 #define WAIT_MSEC 5000 /* for the daemon to take or send something */
-#define LINGER_MSEC 20
+#define LINGER_MSEC 5  /* for what it has to say */
 #define LONG_TEXT 70000
+#define KNOWN_MOST 16
 
 struct fuzz {
 	struct net_address to;
 	struct tls_context *tls_context;
 	enum tls_role role;
 	uint64_t state;
-	size_t n_frames, n_closed;
+	size_t n_frames, n_closed, n_heard;
+	/* What the daemon has spoken of, so that answers to it can be meant: the newest of each, and the one that a frame is about. */
+	struct known {
+		uint64_t attempt, task, item;
+	} known[KNOWN_MOST];
+	size_t n_known, about;
 };
 
 struct peer {
 	int fd;
 	struct tls *tls; /* NULL on a Unix socket */
 	bool is_closed;
+	struct buf in;
+	struct wire_arena arena;
 };
 
 static uint64_t next(struct fuzz *f)
@@ -95,6 +104,11 @@ static const struct {
 	{"category", {"", "a", "b"}},
 	{"key", {"", "a", "b"}},
 	{"tier", {"views", "plain"}},
+	{"environment", {"A=1", "B=2"}},
+	{"directory", {"", "/tmp"}},
+	{"tag", {"", "a", "b"}},
+	{"features", {"fast"}},
+	{"signature", {"", "1:2:3"}},
 };
 
 static const char *word_for(struct fuzz *f, const char *field)
@@ -140,6 +154,36 @@ static const char *word_for(struct fuzz *f, const char *field)
 	return PICK(f, words);
 }
 
+/* What is not refused at first sight lies below these. */
+static const struct {
+	const char *field;
+	uint32_t end;
+} bounds[] = {
+	{"gpus", 2},       {"staging", 4},  {"retries", 3},       {"array_n", 1},   {"array_running", 2},
+	{"memory", 2},     {"disk", 2},     {"mode", 4},          {"how", 8},       {"exceeded", 6},
+	{"task_limit", 3}, {"priority", 9}, {"deadline_usec", 1}, {"wall_usec", 2}, {"error", 3},
+	{"stays_usec", 2}, {"size", 9},     {"total", 9},
+};
+
+static uint64_t number_for(struct fuzz *f, const char *field)
+{
+	const struct known *k = &f->known[f->about];
+	bool is_meant = f->n_known && below(f, 4);
+	if (streq(field, "cores"))
+		return below(f, 2);
+	if (is_meant && (streq(field, "attempt") || streq(field, "attempts")))
+		return k->attempt;
+	if (is_meant && (streq(field, "task") || streq(field, "tasks")))
+		return k->task;
+	if (is_meant && streq(field, "item"))
+		return k->item;
+	for (size_t i = 0; i < countof(bounds); i++) {
+		if (streq(bounds[i].field, field) && below(f, 20))
+			return below(f, bounds[i].end);
+	}
+	return number(f);
+}
+
 static void put_text(struct fuzz *f, struct buf *b, const char *field)
 {
 	const char *word = word_for(f, field);
@@ -155,11 +199,17 @@ static void put_text(struct fuzz *f, struct buf *b, const char *field)
 
 static void put_body(struct fuzz *f, struct buf *b, const struct wire_layout *l);
 
+/* Of these none is as good as a refusal. */
+static uint32_t is_needed(const char *field)
+{
+	return streq(field, "argv") || streq(field, "tasks") || streq(field, "environment");
+}
+
 static void put_field(struct fuzz *f, struct buf *b, const struct wire_field *t)
 {
-	uint64_t n = streq(t->name, "cores") ? below(f, 2) : number(f);
+	uint64_t n = number_for(f, t->name);
 	uint8_t byte = (uint8_t)n;
-	uint32_t count = below(f, 5);
+	uint32_t count = below(f, 2) ? below(f, 5) : is_needed(t->name);
 	switch (t->kind) {
 	case WIRE_KIND_boolean:
 	case WIRE_KIND_u8:
@@ -191,7 +241,7 @@ static void put_field(struct fuzz *f, struct buf *b, const struct wire_field *t)
 		break;
 	case WIRE_KIND_u64s:
 		for (put_u32(b, count); count; count--)
-			put_u64(b, number(f));
+			put_u64(b, number_for(f, t->name));
 		break;
 	default:
 		for (put_u32(b, count); count; count--) {
@@ -242,17 +292,21 @@ static bool is_spoiling(uint16_t type, const struct buf *b)
 
 static uint16_t kind(struct fuzz *f)
 {
+	static const uint16_t of_nodes[] = {WIRE_JOIN,     WIRE_JOIN,    WIRE_ENDED, WIRE_ENDED,
+					    WIRE_REPLICAS, WIRE_FETCHED, WIRE_HOT};
+	static const uint16_t of_clients[] = {WIRE_ATTACH,  WIRE_ATTACH, WIRE_SUBMIT, WIRE_SUBMIT, WIRE_DONE,
+					      WIRE_ABANDON, WIRE_QUERY,  WIRE_SET,    WIRE_FORGET, WIRE_READ_OUTPUT};
 	size_t n;
 	const struct wire_layout *const *all = wire_layouts(&n);
 	const struct wire_layout *l;
-	if (below(f, 30) == 0)
+	if (below(f, 60) == 0)
 		return (uint16_t)next(f);
-	/* What a client or node begins with, more often: the rest means more then. */
-	if (below(f, 6) == 0)
-		return f->role == TLS_ROLE_NODE ? WIRE_JOIN : below(f, 2) ? WIRE_ATTACH : WIRE_SUBMIT;
+	/* What is taken from such a peer, more often, and what it begins with most of all. */
+	if (below(f, 2) == 0)
+		return f->role == TLS_ROLE_NODE ? PICK(f, of_nodes) : PICK(f, of_clients);
 	do
 		l = all[below(f, (uint32_t)n)];
-	while (!l->number || l->number == WIRE_HELLO || l->number == WIRE_BYE);
+	while (!l->number || l->number == WIRE_HELLO || l->number == WIRE_BYE || l->number == WIRE_DATA);
 	return l->number;
 }
 
@@ -260,18 +314,20 @@ static void put_frame(struct fuzz *f, struct buf *out)
 {
 	_cleanup_(buf_fini) struct buf body = {0};
 	struct wire_head h = {.type = kind(f), .id = below(f, 4) ? next(f) % 1000 : 0};
+	f->about = f->n_known ? below(f, (uint32_t)min(f->n_known, (size_t)KNOWN_MOST)) : 0;
 	const struct wire_layout *l = wire_layout(h.type);
 	if (l)
 		put_body(f, &body, l);
 	else
 		put_noise(f, &body, below(f, 100));
-	if (below(f, 4) == 0)
+	/* Rarely: most of it ends the connection, and what comes after it is not heard. */
+	if (below(f, 25) == 0)
 		damage(f, &body);
 	if (is_spoiling(h.type, &body))
 		return;
-	if (below(f, 20) == 0)
+	if (below(f, 50) == 0)
 		h.flags = (uint16_t)below(f, 8);
-	h.length = below(f, 100) ? (uint32_t)body.n : (uint32_t)next(f);
+	h.length = below(f, 300) ? (uint32_t)body.n : (uint32_t)next(f);
 	wire_put_head(out, &h);
 	buf_put(out, body.at, body.n);
 	f->n_frames++;
@@ -285,18 +341,58 @@ static bool wait_for(const struct peer *p, short events, int msec)
 	return poll(&fd, 1, msec) == 1;
 }
 
-/* What comes is of no interest, but must be taken. */
-static void drain(struct peer *p)
+static void learn(struct fuzz *f, uint64_t attempt, uint64_t task, uint64_t item)
 {
-	char drop[16384];
-	ssize_t n;
-	while ((n = p->tls ? tls_read(p->tls, drop, sizeof drop) : recv(p->fd, drop, sizeof drop, MSG_DONTWAIT)) > 0)
-		;
-	if (n == 0 || (p->tls ? n != -EAGAIN : errno != EAGAIN))
-		p->is_closed = true;
+	f->n_heard++;
+	f->known[f->n_known++ % KNOWN_MOST] = (struct known){attempt, task, item};
 }
 
-static void send_all(struct peer *p, struct buf *b)
+static void learn_from(struct fuzz *f, struct peer *p, const struct wire_head *h, const uint8_t *body)
+{
+	union {
+		struct wire_start start;
+		struct wire_fetch fetch;
+		struct wire_submitted submitted;
+		struct wire_result result;
+	} m;
+	bool is_of_use =
+		h->type == WIRE_START || h->type == WIRE_FETCH || h->type == WIRE_SUBMITTED || h->type == WIRE_RESULT;
+	if (!is_of_use || wire_decode(h->type, body, h->length, &m, &p->arena) < 0)
+		return;
+	if (h->type == WIRE_START)
+		learn(f, m.start.attempt, m.start.task, m.start.inputs.n ? m.start.inputs.at[0].item : 1);
+	else if (h->type == WIRE_FETCH)
+		learn(f, 1, 1, m.fetch.item);
+	else if (h->type == WIRE_RESULT)
+		learn(f, m.result.attempt, m.result.task, 1);
+	else if (m.submitted.ids.n)
+		learn(f, 1, m.submitted.ids.at[0], 1);
+	wire_arena_reset(&p->arena);
+}
+
+static void drain(struct fuzz *f, struct peer *p)
+{
+	struct wire_head h;
+	ssize_t n;
+	for (;;) {
+		uint8_t *to = buf_reserve(&p->in, 16384);
+		n = p->tls ? tls_read(p->tls, to, 16384) : recv(p->fd, to, 16384, MSG_DONTWAIT);
+		if (n <= 0)
+			break;
+		buf_grew(&p->in, (size_t)n);
+	}
+	if (n == 0 || (p->tls ? n != -EAGAIN : errno != EAGAIN))
+		p->is_closed = true;
+	while (p->in.n >= WIRE_HEAD_SIZE) {
+		wire_get_head(p->in.at, &h);
+		if (p->in.n < WIRE_HEAD_SIZE + (size_t)h.length)
+			return;
+		learn_from(f, p, &h, p->in.at + WIRE_HEAD_SIZE);
+		buf_consume(&p->in, WIRE_HEAD_SIZE + (size_t)h.length);
+	}
+}
+
+static void send_all(struct fuzz *f, struct peer *p, struct buf *b)
 {
 	while (b->n && !p->is_closed) {
 		ssize_t n =
@@ -308,7 +404,7 @@ static void send_all(struct peer *p, struct buf *b)
 		else if (!wait_for(p, POLLIN | POLLOUT, WAIT_MSEC))
 			return;
 		if (!p->is_closed)
-			drain(p);
+			drain(f, p);
 	}
 }
 
@@ -334,6 +430,7 @@ static bool talk(struct fuzz *f, unsigned n_frames)
 	_cleanup_(buf_fini) struct buf out = {0};
 	struct peer p;
 	bool is_open = open_peer(f, &p);
+	f->n_known = 0;
 	if (is_open) {
 		wire_encode(&out, WIRE_HELLO, 0, 0,
 			    &(struct wire_hello){.major = WIRE_MAJOR,
@@ -344,14 +441,16 @@ static bool talk(struct fuzz *f, unsigned n_frames)
 						 .instance = 1 + below(f, 3)});
 		for (; n_frames && !p.is_closed; n_frames--) {
 			put_frame(f, &out);
-			send_all(&p, &out);
+			send_all(f, &p, &out);
+			if (!p.is_closed && below(f, 6) == 0 && wait_for(&p, POLLIN, LINGER_MSEC))
+				drain(f, &p);
 		}
-		if (!p.is_closed && below(f, 2) && wait_for(&p, POLLIN, LINGER_MSEC))
-			drain(&p);
 		f->n_closed += p.is_closed;
 	}
 	tls_free(p.tls);
 	close_fd(p.fd);
+	buf_fini(&p.in);
+	wire_arena_fini(&p.arena);
 	return is_open;
 }
 
@@ -386,7 +485,8 @@ int main(int argc, char **argv)
 	}
 	if (!is_good)
 		fprintf(stderr, "fuzzed: connection %lu was not accepted: %s\n", i, strerror(errno));
-	printf("%lu connections, %zu frames, %zu closed by the daemon\n", i, f.n_frames, f.n_closed);
+	printf("%lu connections, %zu frames, %zu closed by the daemon, %zu times it spoke of a task or item\n", i,
+	       f.n_frames, f.n_closed, f.n_heard);
 	tls_context_free(f.tls_context);
 	return is_good ? 0 : 1;
 }

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # deadline: 120
 # alone
-# Peers that send rubbish, half a frame, a 2 GB length or nothing cost little and end within 5 s, and 1,000 of them at once do
+# FAULTS row 12: peers that send rubbish, half a frame, a 2 GB length or nothing cost little and end within 5 s, and 1,000 of them at once do
 # not keep `status` waiting.
 . "$SRC/tests/system/lib.sh"
 

@@ -69,7 +69,7 @@ static inline void on_stored(struct store_op *op, int error)
 		return;
 	for (size_t i = 0; op->kind == STORE_SUBMIT && i < op->submit.n && i < 8; i++)
 		stored[i] = op->submit.at[i];
-	if (op->kind == STORE_RESULT)
+	if (op->kind == STORE_RESULT && n_first < 8)
 		first[n_first++] = op->result.is_first;
 }
 

@@ -91,6 +91,29 @@ TEST(a_silent_peer_is_closed_after_five_seconds_and_costs_nothing)
 	}
 }
 
+/* It may be the last of many that wait to be accepted. */
+TEST(who_has_connected_waits_longer_than_who_has_accepted)
+{
+	for (int tls = 0; tls < 2; tls++) {
+		struct ends e;
+		int fd[2];
+		ends_init(&e, tls);
+		tcp_pair(fd);
+		e.node.conn = conn_new(e.loop, fd[0], false, &e.node_options);
+		for (int i = 0; i < 3; i++) {
+			for (int k = 0; k < 5; k++)
+				loop_turn(e.loop, 1);
+			ASSERT(!e.node.is_closed);
+			ends_skipped_usec += 6000000;
+		}
+		ends_skipped_usec += 3000000;
+		ASSERT(UNTIL(e.loop, e.node.is_closed));
+		ASSERT_STR(e.node.reason, tls ? "no TLS handshake within 20 s" : "no HELLO within 20 s");
+		close(fd[1]);
+		ends_fini(&e);
+	}
+}
+
 TEST(garbage_before_the_handshake_closes_the_connection)
 {
 	struct ends e;

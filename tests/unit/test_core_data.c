@@ -355,3 +355,95 @@ TEST(what_everybody_has_counts_for_nothing)
 		ASSERT_EQ(core_replica_set(c, n, 1, 0), 0);
 	core_check(c);
 }
+
+/* However many trees lie there. */
+static void start_among(uint64_t n_trees)
+{
+	WORLD(w);
+	add_node(c, 1, 1, 0);
+	for (uint64_t i = 1; i <= n_trees; i++) {
+		item(c, i, MB, 0, i);
+		ASSERT_EQ(core_replica_set(c, 1, i, MB), 0);
+	}
+	for (uint64_t t = 1; t <= 60; t++)
+		task(c, t, 1 + t % n_trees, 0, CORE_WHEN_LAZY);
+	task(c, 100, 0, 0, CORE_WHEN_LAZY);
+	decide(&w);
+	size_t at_start = 0;
+	for (size_t i = 0; i < w.n; i++) {
+		struct said s = w.said[i];
+		at_start = s.task == 100 ? i : at_start;
+		end(c, s);
+		decide(&w);
+	}
+	ASSERT(at_start && at_start < 20);
+}
+
+TEST(what_goes_anywhere_does_not_wait_behind_an_endless_stream_of_what_lies_on_the_node)
+{
+	for (uint64_t n = 1; n <= 8; n++)
+		start_among(n);
+}
+
+TEST(uploads_to_a_node_that_nothing_reaches_are_given_to_others)
+{
+	WORLD(w);
+	world_options(&w, &actions, &(struct core_options){.uploads = 1, .token_usec = 1000});
+	c = w.core;
+	add_node(c, 1, 1, 0);
+	add_node(c, 2, 1, 0);
+	add_node(c, 3, 1, 0);
+	core_set_time(c, 1);
+	item(c, 1, 1000, 0, 1);
+	ASSERT_EQ(core_replica_set(c, 1, 1, 1000), 0);
+	ASSERT_EQ(core_node_suspend(c, 1), 0);
+	task(c, 11, 1, 0, CORE_WHEN_STAGED);
+	task(c, 12, 1, 0, CORE_WHEN_STAGED);
+	decide(&w);
+	core_set_time(c, 500);
+	decide(&w);
+	uint64_t silent = 0, n_fetches = 0;
+	for (size_t i = 0; i < w.n; i++) {
+		if (w.said[i].kind == SAID_FETCH) {
+			silent = w.said[i].fetch.node;
+			ASSERT_EQ(w.said[i].fetch.deadline_usec, 0);
+			n_fetches++;
+		}
+	}
+	ASSERT_EQ(n_fetches, 1);
+	w.read = w.n;
+	core_set_time(c, core_next_due(c));
+	decide(&w);
+	expect(&w, SAID_FETCH_STOP, 1);
+	ASSERT(expect(&w, SAID_FETCH, 1).fetch.node != silent);
+}
+
+TEST(tokens_that_run_out_on_a_silent_node_reach_who_waits_for_them)
+{
+	WORLD(w);
+	world_options(&w, &actions, &(struct core_options){.token_usec = 1000});
+	c = w.core;
+	core_source_set(c, 1, 2);
+	core_set_time(c, 1);
+	add_node(c, 1, 3, 0);
+	for (uint64_t i = 1; i <= 4; i++)
+		item(c, i, 1000, 1, i);
+	for (uint64_t i = 1; i <= 3; i++)
+		task(c, 10 + i, i, 0, CORE_WHEN_STAGED);
+	decide(&w);
+	expect(&w, SAID_FETCH, 1);
+	expect(&w, SAID_FETCH, 2);
+	expect_nothing(&w);
+	add_node(c, 2, 1, 0);
+	task(c, 14, 4, 0, CORE_WHEN_STAGED);
+	decide(&w);
+	expect_nothing(&w);
+	bool is_served = false;
+	for (unsigned i = 0; i < 4 && !is_served; i++) {
+		core_set_time(c, core_next_due(c));
+		decide(&w);
+		for (; w.read < w.n; w.read++)
+			is_served |= w.said[w.read].kind == SAID_FETCH && w.said[w.read].fetch.node == 2;
+	}
+	ASSERT(is_served);
+}

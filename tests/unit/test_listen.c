@@ -214,6 +214,25 @@ TEST(of_a_storm_of_good_peers_none_is_refused)
 	door_close(&d);
 }
 
+TEST(in_a_crowd_who_has_gone_meanwhile_is_not_greeted)
+{
+	struct door d;
+	int fd[3];
+	door_open(&d, "127.0.0.1:0", true, 4);
+	for (size_t i = 0; i < countof(fd); i++)
+		fd[i] = door_socket(&d);
+	for (size_t i = 0; i < 10; i++)
+		loop_turn(d.e.loop, 5);
+	for (size_t i = 0; i < 20; i++)
+		close(door_socket(&d));
+	node_connect(&d);
+	ASSERT(UNTIL(d.e.loop, d.e.node.is_open));
+	ASSERT_EQ(door_logged(&d, "refused"), 0);
+	for (size_t i = 0; i < countof(fd); i++)
+		close(fd[i]);
+	door_close(&d);
+}
+
 TEST(without_descriptors_the_listener_pauses_and_goes_on_later)
 {
 	struct door d;

@@ -64,8 +64,9 @@ static void finish(uint64_t from, uint64_t n)
 	uint64_t *ids = store_alloc(store, n * sizeof *ids);
 	for (uint64_t i = 0; i < n; i++) {
 		ids[i] = from + i;
-		store_put(store, &(struct store_op){.kind = STORE_START,
-						    .attempt = {.task = ids[i], .attempt = 1, .node = 7, .attempts = 1}});
+		store_put(store,
+			  &(struct store_op){.kind = STORE_START,
+					     .attempt = {.task = ids[i], .attempt = 1, .node = 7, .attempts = 1}});
 		store_put(store, &(struct store_op){.kind = STORE_RESULT,
 						    .result = {.task = ids[i],
 							       .attempt = 1,
@@ -116,7 +117,8 @@ TEST(a_run_that_is_over_goes_and_one_that_is_not_stays)
 	finish(201, 1);
 	ASSERT(comes(ask, "SELECT count(*) FROM tasks", 0));
 	ASSERT(comes(ask, "SELECT count(*) FROM submits", 0));
-	ASSERT_EQ(ask("SELECT (SELECT count(*) FROM arrays) + (SELECT count(*) FROM bindings) + (SELECT count(*) FROM attempts) "
+	ASSERT_EQ(ask("SELECT (SELECT count(*) FROM arrays) + (SELECT count(*) FROM bindings) + (SELECT count(*) FROM "
+		      "attempts) "
 		      "+ (SELECT count(*) FROM results) + (SELECT count(*) FROM heads)"),
 		  0);
 	ASSERT(comes(ask, "SELECT count(*) FROM commands", 0));

@@ -28,7 +28,8 @@ TEST(a_foreign_database_and_no_database_are_refused)
 
 TEST(a_migration_copies_the_file_before)
 {
-	static const struct store_step steps[] = {{{"CREATE TABLE a (x)", "INSERT INTO a VALUES (1)"}}, {{"DROP TABLE a"}}};
+	static const struct store_step steps[] = {{{"CREATE TABLE a (x)", "INSERT INTO a VALUES (1)"}},
+						  {{"DROP TABLE a"}}};
 	char copy[600];
 	struct conf_error e = {""};
 	struct stat st;
@@ -46,7 +47,8 @@ TEST(a_migration_copies_the_file_before)
 
 TEST(a_failed_migration_leaves_the_old_schema)
 {
-	static const struct store_step steps[] = {{{"CREATE TABLE a (x)"}}, {{"CREATE TABLE b (x)", "CREATE TABLE a (y)"}}};
+	static const struct store_step steps[] = {{{"CREATE TABLE a (x)"}},
+						  {{"CREATE TABLE b (x)", "CREATE TABLE a (y)"}}};
 	struct conf_error e = {""};
 	sqlite3 *db = NULL;
 	ASSERT_EQ(store_sql_open(db_path(), false, false, &db, &e), 0);
@@ -232,7 +234,8 @@ TEST(a_new_database_and_a_migrated_one_have_the_same_schema)
 	close_store();
 	snprintf(sql, sizeof sql,
 		 "ATTACH '%s' AS m; CREATE TABLE differs AS "
-		 "SELECT name, sql FROM main.sqlite_master WHERE name NOT LIKE 'sqlite%%' EXCEPT SELECT name, sql FROM m.sqlite_master",
+		 "SELECT name, sql FROM main.sqlite_master WHERE name NOT LIKE 'sqlite%%' EXCEPT SELECT name, sql FROM "
+		 "m.sqlite_master",
 		 path);
 	run_sql(sql);
 	ASSERT_EQ(ask("SELECT count(*) FROM differs"), 0);

@@ -319,7 +319,8 @@ TEST(the_keys_of_arrays_and_tasks_are_known_to_each_other)
 
 static void put_setting(uint64_t run, const char *name, const char *value)
 {
-	store_put(store, &(struct store_op){.kind = STORE_SETTING, .on_stored = on_stored, .setting = {run, name, value}});
+	store_put(store,
+		  &(struct store_op){.kind = STORE_SETTING, .on_stored = on_stored, .setting = {run, name, value}});
 }
 
 static void count_setting(void *arg, uint64_t run, const char *name, const char *value)

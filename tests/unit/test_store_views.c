@@ -43,12 +43,16 @@ static void fill(void)
 	store_put(store, &(struct store_op){.kind = STORE_NODE, .node = {7, "uuid-7", "w7"}});
 	store_put(store,
 		  &(struct store_op){.kind = STORE_SHAPE, .shape = {4, 2, 1, 3, 1 << 20, 5, 6, 2, "", "", "", "big"}});
-	store_put(store, &(struct store_op){.kind = STORE_ITEM,
-					    .item = {.id = 1, .name = "file:/data/shard-7", .signature = "1:2:3", .size = 9}});
 	store_put(store,
-		  &(struct store_op){
-			  .kind = STORE_ITEM,
-			  .item = {.id = 2, .run = 1, .name = "temp:out-{index}", .signature = "", .is_lost = true, .producer = 17}});
+		  &(struct store_op){.kind = STORE_ITEM,
+				     .item = {.id = 1, .name = "file:/data/shard-7", .signature = "1:2:3", .size = 9}});
+	store_put(store, &(struct store_op){.kind = STORE_ITEM,
+					    .item = {.id = 2,
+						     .run = 1,
+						     .name = "temp:out-{index}",
+						     .signature = "",
+						     .is_lost = true,
+						     .producer = 17}});
 	store_put(store, &(struct store_op){.kind = STORE_SUBMIT, .submit = {new_task(17, 0), 1}});
 	store_put(store, &(struct store_op){.kind = STORE_SUBMIT, .submit = {new_task(20, 5), 1}});
 	put_start(17, 1, 1);
@@ -71,7 +75,8 @@ TEST(arrays_are_shown_element_by_element)
 	ASSERT_EQ(ask("SELECT count(*) FROM v_tasks WHERE state = 'queued'"), 3);
 	ASSERT_EQ(ask("SELECT array_index FROM v_tasks WHERE state = 'running' AND array = 20 AND node = 'w7'"), 104);
 	ASSERT_EQ(ask("SELECT count(*) FROM v_bindings"), 12);
-	ASSERT_EQ(ask("SELECT task FROM v_bindings WHERE path = 'out-108' AND mode = 'out' AND item = 'temp:out-108'"), 24);
+	ASSERT_EQ(ask("SELECT task FROM v_bindings WHERE path = 'out-108' AND mode = 'out' AND item = 'temp:out-108'"),
+		  24);
 	ASSERT_EQ(ask("SELECT count(*) FROM v_bindings WHERE path = 'out-{index}' AND task = 17"), 1);
 	close_store();
 }
@@ -80,12 +85,17 @@ TEST(every_view_has_what_was_put)
 {
 	open_store();
 	fill();
-	ASSERT_EQ(ask("SELECT status FROM v_tasks WHERE task = 17 AND how = 'exited' AND category = 'big' AND cores = 2"), 3);
-	ASSERT_EQ(ask("SELECT count(*) FROM v_tasks WHERE task = 17 AND submitted > '2020' AND started > '2020' AND ended > '2020'"), 1);
+	ASSERT_EQ(
+		ask("SELECT status FROM v_tasks WHERE task = 17 AND how = 'exited' AND category = 'big' AND cores = 2"),
+		3);
+	ASSERT_EQ(ask("SELECT count(*) FROM v_tasks WHERE task = 17 AND submitted > '2020' AND started > '2020' AND "
+		      "ended > '2020'"),
+		  1);
 	ASSERT_EQ(ask("SELECT producer FROM v_items WHERE state = 'lost' AND run = 'sweep'"), 17);
 	ASSERT_EQ(ask("SELECT size FROM v_replicas WHERE node = 'w7' AND tree LIKE 'ab00%' AND length(tree) = 64"), 5);
 	ASSERT_EQ(ask("SELECT running * 100 + trees FROM v_nodes WHERE name = 'w7'"), 101);
-	ASSERT_EQ(ask("SELECT tasks * 1000 + queued * 100 + running * 10 + ended FROM v_runs WHERE run = 'sweep'"), 6312);
+	ASSERT_EQ(ask("SELECT tasks * 1000 + queued * 100 + running * 10 + ended FROM v_runs WHERE run = 'sweep'"),
+		  6312);
 	ASSERT_EQ(ask("SELECT failed FROM v_runs"), 2);
 	ASSERT_EQ(ask("SELECT count(*) FROM v_events"), 2 + 2 + 2 + 1);
 	ASSERT_EQ(ask("SELECT count(*) FROM v_events WHERE event = 'task-retried' AND node = 'w7' AND text = 'because' "
