@@ -136,8 +136,9 @@ VINE_API int vine_task_output(struct vine_task *t, const char *path, unsigned fl
 /* Submits n tasks, all or none; when it returns 0 they are recorded durably and ids[i] is the number of t[i] (ids may be NULL).
  * -E2BIG: split the batch (100,000 tasks, 8 MiB). -EAGAIN: the cluster takes no more now; nothing was recorded, and vine_fd polls
  * readable when it is worth posting again. -ENOSPC: its disk is full. -ENOENT, -EEXIST, -ELOOP: an input that nobody makes, an output
- * that another task makes, inputs in a circle. -ENOSYS: the cluster is older than this library and does not know a setting. -ETIMEDOUT: the scheduler
- * did not answer for 2 minutes and it is not known whether the tasks are there; posting them again is harmless if they have keys. */
+ * that another task makes, inputs in a circle. -ENOSYS: the cluster is older than this library and does not know a setting.
+ * -ETIMEDOUT: the scheduler did not answer for 2 minutes and it is not known whether the tasks are there; posting them again is
+ * harmless if they have keys. */
 VINE_API int vine_post(struct vine *v, struct vine_task *const t[], size_t n, uint64_t ids[]);
 
 /* Waits up to msec (-1: as long as it takes) for an event that the selector takes: NULL all, "17" of that task, "tag:WORD",
