@@ -80,8 +80,8 @@ VINE_API int vine_set(struct vine *v, const char *name, const char *value);
 
 /* `uri`: a path that nodes see under the same name (relative ones are made absolute), "node:/PATH" that only nodes see, "tree:ID" of
  * a sealed tree, "temp:NAME" that a task of the run leaves. A path is looked at now, once: what is there when a task reads it must be
- * the same. It must be a file or a directory and readable. Where {index} is in the name it is not looked at: each element of an array has
- * its own. -ENOENT, -EACCES: as it says; -EINVAL: no such name can be, or it is a FIFO, socket or device; -EOPNOTSUPP: URLs. */
+ * the same. It must be a file or a directory and readable. Where {index} is in the name it is not looked at: each element of an array
+ * has its own. -ENOENT, -EACCES: as it says; -EINVAL: no such name can be, or it is a FIFO, socket or device; -EOPNOTSUPP: URLs. */
 VINE_API int vine_file_new(struct vine *v, const char *uri, struct vine_file **f);
 VINE_API void vine_file_free(struct vine_file *f);
 
@@ -111,8 +111,8 @@ VINE_API void vine_task_free(struct vine_task *t);
  *   deadline       not begun by then, it fails: "2026-11-21T17:00:00Z", or "+90m" from vine_post on
  *   staging        it starts with its place ("lazy", default), what it reads first ("hot"), or all of its inputs ("full") there
  *   retries        so often it runs again after a failure of its own; a lost node is not counted; default 0
- *   array          "1-1000", "0-998:2", "1-1000%50": so many tasks, 50 at a time. Their numbers follow the one that vine_post gives, in
- *                  order; {index} in argv, in paths, and in names of shared and nodes' files is each one's index
+ *   array          "1-1000", "0-998:2", "1-1000%50": so many tasks, 50 at a time. Their numbers follow the one that vine_post
+ *                  gives, in order; {index} in argv, in paths, and in names of shared and nodes' files is each one's index
  *   tag            your word for it, comes back with the result
  *   key            your name for this piece of work in its run: posted again under the same key, it gives the first one's id
  *   directory      absolute working directory on the node; default: a private one on its local disk
@@ -120,13 +120,14 @@ VINE_API void vine_task_free(struct vine_task *t);
  *   env.NAME       a variable of the task's environment, over what is inherited */
 VINE_API int vine_task_set(struct vine_task *t, const char *name, const char *value);
 
-/* The task reads `f`, at `path` (absolute, or below its directory; NULL: where the file itself lies). It waits until what makes the file has ended well. */
+/* The task reads `f`, at `path` (absolute, or below its directory; NULL: where the file itself lies). It waits until what makes the
+ * file has ended well. */
 #define VINE_RW 1u /* it may write to its copy, which nobody else sees */
 VINE_API int vine_task_input(struct vine_task *t, struct vine_file *f, const char *path, unsigned flags);
 
-/* The task leaves a file or directory at `path` (absolute, or below its directory), which is a temporary of the run: *f is a new handle on it (f may be NULL) that
- * can be an input of others at once, in the same vine_post, too. One task makes it: a description with outputs is posted once. Arrays
- * have no outputs yet (vine_post: -EOPNOTSUPP). */
+/* The task leaves a file or directory at `path` (absolute, or below its directory), which is a temporary of the run: *f is a new
+ * handle on it (f may be NULL) that can be an input of others at once, in the same vine_post, too. One task makes it: a description
+ * with outputs is posted once. Arrays have no outputs yet (vine_post: -EOPNOTSUPP). */
 #define VINE_NAMED 2u /* *f is a handle on "temp:NAME": by that name the output is found later, and by others */
 VINE_API int vine_task_output(struct vine_task *t, const char *path, unsigned flags, struct vine_file **f);
 
@@ -134,15 +135,17 @@ VINE_API int vine_task_output(struct vine_task *t, const char *path, unsigned fl
 
 /* Submits n tasks, all or none; when it returns 0 they are recorded durably and ids[i] is the number of t[i] (ids may be NULL).
  * -E2BIG: split the batch (100,000 tasks, 8 MiB). -EAGAIN: the cluster takes no more now; nothing was recorded, and vine_fd polls
- * readable when it is worth posting again. -ENOSPC: its disk is full. -ENOENT, -EEXIST, -ELOOP: an input that nobody makes, an output that another task
- * makes, inputs in a circle. -ENOSYS: the cluster is older than this library and does not know a setting. -ETIMEDOUT: the scheduler
- * did not answer for 2 minutes and it is not known whether the tasks are there; posting them again is harmless if they have keys. */
+ * readable when it is worth posting again. -ENOSPC: its disk is full. -ENOENT, -EEXIST, -ELOOP: an input that nobody makes, an output
+ * that another task makes, inputs in a circle. -ENOSYS: the cluster is older than this library and does not know a setting.
+ * -ETIMEDOUT: the scheduler did not answer for 2 minutes and it is not known whether the tasks are there; posting them again is
+ * harmless if they have keys. */
 VINE_API int vine_post(struct vine *v, struct vine_task *const t[], size_t n, uint64_t ids[]);
 
 /* Waits up to msec (-1: as long as it takes) for an event that the selector takes: NULL all, "17" of that task, "tag:WORD",
- * "category:WORD", "nodes" what is told of nodes (never -ENODATA). The oldest of them; it costs the same whatever else waits. Returns 1 with the event, yours until vine_event_done, or 0 and *e NULL when the time is over. -ENODATA: nothing
- * is left to wait for: what was unfinished when the run was attached to, and what was posted since, has had its event. (A task
- * posted again under a key of your own counts as open though its event may have been acknowledged long ago: with keys, count yourself.) */
+ * "category:WORD", "nodes" what is told of nodes (never -ENODATA). The oldest of them; it costs the same whatever else is there.
+ * Returns 1 with the event, yours until vine_event_done, or 0 and *e NULL when the time is over. -ENODATA: nothing is left to wait
+ * for: what was unfinished when the run was attached to, and what was posted since, has had its event. (A task posted again under a
+ * key of your own counts as open though its event may have been acknowledged long ago: with keys, count yourself.) */
 VINE_API int vine_next(struct vine *v, const char *selector, int msec, struct vine_event **e);
 
 /* A value of the event as text that ends in NUL, borrowed from it; returns its length (out and err may hold NULs).
@@ -162,25 +165,26 @@ VINE_API int vine_next(struct vine *v, const char *selector, int msec, struct vi
  *   node reason at-usec (since 1970) */
 VINE_API int64_t vine_event_get(struct vine_event *e, const char *name, const char **value);
 
-/* Acknowledges and frees the event. A result that is not acknowledged comes again to who attaches to the run next; what is told of nodes
- * does not (of what nobody takes, the last 10,000 are kept). */
+/* Acknowledges and frees the event. A result that is not acknowledged comes again to who attaches to the run next; what is told of
+ * nodes does not (of what nobody takes, the last 10,000 are kept). */
 VINE_API int vine_event_done(struct vine_event *e);
 
 /* Writes a task's standard output (which 1) or error (2) from `offset` on to fd, which may be a pipe. Returns how many bytes. Of
  * a task whose session's run this is not, too. The calling thread does the writing. */
 VINE_API int64_t vine_output(struct vine *v, uint64_t task, int which, uint64_t offset, int fd);
 
-/* Cancels unfinished tasks of the run: NULL all, "17" or "17,18" these, "tag:WORD", "category:WORD", "key:WORD" those. Each still gets
- * its event. */
+/* Cancels unfinished tasks of the run: NULL all, "17" or "17,18" these, "tag:WORD", "category:WORD", "key:WORD" those. Each still
+ * gets its event. */
 VINE_API int vine_cancel(struct vine *v, const char *selector);
 
-/* Nobody will name it again, so that what the cluster keeps of it may go: a file of the run by its name (vine_file_name), or a run that is
- * over by its name (NULL: this session's), with all that is known of it. -ENOENT; -EBUSY: something needs it still. */
+/* Nobody will name it again, so that what the cluster keeps of it may go: what a task of the run left, "temp:NAME" (vine_file_name), or
+ * by its name a run that is over (NULL: this session's), with all that is known of it. -ENOENT: there is no such thing; -EBUSY: the run
+ * is not over. */
 VINE_API int vine_forget(struct vine *v, const char *selector);
 
-/* Rows for people about "cluster", "nodes", "tasks", "runs", "items", "replicas", "categories" or "why" (a task waits); the selector is a run's name, a task's number, or NULL. fn is called
- * in the calling thread for each, n cells of text with n names; something else than 0 ends it and is returned if negative. Else
- * the number of rows, at most 10,000. */
+/* Rows for people about "cluster", "nodes", "tasks", "runs", "items", "replicas", "categories" or "why" (a task is as it is); the selector
+ * is a run's name, a task's number, a node's or an item's name, as fits, or NULL: all. fn is called in the calling thread for each,
+ * n cells of text with n names; something else than 0 ends it and is returned if negative. Else the number of rows, at most 10,000. */
 typedef int vine_row_fn(void *arg, size_t n, const char *const names[], const char *const cells[]);
 VINE_API int vine_query(struct vine *v, const char *what, const char *selector, vine_row_fn *fn, void *arg);
 

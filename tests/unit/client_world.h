@@ -49,7 +49,7 @@ struct fake {
 	struct wire_submit *last;                     /* SUBMIT */
 	char set[200], forgotten[200], selector[200]; /* what the last SET, FORGET and ABANDON said */
 	struct post speak;
-	char notice[40]; /* what EVENT speak sends */
+	char notice[40]; /* what EVENT speak sends; "some": none, and one result less; "bye": BYE alone */
 	bool is_spoken;
 };
 
@@ -176,14 +176,14 @@ static void on_speak(struct post *p)
 	struct fake *f = container_of(p, struct fake, speak);
 	pthread_mutex_lock(&f->lock);
 	for (size_t i = 0; i < f->n_conns; i++) {
-		bool is_bye = streq(f->notice, "bye");
-		for (size_t k = 0; k < f->n_kept && !is_bye; k++) {
+		bool is_bye = streq(f->notice, "bye"), is_some = streq(f->notice, "some");
+		for (size_t k = 0; k + is_some < f->n_kept && !is_bye; k++) {
 			if (!f->kept[k]->is_sent)
 				send_result(f, f->conns[i], f->kept[k]);
 		}
 		if (is_bye)
 			conn_close(f->conns[i], "as told", true);
-		else if (*f->notice)
+		else if (*f->notice && !is_some)
 			conn_send(f->conns[i], WIRE_EVENT, &(struct wire_event){.what = f->notice, .node = "n2"});
 	}
 	f->is_spoken = true;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Events: found by what is asked for, whoever waits, however many there are. */
+#include "libvineclient/client.h"
 #include "tests/unit/client_world.h"
 
 #include <time.h>
@@ -151,6 +152,39 @@ TEST(each_waiting_thread_gets_its_own)
 	world_stop();
 }
 
+/* Until so many threads are asleep in vine_next. */
+static void await_waiters(size_t n)
+{
+	size_t found = 0;
+	for (int i = 0; i < 20000 && found < n; i++, poll(NULL, 0, 1)) {
+		found = 0;
+		pthread_mutex_lock(&v->lock);
+		for (struct list *l = v->ready.waiters.next; l != &v->ready.waiters; l = l->next)
+			found++;
+		pthread_mutex_unlock(&v->lock);
+	}
+	ASSERT_EQ(found, n);
+}
+
+/* Each takes one event and no more, while others are still to come. */
+TEST(as_many_threads_wake_as_events_come)
+{
+	world_start();
+	struct waiting w[8] = {0};
+	f->is_holding = true;
+	for (size_t i = 0; i < countof(w) + 1; i++)
+		post("", "");
+	for (size_t i = 0; i < countof(w); i++)
+		ASSERT_EQ(pthread_create(&w[i].thread, NULL, wait_for, &w[i]), 0);
+	await_waiters(countof(w));
+	fake_speak(f, "some");
+	for (size_t i = 0; i < countof(w); i++) {
+		pthread_join(w[i].thread, NULL);
+		ASSERT_EQ(w[i].result, 1);
+	}
+	world_stop();
+}
+
 static void *wait_for_any(void *arg)
 {
 	struct waiting *w = arg;
@@ -189,6 +223,7 @@ TEST(who_waits_hears_that_the_session_is_closed)
 		snprintf(w[i].selector, sizeof w[i].selector, i % 2 ? "tag:x" : "nodes");
 		ASSERT_EQ(pthread_create(&w[i].thread, NULL, wait_for, &w[i]), 0);
 	}
+	await_waiters(countof(w));
 	ASSERT_EQ(vine_close(v, 1), 0);
 	for (size_t i = 0; i < countof(w); i++) {
 		pthread_join(w[i].thread, NULL);
@@ -207,6 +242,7 @@ TEST(who_waits_hears_that_the_cluster_wants_no_more_of_us)
 		snprintf(w[i].selector, sizeof w[i].selector, i % 2 ? "tag:x" : "nodes");
 		ASSERT_EQ(pthread_create(&w[i].thread, NULL, wait_for, &w[i]), 0);
 	}
+	await_waiters(countof(w));
 	fake_speak(f, "bye");
 	for (size_t i = 0; i < countof(w); i++) {
 		pthread_join(w[i].thread, NULL);
