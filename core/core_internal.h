@@ -461,6 +461,8 @@ bool core_task_is_kept(const struct core_task *t);
 int core_task_step(struct core *c, struct core_task *t, enum core_event e);
 /* PLACE, and adopting from where it had no node. */
 int core_task_step_to(struct core *c, struct core_task *t, enum core_event e, struct core_node *n);
+/* Its node is lost, or knows nothing of it. */
+int core_task_lose(struct core *c, struct core_task *t);
 /* Another attempt of the same task on this node; it ends with the task, or is fenced or lost before. */
 struct core_task *core_task_second(struct core *c, struct core_task *t, struct core_node *n);
 struct core_task *core_task_other(const struct core_task *t);

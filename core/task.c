@@ -416,3 +416,12 @@ int core_task_step(struct core *c, struct core_task *t, enum core_event e)
 {
 	return core_task_step_to(c, t, e, NULL);
 }
+
+/* What was only to be started there is not charged with the loss. */
+int core_task_lose(struct core *c, struct core_task *t)
+{
+	if (t->state == CORE_STATE_STAGING)
+		return core_task_step(c, t, CORE_EVENT_LOST);
+	t->losses++;
+	return core_task_step(c, t, t->losses < c->o.crash_limit ? CORE_EVENT_LOST : CORE_EVENT_LOST_TOO_OFTEN);
+}
