@@ -5,7 +5,8 @@
  * Files, top to bottom: core.c (events of tasks and nodes), attempt.c (of attempts), data.c (of core_data.h), decide.c (the
  * decisions of one turn), check.c (the invariants), why.c (reasons and numbers), match.c (which task on which node), warm.c (what
  * the processor will need next), place.c (what a placed task needs there), move.c (transfers), supply.c (what an item's coming or
- * failing means), task.c (the life of one), wait.c (for items), anchor.c (by which tree it looks for its node), item.c, health.c
+ * failing means), task.c (the life of one), second.c (two attempts of one), wait.c (for items), anchor.c (by which tree it looks
+ * for its node), item.c, health.c
  * (nodes judged), category.c (categories, counters, users), slow.c (who gets a second attempt), class.c (tasks alike), node.c,
  * tree.c (who holds what), lane.c (queues of tasks alike), queue.c, learn.c (first allocations), timer.c, names.c, heap.c,
  * bracket.c (core_index.h). core_data.h is the part of this face that speaks of items, trees and transfers.
