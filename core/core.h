@@ -2,13 +2,14 @@
  * What runs where and what moves: the scheduler as a pure library. Events go in by the functions below, decisions come out by the
  * actions. It reads no clock, opens nothing, prints nothing; the same code decides in vined and in the simulator.
  *
- * Files, top to bottom: core.c (events and the decisions of one turn), data.c (the events of core_data.h), check.c (the
- * invariants), why.c (reasons and numbers), match.c (which task on which node), place.c (what a placed task needs there), move.c
- * (transfers), supply.c (what an item's coming or failing means), task.c (the life of one), wait.c (for items), anchor.c (by which
- * tree it looks for its node), warm.c (what the processor will need next), item.c, health.c (nodes judged), category.c (categories, counters, users), class.c (tasks alike),
- * node.c, tree.c (who holds what), lane.c (queues of tasks alike), queue.c, slow.c (who gets a second attempt), learn.c
- * (first allocations), timer.c, names.c,
- * heap.c, bracket.c (core_index.h). core_data.h is the part of this face that speaks of items, trees and transfers.
+ * Files, top to bottom: core.c (events of tasks and nodes), attempt.c (of attempts), data.c (of core_data.h), decide.c (the
+ * decisions of one turn), check.c (the invariants), why.c (reasons and numbers), match.c (which task on which node), warm.c (what
+ * the processor will need next), place.c (what a placed task needs there), move.c (transfers), supply.c (what an item's coming or
+ * failing means), task.c (the life of one), second.c (two attempts of one), wait.c (for items), anchor.c (by which tree it looks
+ * for its node), item.c, health.c
+ * (nodes judged), category.c (categories, counters, users), slow.c (who gets a second attempt), class.c (tasks alike), node.c,
+ * tree.c (who holds what), lane.c (queues of tasks alike), queue.c, learn.c (first allocations), timer.c, names.c, heap.c,
+ * bracket.c (core_index.h). core_data.h is the part of this face that speaks of items, trees and transfers.
  *
  * One thread. Numbers of tasks, nodes, items, trees and attempts are the caller's: never 0, never used again. Actions are called
  * from within core_decide() only, never from within an event; what an action tells is already true, so it may call events in

@@ -452,6 +452,8 @@ int core_task_new(struct core *c, uint64_t number, const struct core_task_spec *
 /* Its first state is QUEUED, WAITING or HELD, or ADOPTION with a node. */
 void core_task_begin(struct core *c, struct core_task *t, struct core_node *n, uint64_t attempt);
 void core_task_forget(struct core *c, struct core_task *t);
+/* From none; its place in the queue or on its node, or what it waits for. */
+void core_task_enter(struct core *c, struct core_task *t, enum core_state next);
 void core_task_free(struct core *c, struct core_task *t); /* leaves it in the table */
 bool core_task_allows(const struct core_task *t, enum core_event e);
 bool core_task_has_node(const struct core_task *t);
@@ -461,10 +463,14 @@ bool core_task_is_kept(const struct core_task *t);
 int core_task_step(struct core *c, struct core_task *t, enum core_event e);
 /* PLACE, and adopting from where it had no node. */
 int core_task_step_to(struct core *c, struct core_task *t, enum core_event e, struct core_node *n);
+/* Its node is lost, or knows nothing of it. */
+int core_task_lose(struct core *c, struct core_task *t);
 /* Another attempt of the same task on this node; it ends with the task, or is fenced or lost before. */
 struct core_task *core_task_second(struct core *c, struct core_task *t, struct core_node *n);
 struct core_task *core_task_other(const struct core_task *t);
 void core_task_end_second(struct core *c, struct core_task *second, bool is_fenced);
+/* Before a step of either: whether that was all there was to do. */
+bool core_second_leaves(struct core *c, struct core_task *t, enum core_event e, enum core_state next);
 void core_order(struct core *c, enum core_order_kind kind, uint64_t task, uint64_t node, uint64_t attempt);
 
 /* ---- moves: transfers that are wanted or under way */

@@ -136,7 +136,7 @@ static void begin_waiting(struct core *c, struct core_task *t)
 			core_order(c, CORE_ORDER_AGAIN, t->items[i]->number, 0, 0);
 }
 
-static void enter(struct core *c, struct core_task *t, enum core_state next)
+void core_task_enter(struct core *c, struct core_task *t, enum core_state next)
 {
 	if (next == CORE_STATE_QUEUED)
 		next = queue_or_wait(c, t);
@@ -231,7 +231,10 @@ void core_task_begin(struct core *c, struct core_task *t, struct core_node *n, u
 	t->node = n;
 	t->attempt = attempt;
 	t->reason = CORE_REASON_CRASHES;
-	enter(c, t, n ? CORE_STATE_ADOPTION : t->losses < c->o.crash_limit ? CORE_STATE_QUEUED : CORE_STATE_HELD);
+	core_task_enter(c, t,
+			n                              ? CORE_STATE_ADOPTION
+			: t->losses < c->o.crash_limit ? CORE_STATE_QUEUED
+						       : CORE_STATE_HELD);
 }
 
 static void end_deadline(struct core *c, struct core_task *t)
@@ -293,88 +296,6 @@ static void stay(struct core *c, struct core_task *t, enum core_state next)
 		list_remove(&t->held->running);
 }
 
-/* ---- two attempts of one task */
-
-struct core_task *core_task_other(const struct core_task *t)
-{
-	return t->held ? t->held->other : NULL;
-}
-
-struct core_task *core_task_second(struct core *c, struct core_task *t, struct core_node *n)
-{
-	assert(t->state == CORE_STATE_RUNNING && !t->is_second && !t->held->other && t->node != n);
-	struct core_task *s = xcalloc(1, sizeof *s + t->n_inputs * sizeof(struct core_item *));
-	s->number = t->number | CORE_SECOND;
-	s->arrival = t->arrival;
-	s->priority = t->priority;
-	s->class = t->class;
-	s->class->n_tasks++;
-	s->when = t->when;
-	s->is_second = true;
-	s->n_inputs = t->n_inputs;
-	for (uint32_t i = 0; i < t->n_inputs; i++) {
-		s->items[i] = t->items[i];
-		s->items[i]->n_refs++;
-	}
-	list_init(&s->link);
-	map_put(&c->tasks, s->number, s);
-	c->n_seconds++;
-	s->node = n;
-	enter(c, s, CORE_STATE_STAGING);
-	s->held->other = t;
-	t->held->other = s;
-	return s;
-}
-
-void core_task_end_second(struct core *c, struct core_task *s, bool is_fenced)
-{
-	struct core_task *t = s->held->other;
-	assert(s->is_second && t->held->other == s);
-	t->held->other = NULL;
-	c->n_seconds--;
-	if (is_fenced && s->state == CORE_STATE_RUNNING)
-		core_order(c, CORE_ORDER_FENCE, t->number, s->node->number, s->attempt);
-	core_task_forget(c, s);
-}
-
-/* The second one is the one from here on, with the room that it has. */
-static void take_place(struct core *c, struct core_task *t, struct core_task *s)
-{
-	list_remove(&t->link);
-	core_node_release(c, t->node, t);
-	t->held = steal(s->held);
-	t->held->task = t;
-	t->held->other = NULL;
-	t->node = steal(s->node);
-	t->attempt = s->attempt;
-	list_remove(&s->link);
-	list_append(&t->node->tasks, &t->link);
-	c->n_seconds--;
-	c->n_in_state[s->state]--;
-	c->n_in_state[CORE_STATE_OVER]++;
-	s->state = CORE_STATE_OVER;
-	core_task_forget(c, s);
-}
-
-/* Whether that was all: a second attempt that goes nowhere is forgotten, one that runs takes the place of a lost one. */
-static bool leaves_pair(struct core *c, struct core_task *t, enum core_event e, enum core_state next)
-{
-	struct core_task *other = core_task_other(t);
-	if (!other || next == CORE_STATE_RUNNING)
-		return false;
-	if (t->is_second) {
-		core_task_end_second(c, t, false);
-		return true;
-	}
-	bool is_lost = e == CORE_EVENT_LOST || e == CORE_EVENT_LOST_TOO_OFTEN;
-	if (is_lost && other->state == CORE_STATE_RUNNING) {
-		take_place(c, t, other);
-		return true;
-	}
-	core_task_end_second(c, other, true);
-	return false;
-}
-
 int core_task_step_to(struct core *c, struct core_task *t, enum core_event e, struct core_node *n)
 {
 	assert(t->state != CORE_STATE_OVER);
@@ -382,7 +303,7 @@ int core_task_step_to(struct core *c, struct core_task *t, enum core_event e, st
 	if (!s->is_legal)
 		return -ESTALE;
 	enum core_state next = s->next;
-	if (leaves_pair(c, t, e, next))
+	if (core_second_leaves(c, t, e, next))
 		return 0;
 	enum core_order_kind order = s->order;
 	if (next == CORE_STATE_FAILED && is_held_back(c, t)) {
@@ -408,11 +329,20 @@ int core_task_step_to(struct core *c, struct core_task *t, enum core_event e, st
 	leave(c, t);
 	if (n)
 		t->node = n;
-	enter(c, t, next);
+	core_task_enter(c, t, next);
 	return 0;
 }
 
 int core_task_step(struct core *c, struct core_task *t, enum core_event e)
 {
 	return core_task_step_to(c, t, e, NULL);
+}
+
+/* What was only to be started there is not charged with the loss. */
+int core_task_lose(struct core *c, struct core_task *t)
+{
+	if (t->state == CORE_STATE_STAGING)
+		return core_task_step(c, t, CORE_EVENT_LOST);
+	t->losses++;
+	return core_task_step(c, t, t->losses < c->o.crash_limit ? CORE_EVENT_LOST : CORE_EVENT_LOST_TOO_OFTEN);
 }
