@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The benchmarks of the scheduler that run real daemons; named by how it is called, or by its argument. */
+ * The benchmarks of the scheduler that run real daemons; named by how it is called, or by its argument. VINE_BENCH_DIR says where their databases lie (a local
+ * disk), VINE_BENCH_TASKS and VINE_BENCH_NODES make one shorter (VINE_BENCH_NODES=1000: that size alone), VINE_BENCH_QUICK shows that it works. */
 #include "common/path.h"
 #include "tests/bench/sched_bodies.h"
 

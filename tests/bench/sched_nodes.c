@@ -73,7 +73,7 @@ void sched_nodes(struct sched_world *w)
 	       NODE_TIMEOUT_SEC);
 	sched_close(v);
 	sched_fakes_stop(&f);
-	sched_vined_stop(w);
+	sched_vined_kill(w);
 	sched_note(w, "join_sec", f.joined_sec);
 	sched_note(w, "join_cpu_sec", joining);
 	sched_note(w, "kib_a_node", memory);
