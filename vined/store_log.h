@@ -14,7 +14,7 @@ struct store_log {
 	size_t size;
 	size_t end;        /* of the last commit: what lies behind was never promised, or cannot be read */
 	uint32_t n_pages;  /* of the database after it */
-	unsigned n_beyond; /* commits of the same log that lie behind a frame that is not whole */
+	unsigned n_beyond; /* commits in a row that lie behind a frame that is not whole */
 };
 
 void store_log_read(const char *path, struct store_log *l);

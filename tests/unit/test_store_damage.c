@@ -394,12 +394,49 @@ TEST(a_log_that_is_damaged_in_the_middle_is_refused)
 	ASSERT_EQ(path_write(path, log, size, 0600, false), 0);
 	ASSERT_EQ(open_error(text), -EUCLEAN);
 	ASSERT(strstr(text, "--salvage"));
-	/* A commit that was cut off was never acknowledged. */
 	log[size / 2] ^= 1;
+	/* Also where it begins: SQLite would take it for empty. */
+	for (size_t i = 0; i < 32; i++) {
+		log[i] ^= 4;
+		ASSERT_EQ(path_write(path, log, size, 0600, false), 0);
+		ASSERT_EQ(open_error(text), -EUCLEAN);
+		log[i] ^= 4;
+	}
+	/* A commit that was cut off was never acknowledged. */
 	log[size - 100] ^= 1;
 	ASSERT_EQ(path_write(path, log, size, 0600, false), 0);
 	ASSERT_EQ(open_error(text), 0);
 	store_free(store);
 	store = NULL;
 	ASSERT_EQ(ask("SELECT count(*) FROM tasks"), 19);
+}
+
+/* A commit whose sync failed is written over by the next, which may be shorter: what sticks out of it is no damage. */
+TEST(what_failed_commits_left_in_the_log_is_no_damage)
+{
+	char text[512];
+	size_t size = 0, frame = 24 + STORE_PAGE_SIZE;
+	unit_tmpdir();
+	pid_t pid = fork();
+	if (pid == 0)
+		write_and_die();
+	waitpid(pid, NULL, 0);
+	_free_ char *path = xasprintf("%s-wal", db_path());
+	_free_ uint8_t *log = (uint8_t *)path_read(path, 64 << 20, &size);
+	size_t n = (size - 32) / frame, last = 0;
+	ASSERT(log && n > 20);
+	for (size_t i = 0; i < n; i++) {
+		if (memcmp(log + 32 + i * frame + 4, "\0\0\0", 4) != 0)
+			last = i;
+	}
+	/* The last commit's frame twice more behind it, as of two that failed. */
+	_free_ uint8_t *longer = xcalloc(1, size + 2 * frame);
+	memcpy(longer, log, size);
+	for (size_t i = 1; i <= 2; i++)
+		memcpy(longer + 32 + (last + i) * frame, log + 32 + last * frame, frame);
+	ASSERT_EQ(path_write(path, longer, size + 2 * frame, 0600, false), 0);
+	ASSERT_EQ(open_error(text), 0);
+	store_free(store);
+	store = NULL;
+	ASSERT_EQ(ask("SELECT count(*) FROM tasks"), 20);
 }
