@@ -12,12 +12,16 @@
 struct store_log {
 	uint8_t *at; /* all of it, yours to free; NULL: there is none */
 	size_t size;
+	bool is_big;
 	size_t end;        /* of the last commit: what lies behind was never promised, or cannot be read */
 	uint32_t n_pages;  /* of the database after it */
-	unsigned n_beyond; /* commits of the same log that lie behind a frame that is not whole */
+	unsigned n_beyond; /* commits in a row that lie behind a frame that is not whole */
 };
 
 void store_log_read(const char *path, struct store_log *l);
+
+/* Whether the frame at this offset is, as far as it and the one before can tell. */
+bool store_log_is_whole(const struct store_log *l, size_t at);
 
 /* True: commits lie behind a damaged frame, which SQLite would forget. */
 bool store_log_is_damaged(const char *path);

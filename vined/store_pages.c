@@ -33,15 +33,27 @@ static uint32_t get_be16(const uint8_t *p)
 
 /* ---- the log */
 
+/* Up to the last commit. Where the log is damaged, what lies behind is better than what it was written over. */
 static void read_log(struct store_pages *p, const char *path)
 {
 	struct store_log *l = &p->log;
 	store_log_read(path, l);
+	bool is_damaged = l->n_beyond > 1;
+	p->n_damaged += is_damaged;
+	for (size_t at = l->end ? l->end : STORE_LOG_HEADER; is_damaged && at + STORE_LOG_FRAME <= l->size;
+	     at += STORE_LOG_FRAME) {
+		uint32_t n_pages = store_get_be32(l->at + at + 4);
+		if (n_pages && store_log_is_whole(l, at)) {
+			l->end = at + STORE_LOG_FRAME;
+			l->n_pages = n_pages;
+		}
+	}
 	if (l->end)
 		p->n = l->n_pages;
-	p->n_damaged += l->n_beyond > 1;
-	for (size_t at = STORE_LOG_HEADER; at < l->end; at += STORE_LOG_FRAME)
-		map_put(&p->logged, store_get_be32(l->at + at), l->at + at + STORE_LOG_FRAME - PAGE);
+	for (size_t at = STORE_LOG_HEADER; at < l->end; at += STORE_LOG_FRAME) {
+		if (store_log_is_whole(l, at) || !is_damaged)
+			map_put(&p->logged, store_get_be32(l->at + at), l->at + at + STORE_LOG_FRAME - PAGE);
+	}
 }
 
 /* ---- pages */

@@ -6,9 +6,6 @@
 #include "vined/store_pages.h"
 #include "vined/store_salvage.h"
 
-#include <signal.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #define N_TASKS 1500u
@@ -345,61 +342,4 @@ TEST(of_a_whole_database_nothing_is_lost)
 	ASSERT_EQ(s.n_held, 0);
 	ASSERT_EQ(ask_file(fresh, "SELECT count(*) FROM tasks"), N_TASKS);
 	ASSERT_EQ(ask_file(fresh, "SELECT value FROM meta WHERE name = 'boot'"), 1);
-}
-
-/* ---- the log */
-
-static void write_and_die(void)
-{
-	open_store();
-	put_run(1, "sweep");
-	for (uint64_t id = 1; id <= 20; id++) {
-		put_task(id, "", "true");
-		store_flush(store);
-		wait_for((int)id + 1);
-	}
-	_exit(0);
-}
-
-TEST(what_was_committed_to_the_log_is_salvaged)
-{
-	char fresh[600];
-	struct conf_error e = {""};
-	struct store_salvaged s;
-	unit_tmpdir();
-	pid_t pid = fork();
-	if (pid == 0)
-		write_and_die();
-	waitpid(pid, NULL, 0);
-	snprintf(fresh, sizeof fresh, "%s.fresh", db_path());
-	ASSERT_EQ(store_salvage(db_path(), fresh, &s, &e), 0);
-	ASSERT_EQ(ask_file(fresh, "SELECT count(*) FROM tasks"), 20);
-	ASSERT_EQ(ask_file(fresh, "SELECT count(*) FROM runs WHERE name = 'sweep'"), 1);
-}
-
-/* SQLite would take the log to end where a frame is damaged, and what was acknowledged behind it for never written. */
-TEST(a_log_that_is_damaged_in_the_middle_is_refused)
-{
-	char text[512];
-	size_t size = 0;
-	unit_tmpdir();
-	pid_t pid = fork();
-	if (pid == 0)
-		write_and_die();
-	waitpid(pid, NULL, 0);
-	_free_ char *path = xasprintf("%s-wal", db_path());
-	_free_ uint8_t *log = (uint8_t *)path_read(path, 64 << 20, &size);
-	ASSERT(log && size > 40 * STORE_PAGE_SIZE);
-	log[size / 2] ^= 1;
-	ASSERT_EQ(path_write(path, log, size, 0600, false), 0);
-	ASSERT_EQ(open_error(text), -EUCLEAN);
-	ASSERT(strstr(text, "--salvage"));
-	/* A commit that was cut off was never acknowledged. */
-	log[size / 2] ^= 1;
-	log[size - 100] ^= 1;
-	ASSERT_EQ(path_write(path, log, size, 0600, false), 0);
-	ASSERT_EQ(open_error(text), 0);
-	store_free(store);
-	store = NULL;
-	ASSERT_EQ(ask("SELECT count(*) FROM tasks"), 19);
 }
