@@ -16,7 +16,7 @@ said() { echo "$1: $(((${EPOCHREALTIME/[.,]/} - begin) / 1000)) ms from the star
 mkfifo "$DIR/orders"
 exec {orders}<>"$DIR/orders"
 fakes() { exec "$BUILD/tests/bench/fake_nodes" "$(field cluster address)" "$DIR/cluster/secret" "$@" <"$DIR/orders"; }
-start fakes joined fakes $n_nodes at-once=$n_nodes cores=4 usec=50000
+start fakes joined fakes $n_nodes at-once=$n_nodes cores=4 usec=400000
 said "$n_nodes nodes joined at once"
 
 n_answers=0
