@@ -2,7 +2,6 @@
 #include "core/core_internal.h"
 
 #define NARROW (CORE_RARE / 2) /* a wide tree is rare again with so many holders */
-#define ROTATE 4u              /* turns of a node until the next of its trees comes first */
 
 struct core_tree *core_tree_find(const struct core *c, uint64_t number)
 {
@@ -78,10 +77,10 @@ void core_tree_settle(struct core *c, struct core_tree *t)
 	}
 }
 
-/* Some turns of its node later: what was just served is at hand, and so is what lies beside it. */
+/* After each turn: the same tree several times in a row is cheaper, and starves the others of the node (95 % local instead of 99.6 where trees are few). */
 void core_replica_rotate(struct core_replica *r)
 {
-	if (!r->local_at || r->node->n_turns % ROTATE)
+	if (!r->local_at)
 		return;
 	core_bracket_set(&r->node->local, r->local_at, (struct core_key){r->tree->major, ++r->node->n_rotated}, NULL);
 }
