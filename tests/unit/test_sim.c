@@ -79,3 +79,27 @@ TEST(what_everybody_wants_reaches_everybody_though_uploads_are_few)
 	ASSERT_EQ(r.n_ended, 3000);
 	sim_free(s);
 }
+
+TEST(a_few_uneven_items_are_read_where_they_lie)
+{
+	/* 500 tasks over 40 items of uneven popularity on three nodes: the few that go elsewhere are what keeps all nodes at work. */
+	enum { N_NODES = 3, N_ITEMS = 40, N_TASKS = 500 };
+	for (uint64_t seed = 1; seed <= 5; seed++) {
+		uint64_t x = seed, items[N_ITEMS];
+		struct sim *s = sim_new(&(struct sim_options){
+			.core = {.rate = 50 * MB}, .n_nodes = N_NODES, .n_cores = 4, .card = 5e7, .filesystem = 5e7});
+		for (unsigned i = 0; i < N_ITEMS; i++) {
+			items[i] = sim_item(s, 10 * MB, false);
+			sim_replica(s, 1 + i % N_NODES, items[i]);
+		}
+		for (unsigned i = 0; i < N_TASKS; i++) {
+			x = x * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+			uint64_t a = (x >> 33) % N_ITEMS, b = (x >> 45) % N_ITEMS;
+			sim_task(s, &(struct sim_task){.usec = 50000, .inputs = &items[min(a, b)], .n_inputs = 1});
+		}
+		struct sim_result r = sim_run(s);
+		sim_free(s);
+		ASSERT_EQ(r.n_ended, N_TASKS);
+		ASSERT(r.moved * 100 <= r.read * 3);
+	}
+}
