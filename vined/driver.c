@@ -86,9 +86,12 @@ static void on_held(void *arg, uint64_t id, unsigned losses)
 	task_tries(t)->losses = (uint16_t)min(losses, (unsigned)UINT16_MAX);
 	snprintf(text, sizeof text, "%u nodes were lost under it", losses);
 	log_warn("task %llu: held: %s", (unsigned long long)id, text);
+	event_tell(d, t->run, "task-held", id, NULL, text);
+	/* One that has its result can be cancelled by nobody: what needs its output must not wait for ever. */
 	if (t->state < STORE_ENDED)
 		task_record_lost(t, true);
-	event_tell(d, t->run, "task-held", id, NULL, text);
+	else
+		give_up(t);
 }
 
 /* Its input will never be there. One that had its result was to run for others alone, and those fail by themselves. */
