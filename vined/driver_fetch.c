@@ -145,13 +145,17 @@ void driver_replicas(struct node *n, const struct wire_replicas *m)
 		if (!w->tree.algorithm)
 			continue;
 		struct tree *t = tree_get(d, &w->tree, w->total);
-		/* An empty tree is there, too. */
-		replica_set(n, t, w->size || w->total ? w->size : 0);
 		struct replica *r = map_get(&n->replicas, t->number);
-		if (r)
+		if (w->size) {
+			replica_set(n, t, w->size);
+			r = map_get(&n->replicas, t->number);
 			r->report = n->reports;
-		else
+		} else if (r) {
+			/* The tree may go with it. */
+			replica_set(n, t, 0);
+		} else {
 			tree_put(d, t);
+		}
 	}
 	if (m->is_all)
 		drop_unnamed(n);

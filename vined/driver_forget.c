@@ -11,7 +11,7 @@ static void forget_run(struct run *r, struct promise *p)
 {
 	struct driver *d = r->driver;
 	struct store *s = d->o.store;
-	if (r->n_unfinished || r->n_ended) {
+	if (r->n_unfinished || r->n_ended || r->n_submits) {
 		promise_status(p, EBUSY, "run %s is not over: %zu tasks are to run, %zu results to be acknowledged",
 			       r->name, r->n_unfinished, r->n_ended);
 		return;

@@ -375,7 +375,8 @@ void driver_ended(struct node *n, const struct wire_ended *m, struct promise *p)
 		return;
 	}
 	bool is_its_own = task_node(t) == n; /* else it was said before, and the task waits to run again */
-	if ((m->how == 4 || m->how == 6) && !is_its_own) {
+	bool is_anothers = task_node(t) && !is_its_own;
+	if (is_anothers || ((m->how == 4 || m->how == 6) && !is_its_own)) {
 		promise_status(p, 0, "%s", "");
 		return;
 	}

@@ -307,6 +307,7 @@ static void on_submit_stored(struct store_op *op, int error)
 			task_reclaim(known, op->submit.at[i].session);
 	}
 	undo(u);
+	r->n_submits--;
 	if (error)
 		promise_stored(u->promise, error);
 	else
@@ -353,6 +354,7 @@ void driver_submit(struct run *r, const struct wire_submit *m, uint64_t session,
 	for (uint32_t i = 0; i < m->tasks.n; i++)
 		fill_row(s, u->tasks[i], &m->tasks.at[i], session, &rows[i]);
 	run_hold(r);
+	r->n_submits++;
 	store_put(s, &(struct store_op){
 			     .kind = STORE_SUBMIT, .on_stored = on_submit_stored, .arg = u, .submit = {rows, u->n}});
 }
