@@ -10,6 +10,8 @@
 struct node *driver_join(struct driver *d, struct conn *c, const char *name, uint64_t instance,
 			 const struct wire_join *j, char reason[256]);
 void driver_leave(struct node *n, const struct conn *c);
+/* Whether it has this id. It may JOIN again over its connection, with another offer; as another node it may not. */
+bool driver_is_node(const struct node *n, const char *uuid);
 void driver_ended(struct node *n, const struct wire_ended *e, struct promise *p);
 /* Its connection has room again. */
 void driver_node_room(struct node *n);

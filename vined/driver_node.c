@@ -345,6 +345,11 @@ struct node *driver_join(struct driver *d, struct conn *c, const char *name, uin
 	return n;
 }
 
+bool driver_is_node(const struct node *n, const char *uuid)
+{
+	return streq(n->uuid, uuid);
+}
+
 void driver_leave(struct node *n, const struct conn *c)
 {
 	/* It has been replaced already. */

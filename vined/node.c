@@ -65,7 +65,8 @@ static const char *find_fault(const struct wire_join *j)
 static void on_join(struct link *l, uint64_t id, const struct wire_join *j)
 {
 	char reason[256];
-	const char *fault = l->node ? "it has joined on this connection already" : find_fault(j);
+	bool is_another = l->node && !driver_is_node(l->node, j->node);
+	const char *fault = is_another ? "it has joined on this connection as another node" : find_fault(j);
 	if (fault) {
 		log_warn("%s: may not join: %s", conn_peer_name(l->conn), fault);
 		conn_reply_status(l->conn, id, EINVAL, "%s", fault);
