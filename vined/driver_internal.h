@@ -124,7 +124,7 @@ struct run {
 	char *name;
 	bool is_attached; /* its tasks are cancelled when its client is gone */
 	bool is_stored;
-	unsigned n_holds, n_submits; /* n_submits: on their way to the disk */
+	unsigned n_holds, n_submits;     /* n_submits: on their way to the disk */
 	bool is_abandoned;               /* its client did not come back: nobody waits for its results */
 	struct list unfinished, orphans; /* running or queued; ended while there was no session */
 	size_t n_unfinished, n_ended;    /* n_unfinished: elements of arrays that are pending, too */
@@ -334,6 +334,10 @@ struct wire_input start_input(const struct item *i, const char *path, uint8_t mo
 void deadline_set(struct task *t, uint64_t wall_usec);
 void deadline_end(struct task *t);
 uint64_t wall_usec(const struct driver *d);
+
+/* ---- driver_again.c */
+/* Answers and frees the promise if all of it is recorded under its keys. */
+bool submit_again(struct run *r, const struct wire_submit *m, uint64_t session, struct promise *p);
 
 /* ---- driver_set.c */
 void category_name(const struct run *r, const char *category, char text[256]);

@@ -204,3 +204,20 @@ TEST(with_lifetime_task_an_output_goes_with_its_last_reader)
 	ASSERT_EQ(SUBMIT(&client, TASK(BINDINGS(IN("temp:a")))), -ENOENT);
 	end();
 }
+
+TEST(a_submit_that_is_recorded_is_answered_again_though_its_input_was_forgotten)
+{
+	begin();
+	const char *names[] = {"temp:a"};
+	ASSERT_EQ(SUBMIT(&client, TASK(BINDINGS(OUT("temp:a")))), 0);
+	ASSERT_EQ(SUBMIT(&client, TASK(.key = "x", BINDINGS(IN("temp:a"))), TASK(.key = "y")), 0);
+	uint64_t ids[] = {client.ids[0], client.ids[1]};
+	ASSERT_EQ(ask(&client, WIRE_FORGET, &(struct wire_forget){.run = "sweep", .items = {names, 1}}), 0);
+	memset(client.ids, 0, sizeof client.ids);
+	ASSERT_EQ(SUBMIT(&client, TASK(.key = "x", BINDINGS(IN("temp:a"))), TASK(.key = "y")), 0);
+	ASSERT_EQ(client.ids[0], ids[0]);
+	ASSERT_EQ(client.ids[1], ids[1]);
+	// One of them alone is the same task, too; with one that is new it is refused.
+	ASSERT_EQ(SUBMIT(&client, TASK(.key = "x", BINDINGS(IN("temp:a"))), TASK(.key = "z")), -ENOENT);
+	end();
+}
