@@ -175,6 +175,7 @@ static void on_sleep(struct before_sleep *b)
 void driver_start(struct driver *d)
 {
 	before_sleep_start(&d->before_sleep, d->o.loop, on_sleep);
+	strays_forget(d);
 }
 
 struct driver *driver_new(const struct driver_options *o)
@@ -230,12 +231,14 @@ void driver_free(struct driver *d)
 	timer_stop(&d->due);
 	timer_stop(&d->record);
 	timer_stop(&d->wall);
+	timer_stop(&d->stray);
 	free_contents(d);
 	core_free(d->core);
 	settings_forget(d);
 	names_fini(&d->kinds);
 	names_fini(&d->features);
 	buf_fini(&d->seen);
+	buf_fini(&d->strays);
 	free(d->item_slots);
 	dense_fini(&d->tasks);
 	for (size_t i = 0; (source = map_next(&d->sources, &i));)
