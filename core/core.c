@@ -163,6 +163,9 @@ static void wake(struct core *c, struct core_timer *timer)
 	case CORE_TIMER_BLOCKED:
 		core_health_unblock(c, container_of(timer, struct core_node, blocked));
 		break;
+	case CORE_TIMER_SWEEP:
+		core_supply_sweep(c);
+		break;
 	}
 }
 

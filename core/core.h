@@ -108,14 +108,16 @@ struct core_actions {
 	void (*stop)(void *arg, uint64_t task, uint64_t node, uint64_t attempt, bool is_fenced);
 	/* A task is over without a result from a node: it was cancelled before it ran, or its node was lost after that. */
 	void (*cancelled)(void *arg, uint64_t task);
-	/* It is held: nodes were lost under it `losses` times, or it would have failed. */
+	/* It is held: nodes were lost under it `losses` times, or it would have failed. One that was over and made again what was
+	 * lost is not held, it fails. */
 	void (*held)(void *arg, uint64_t task, unsigned losses);
 	/* The next attempt's number: greater than all before. Calls nothing of the core. */
 	uint64_t (*next_attempt)(void *arg);
 
 	/* The rest may be NULL: then nothing of the kind is decided, and what would have failed is held. */
 
-	/* A task is over without a result: an input of it will never be there, or its deadline has passed. */
+	/* A task is over without a result: an input of it will never be there, or its deadline has passed. Of one that had its result:
+	 * what it was to make again will never be there, for one of these reasons or too many lost nodes. */
 	void (*failed)(void *arg, uint64_t task, const struct core_why *why);
 	/* Bring a tree to a node, core_data.h; and: nobody needs that any more, or its token has run out. */
 	void (*fetch)(void *arg, const struct core_fetch *f);

@@ -324,6 +324,8 @@ void core_item_set_tree(struct core *c, struct core_item *i, struct core_tree *t
 void core_supply_settle(struct core *c, struct core_item *i);
 void core_supply_settle_all(struct core *c, struct core_tree *t);
 void core_supply_fail(struct core *c, struct core_item *i);
+/* Fails what is queued and needs an item that failed. */
+void core_supply_sweep(struct core *c);
 /* A task is over: what it was to make and did not will never be. */
 void core_supply_end(struct core *c, const struct core_task *t);
 /* Makes what was lost once more. */
@@ -444,6 +446,7 @@ struct core_task {
 	bool is_user;              /* counted in its inputs' n_users */
 	bool is_second;            /* attempt of another task: held->other */
 	bool holds;                /* what would fail is held */
+	bool is_again;             /* it was over, and makes again what was lost */
 	struct core_item *items[]; /* inputs, then outputs */
 };
 
@@ -550,8 +553,9 @@ struct core {
 	struct buf orders;
 	uint64_t n_arrived, n_started, last_attempt, turn;
 	uint32_t n_ids;
-	uint64_t n_missing; /* items that were lost or failed */
-	unsigned n_warm;    /* nodes to ask until core_warm() looks ahead again */
+	uint64_t n_missing;      /* items that were lost or failed */
+	struct core_timer sweep; /* for queued tasks that need a failed item; supply.c */
+	unsigned n_warm;         /* nodes to ask until core_warm() looks ahead again */
 	uint64_t n_scored, n_moves, n_fetched, n_replicas;
 	uint64_t rate;
 	uint64_t n_in_state[CORE_STATES];

@@ -8,7 +8,11 @@ static bool tell_failed(struct core *c, struct core_task *t)
 	uint64_t number = t->number;
 	core_task_why(c, number, &why);
 	core_supply_end(c, t);
-	core_task_forget(c, t);
+	/* Another output of what was over may be there, and be lost later. */
+	if (t->is_again)
+		core_task_step(c, t, CORE_EVENT_ENDED_OTHER);
+	else
+		core_task_forget(c, t);
 	c->actions.failed(c->arg, number, &why);
 	return true;
 }

@@ -316,9 +316,10 @@ static bool try(struct core *c, struct core_move *m)
 			list_append(&peers[0]->parked, &t->parked_at);
 	}
 	pass_on(c, m);
-	if (m->is_begun)
-		tell(c, m, peers, n_peers);
-	return m->is_begun;
+	bool is_begun = m->is_begun;
+	if (is_begun)
+		tell(c, m, peers, n_peers); /* what it brings may be there at once: then there is no move any more */
+	return is_begun;
 }
 
 bool core_move_next(struct core *c)

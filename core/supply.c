@@ -3,6 +3,8 @@
  * decision takes one step, however long the chain. */
 #include "core/core_internal.h"
 
+#define SWEEP_USEC 1000000
+
 static void wake(struct core *c, struct core_item *i)
 {
 	while (!list_is_empty(&i->waits)) {
@@ -51,10 +53,33 @@ static void fail_staging(struct core *c, struct core_item *i)
 	}
 }
 
+static uint64_t count_waits(const struct core_item *i)
+{
+	uint64_t n = 0;
+	list_foreach (&i->waits, const struct core_wait, link, w)
+		n++;
+	return n;
+}
+
+/* Who was queued when an input was lost finds that out when it is placed, which one that fits nowhere never is. No item knows its
+ * queued tasks, so all tasks are looked at: not more often than each second, whatever fails. */
+void core_supply_sweep(struct core *c)
+{
+	struct core_task *t;
+	for (size_t i = 0; (t = map_next(&c->tasks, &i));) {
+		if (t->state != CORE_STATE_QUEUED || !core_wait_failed(t))
+			continue;
+		t->reason = CORE_REASON_INPUT_FAILED;
+		core_task_step(c, t, CORE_EVENT_FAIL);
+	}
+}
+
 void core_supply_fail(struct core *c, struct core_item *i)
 {
 	set_state(c, i, CORE_ITEM_FAILED);
 	fail_staging(c, i);
+	if (i->producer && i->n_users > count_waits(i) && !c->sweep.link.at)
+		core_timer_set(c, &c->sweep, CORE_TIMER_SWEEP, c->now_usec + SWEEP_USEC);
 	while (!list_is_empty(&i->waits)) {
 		struct core_task *t = list_first(&i->waits, struct core_wait, link)->task;
 		t->reason = CORE_REASON_INPUT_FAILED;

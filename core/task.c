@@ -306,6 +306,12 @@ int core_task_step_to(struct core *c, struct core_task *t, enum core_event e, st
 	if (core_second_leaves(c, t, e, next))
 		return 0;
 	enum core_order_kind order = s->order;
+	/* Nobody can release or cancel what was over: who needs what it was to make must not wait for that. */
+	if (next == CORE_STATE_HELD && t->is_again && !is_held_back(c, t)) {
+		t->reason = CORE_REASON_CRASHES;
+		next = CORE_STATE_FAILED;
+		order = CORE_ORDER_FAILED;
+	}
 	if (next == CORE_STATE_FAILED && is_held_back(c, t)) {
 		next = CORE_STATE_HELD;
 		order = CORE_ORDER_HELD;
@@ -314,6 +320,10 @@ int core_task_step_to(struct core *c, struct core_task *t, enum core_event e, st
 		core_order(c, order, t->number, core_task_has_node(t) ? t->node->number : 0, t->attempt);
 	if (next == CORE_STATE_HELD && e != CORE_EVENT_FAIL)
 		t->reason = CORE_REASON_CRASHES;
+	if (e == CORE_EVENT_AGAIN)
+		t->is_again = true;
+	if (next == CORE_STATE_DONE)
+		t->is_again = false;
 	if (next == CORE_STATE_OVER && core_task_is_kept(t))
 		next = CORE_STATE_DONE;
 	if (next == CORE_STATE_RUNNING || next == CORE_STATE_DONE)

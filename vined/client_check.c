@@ -15,6 +15,8 @@
 #define STRING_MOST ((128u << 10) - 1) /* the kernel's limit of one argument or variable */
 #define STRINGS_MOST (2u << 20)        /* and about its limit of all */
 
+static_assert(BINDINGS_MOST < STORE_BINDINGS_MAX, "the store numbers a task's bindings");
+
 static int say(char reason[256], int error, const char *fmt, ...) _printf_(3, 4);
 static int say(char reason[256], int error, const char *fmt, ...)
 {

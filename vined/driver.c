@@ -24,12 +24,17 @@ static void begin_attempt(struct task *t, struct node *n, uint64_t attempt)
 	task_record_start(t);
 }
 
+static void fail_outputs(struct task *t)
+{
+	for (size_t i = t->n_inputs; i < (size_t)t->n_inputs + t->n_outputs; i++)
+		task_item(t, i)->is_failed |= task_item(t, i)->producer == t->id && !item_is_there(task_item(t, i));
+}
+
 /* What it was to make again never will be. */
 static void give_up(struct task *t)
 {
 	uint64_t attempt = task_attempt(t);
-	for (size_t i = t->n_inputs; i < (size_t)t->n_inputs + t->n_outputs; i++)
-		task_item(t, i)->is_failed |= task_item(t, i)->producer == t->id && !item_is_there(task_item(t, i));
+	fail_outputs(t);
 	task_set_node(t, NULL, attempt);
 	t->tries->is_again = false;
 	core_attempt_ended(t->run->driver->core, t->id, attempt);
@@ -82,16 +87,12 @@ static void on_held(void *arg, uint64_t id, unsigned losses)
 	struct driver *d = arg;
 	struct task *t = task_find(d, id);
 	char text[64];
-	assert(t);
+	assert(t && t->state < STORE_ENDED);
 	task_tries(t)->losses = (uint16_t)min(losses, (unsigned)UINT16_MAX);
 	snprintf(text, sizeof text, "%u nodes were lost under it", losses);
 	log_warn("task %llu: held: %s", (unsigned long long)id, text);
 	event_tell(d, t->run, "task-held", id, NULL, text);
-	/* One that has its result can be cancelled by nobody: what needs its output must not wait for ever. */
-	if (t->state < STORE_ENDED)
-		task_record_lost(t, true);
-	else
-		give_up(t);
+	task_record_lost(t, true);
 }
 
 /* Its input will never be there. One that had its result was to run for others alone, and those fail by themselves. */
@@ -99,17 +100,18 @@ static void on_failed(void *arg, uint64_t id, const struct core_why *why)
 {
 	struct driver *d = arg;
 	struct task *t = task_find(d, id);
+	char text[256];
 	assert(t);
-	for (size_t i = t->n_inputs; i < (size_t)t->n_inputs + t->n_outputs; i++)
-		task_item(t, i)->is_failed |= task_item(t, i)->producer == id && !item_is_there(task_item(t, i));
+	fail_outputs(t);
+	why_text(d, t, why, text);
 	if (t->state >= STORE_ENDED) {
+		log_warn("task %llu: does not make again what was lost of its outputs: %s", (unsigned long long)id,
+			 text);
 		if (t->tries)
 			t->tries->is_again = false;
 		task_let_go(t);
 		return;
 	}
-	char text[256];
-	why_text(d, t, why, text);
 	task_end(t, 3, why->reason == CORE_REASON_DEADLINE ? ETIMEDOUT : ENOENT, text);
 }
 
@@ -173,6 +175,7 @@ static void on_sleep(struct before_sleep *b)
 void driver_start(struct driver *d)
 {
 	before_sleep_start(&d->before_sleep, d->o.loop, on_sleep);
+	strays_forget(d);
 }
 
 struct driver *driver_new(const struct driver_options *o)
@@ -228,12 +231,14 @@ void driver_free(struct driver *d)
 	timer_stop(&d->due);
 	timer_stop(&d->record);
 	timer_stop(&d->wall);
+	timer_stop(&d->stray);
 	free_contents(d);
 	core_free(d->core);
 	settings_forget(d);
 	names_fini(&d->kinds);
 	names_fini(&d->features);
 	buf_fini(&d->seen);
+	buf_fini(&d->strays);
 	free(d->item_slots);
 	dense_fini(&d->tasks);
 	for (size_t i = 0; (source = map_next(&d->sources, &i));)

@@ -34,20 +34,26 @@ static void start(struct deadline *d)
 	timer_start(&d->timer, d->task->run->driver->o.loop, min(left, FAR_USEC), on_expire);
 }
 
-static void on_expire(struct timer *timer)
+/* False: it is yet to come. */
+static bool expire(struct deadline *d)
 {
-	struct deadline *d = container_of(timer, struct deadline, timer);
 	struct task *t = d->task;
-	if (wall_usec(t->run->driver) < d->wall_usec) {
-		start(d);
-		return;
-	}
+	if (wall_usec(t->run->driver) < d->wall_usec)
+		return false;
 	deadline_end(t);
 	if (t->state >= STORE_ENDED || t->is_cancelled)
-		return;
+		return true;
 	log_info("task %llu: its deadline has passed before it was begun", (unsigned long long)t->id);
 	t->is_late = true;
 	core_task_cancel(t->run->driver->core, t->id);
+	return true;
+}
+
+static void on_expire(struct timer *timer)
+{
+	struct deadline *d = container_of(timer, struct deadline, timer);
+	if (!expire(d))
+		start(d);
 }
 
 static void on_look(struct timer *timer)
@@ -76,6 +82,9 @@ void deadline_set(struct task *t, uint64_t at_usec)
 	*each = (struct deadline){.task = t, .wall_usec = at_usec};
 	t->has_deadline = true;
 	map_put(&d->deadlines, t->id, each);
+	/* By a timer it would be late: the turn that is under way decides before its timers are looked at. */
+	if (expire(each))
+		return;
 	start(each);
 	if (!d->wall.loop) {
 		d->wall_offset_usec = (int64_t)(wall_usec(d) - loop_now_usec(d->o.loop));

@@ -53,6 +53,8 @@ struct driver {
 	size_t n_connected; /* nodes */
 	struct map arrays;
 	struct list hungry; /* arrays */
+	struct buf strays;  /* driver_stray.c */
+	struct timer stray;
 	uint64_t n_pending; /* elements of arrays */
 };
 
@@ -124,7 +126,7 @@ struct run {
 	char *name;
 	bool is_attached; /* its tasks are cancelled when its client is gone */
 	bool is_stored;
-	unsigned n_holds, n_submits; /* n_submits: on their way to the disk */
+	unsigned n_holds, n_submits;     /* n_submits: on their way to the disk */
 	bool is_abandoned;               /* its client did not come back: nobody waits for its results */
 	struct list unfinished, orphans; /* running or queued; ended while there was no session */
 	size_t n_unfinished, n_ended;    /* n_unfinished: elements of arrays that are pending, too */
@@ -212,6 +214,7 @@ struct item {
 	uint32_t n_refs; /* tasks that name it and are not over, or may run again */
 	uint8_t kind;
 	bool is_forgotten, is_failed;
+	bool is_orphan;               /* by loading: who made it is in the archive */
 	const char *name, *signature; /* within key */
 	char key[];
 };
@@ -334,6 +337,15 @@ struct wire_input start_input(const struct item *i, const char *path, uint8_t mo
 void deadline_set(struct task *t, uint64_t wall_usec);
 void deadline_end(struct task *t);
 uint64_t wall_usec(const struct driver *d);
+
+/* ---- driver_again.c */
+/* Answers and frees the promise if all of it is recorded under its keys. */
+bool submit_again(struct run *r, const struct wire_submit *m, uint64_t session, struct promise *p);
+
+/* ---- driver_stray.c */
+/* While loading: an item of a run that is over, which nobody can name any more. */
+void stray_found(struct driver *d, uint64_t item);
+void strays_forget(struct driver *d);
 
 /* ---- driver_set.c */
 void category_name(const struct run *r, const char *category, char text[256]);

@@ -241,7 +241,7 @@ void items_fade(struct driver *d)
 		list_remove(&i->link);
 		bool is_made = i->producer && !i->is_forgotten;
 		if (is_made) {
-			if (is_read_by_none(d, i))
+			if (i->is_orphan ? !i->n_refs : is_read_by_none(d, i))
 				item_forget(d, i);
 			else
 				list_append(&i->run->temps, &i->link);

@@ -43,8 +43,10 @@ static void load_item(void *arg, const struct store_item *s)
 {
 	struct loading *l = arg;
 	struct run *r = s->run ? map_get(&l->driver->runs_by_id, s->run) : NULL;
-	if (s->run && !r)
+	if (s->run && !r) {
+		stray_found(l->driver, s->id);
 		return;
+	}
 	struct item *i = item_load(l->driver, r, s);
 	if (!i)
 		log_error("item %llu of the database (%.100s) cannot be read", (unsigned long long)s->id, s->name);
@@ -230,13 +232,20 @@ static void load_task(void *arg, const struct store_task *s)
 static void load_makers(struct loading *l)
 {
 	struct driver *d = l->driver;
-	const struct item *i;
+	struct item *i;
 	for (size_t k = 0; (i = map_next(&l->makers, &k));) {
 		struct store_result e;
 		struct store_task s;
 		if (task_find(d, i->producer))
 			continue;
 		int r = store_read_result(d->o.store, i->producer, &e, &s);
+		if (r == -ENOENT && !s.id) {
+			/* Nobody could make it again; forgotten in the database, too, it is not told with the next start. */
+			i->is_orphan = true;
+			list_remove(&i->link);
+			list_append(&d->fading, &i->link);
+			continue;
+		}
 		if (r || s.state != STORE_DELIVERED) {
 			log_error("item %s: task %llu, which made it, cannot be read: %s", i->name,
 				  (unsigned long long)i->producer, strerror(-r));

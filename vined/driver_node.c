@@ -179,12 +179,19 @@ static void fence(struct node *n, uint64_t attempt)
 	conn_send(n->conn, WIRE_STOP, &m);
 }
 
+/* Numbers go up over all boots, so what is beyond the last one was given out by nobody who has this database. */
+static bool was_given(const struct driver *d, uint64_t attempt)
+{
+	return attempt && attempt <= (store_boot(d->o.store) << 40 | d->last_attempt);
+}
+
 /* False: it was fenced. */
 static bool adopt(struct node *n, const struct wire_held *h)
 {
 	struct core *c = n->driver->core;
 	struct task *t = task_find(n->driver, h->task);
-	if (!t || !task_is_going(t) || core_attempt_adopt(c, t->id, n->id, h->attempt)) {
+	if (!t || !task_is_going(t) || !was_given(n->driver, h->attempt) ||
+	    core_attempt_adopt(c, t->id, n->id, h->attempt)) {
 		fence(n, h->attempt);
 		return false;
 	}

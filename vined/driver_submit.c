@@ -334,7 +334,8 @@ void driver_submit(struct run *r, const struct wire_submit *m, uint64_t session,
 	struct store *s = d->o.store;
 	char reason[256];
 	if (store_backlog(s) > MOST_BACKLOG) {
-		promise_status(p, EAGAIN, "too much waits for the disk: submit again later");
+		if (!submit_again(r, m, session, p))
+			promise_status(p, EAGAIN, "too much waits for the disk: submit again later");
 		return;
 	}
 	struct submit *u = store_alloc(s, sizeof *u);
@@ -344,7 +345,8 @@ void driver_submit(struct run *r, const struct wire_submit *m, uint64_t session,
 	int error = make_all(u, m, reason);
 	if (error) {
 		undo(u);
-		promise_status(p, -error, "%s", reason);
+		if (!submit_again(r, m, session, p))
+			promise_status(p, -error, "%s", reason);
 		return;
 	}
 	/* Storing the run failed when it was attached: it goes along once more. */

@@ -447,3 +447,76 @@ TEST(tokens_that_run_out_on_a_silent_node_reach_who_waits_for_them)
 	}
 	ASSERT(is_served);
 }
+
+/* Item 1 was made by task 10 with node 1, and is lost; task 11 needs it and was queued before. */
+static void lose_what_a_queued_task_needs(struct world *w)
+{
+	struct core *c = w->core;
+	const uint64_t made = 1;
+	item(c, 1, MB, 0, 0);
+	task(c, 10, 0, 1, CORE_WHEN_LAZY);
+	add_node(c, 1, 1, 0);
+	decide(w);
+	end_with(c, expect(w, SAID_START, 10), 1, MB);
+	ASSERT_EQ(core_task_add(c, 11, &(struct core_task_spec){.cores = 8, .inputs = &made, .n_inputs = 1}), 0);
+	decide(w);
+	ASSERT_EQ(core_node_lost(c, 1), 0);
+}
+
+TEST(a_maker_under_which_nodes_are_lost_too_often_fails_what_it_was_to_make_again)
+{
+	WORLD(w);
+	lose_what_a_queued_task_needs(&w);
+	for (uint64_t n = 2; n <= 4; n++) {
+		add_node(c, n, 1, 0);
+		decide(&w);
+		expect(&w, SAID_START, 10);
+		ASSERT_EQ(core_node_lost(c, n), 0);
+	}
+	decide(&w);
+	ASSERT_EQ(expect(&w, SAID_FAILED, 10).why.reason, CORE_REASON_CRASHES);
+	// No node is there, so nothing places who needs it.
+	core_set_time(c, core_next_due(c));
+	decide(&w);
+	struct said s = expect(&w, SAID_FAILED, 11);
+	ASSERT_EQ(s.why.reason, CORE_REASON_INPUT_FAILED);
+	ASSERT_EQ(s.why.item, 1);
+	expect_nothing(&w);
+}
+
+TEST(what_fits_nowhere_hears_that_its_input_will_not_be_made_again)
+{
+	WORLD(w);
+	lose_what_a_queued_task_needs(&w);
+	add_node(c, 2, 1, 0);
+	decide(&w);
+	end(c, expect(&w, SAID_START, 10)); // without its output
+	decide(&w);
+	core_set_time(c, core_next_due(c));
+	decide(&w);
+	expect(&w, SAID_FAILED, 11);
+	expect_nothing(&w);
+}
+
+static void fetch_at_once(void *arg, const struct core_fetch *f)
+{
+	struct world *w = arg;
+	on_fetch(arg, f);
+	ASSERT_EQ(core_replica_set(w->core, f->node, f->tree, f->size), 0);
+}
+
+TEST(a_fetch_may_be_answered_within_its_action)
+{
+	WORLD(w);
+	struct core_actions at_once = actions;
+	at_once.fetch = fetch_at_once;
+	world_options(&w, &at_once, NULL);
+	c = w.core;
+	item(c, 1, MB, 5, 1);
+	task(c, 10, 1, 0, CORE_WHEN_STAGED);
+	add_node(c, 1, 1, 0);
+	decide(&w);
+	expect(&w, SAID_FETCH, 1);
+	end(c, expect(&w, SAID_START, 10));
+	expect_nothing(&w);
+}

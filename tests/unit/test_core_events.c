@@ -92,8 +92,9 @@ static void on_cancelled(void *arg, uint64_t task)
 
 static void on_failed(void *arg, uint64_t task, const struct core_why *why)
 {
-	ASSERT(why->reason == CORE_REASON_INPUT_FAILED || why->reason == CORE_REASON_DEADLINE);
-	ASSERT(why->reason == CORE_REASON_DEADLINE || why->item);
+	const struct task *t = task_of(arg, task);
+	bool is_maker = why->reason == CORE_REASON_CRASHES && t->is_over && t->output;
+	ASSERT(why->reason == CORE_REASON_INPUT_FAILED ? why->item : is_maker || why->reason == CORE_REASON_DEADLINE);
 	over(arg, task);
 }
 

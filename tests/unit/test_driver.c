@@ -237,3 +237,64 @@ TEST(what_one_node_listed_does_not_count_as_listed_by_another)
 	drop(&client);
 	stop_vined();
 }
+
+TEST(the_end_of_an_attempt_that_was_given_up_changes_nothing_though_its_node_has_the_next)
+{
+	struct peer node, client;
+	start_vined();
+	connect_peer(&node, TLS_ROLE_NODE, "w1", 1);
+	ASSERT_EQ(join(&node, "aa-1", NULL, 0), 0);
+	connect_peer(&client, TLS_ROLE_CLIENT, "c", 2);
+	ASSERT_EQ(attach(&client, "sweep"), 0);
+	ASSERT_EQ(submit(&client, ""), 0);
+	ASSERT(UNTIL(loop, node.n_starts == 1));
+	const struct wire_start first = node.start;
+	ASSERT_EQ(join(&node, "aa-1", NULL, 0), 0); // it says that it knows of none
+	ASSERT(UNTIL(loop, node.n_starts == 2));
+	ASSERT_EQ(ended(&node, first.task, first.attempt), 0);
+	settle_all();
+	ASSERT_EQ(client.n_results, 0);
+	ASSERT_EQ(ended_well(&node), 0);
+	ASSERT(UNTIL(loop, client.n_results == 1));
+	ASSERT_EQ(client.result.status, 0);
+	drop(&node);
+	drop(&client);
+	stop_vined();
+}
+
+TEST(an_attempt_that_was_never_given_out_is_fenced_whatever_its_task)
+{
+	struct peer node, client;
+	start_vined();
+	connect_peer(&client, TLS_ROLE_CLIENT, "c", 2);
+	ASSERT_EQ(attach(&client, "sweep"), 0);
+	ASSERT_EQ(submit(&client, ""), 0);
+	const struct wire_held held = {.attempt = (store_boot(store) << 40) + 7, .task = client.id};
+	connect_peer(&node, TLS_ROLE_NODE, "w1", 1);
+	ASSERT_EQ(join(&node, "aa-1", &held, 1), 0);
+	ASSERT(UNTIL(loop, node.n_stops == 1 && node.n_starts == 1));
+	ASSERT(node.stop.fenced);
+	ASSERT_EQ(node.stop.attempt, held.attempt);
+	ASSERT(node.start.attempt < held.attempt);
+	drop(&node);
+	drop(&client);
+	stop_vined();
+}
+
+TEST(a_submit_that_is_recorded_is_answered_again_whatever_waits_for_the_disk)
+{
+	struct peer client;
+	start_vined();
+	connect_peer(&client, TLS_ROLE_CLIENT, "c", 2);
+	ASSERT_EQ(attach(&client, "sweep"), 0);
+	ASSERT_EQ(submit(&client, "k"), 0);
+	uint64_t id = client.id;
+	client.id = 0;
+	store_alloc(store, (size_t)257 << 20);
+	ASSERT_EQ(submit(&client, "k"), 0);
+	ASSERT_EQ(client.id, id);
+	ASSERT_EQ(submit(&client, "new"), -EAGAIN);
+	ASSERT_EQ(submit(&client, ""), -EAGAIN);
+	drop(&client);
+	stop_vined();
+}

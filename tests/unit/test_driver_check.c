@@ -21,6 +21,7 @@ TEST(what_is_wrong_with_a_run_name_is_said)
 TEST(what_is_wrong_with_a_task_is_said_with_its_place)
 {
 	static char longer[1000001];
+	static struct wire_binding many[10001];
 	memset(longer, 'x', sizeof longer - 1);
 	const char *good[] = {"prog"}, *empty[] = {""}, *large[] = {"prog", longer}, *bare[] = {"NAME"};
 	const struct wire_binding twice[] = {{.path = "/d", .item = "temp:a", .mode = 1},
@@ -49,6 +50,9 @@ TEST(what_is_wrong_with_a_task_is_said_with_its_place)
 		{{.argv = {good, 1}, .category = "a\tb"}, EINVAL, "category contains a control"},
 		{{.argv = {good, 1}, .bindings = {twice, 2}}, 0, ""},
 		{{.argv = {good, 1}, .bindings = {twice, 3}}, EEXIST, "path /d: two inputs or outputs"},
+		{{.argv = {good, 1}, .bindings = {many, countof(many)}},
+		 E2BIG,
+		 "10001 inputs and outputs, at most 10000"},
 		{{.argv = {good, 1}, .bindings = {&outside, 1}},
 		 EINVAL,
 		 "'a/../../b' of item 'temp:a': it contains '..'"},

@@ -298,3 +298,31 @@ TEST(what_a_node_does_not_name_among_all_it_has_is_not_there)
 	ASSERT(UNTIL(loop, streq(state_of("temp:a", &n_replicas), "there")));
 	end();
 }
+
+TEST(what_needs_an_output_whose_maker_loses_too_many_nodes_is_told)
+{
+	begin();
+	ASSERT_EQ(SUBMIT(&client, TASK(BINDINGS(OUT("temp:a")))), 0);
+	uint64_t maker = client.id;
+	ASSERT(UNTIL(loop, one.n_starts == 1));
+	ASSERT_EQ(ended_making(&one, "made"), 0);
+	ASSERT(UNTIL(loop, client.n_results == 1));
+	ASSERT_EQ(done(&client, maker), 0);
+	ASSERT_EQ(SUBMIT(&client, TASK(.cores = 8, BINDINGS(IN("temp:a")))), 0);
+	settle_all();
+	lose(&one);
+	for (uint64_t i = 0; i < 3; i++) {
+		connect_peer(&one, TLS_ROLE_NODE, "w1", 10 + i);
+		ASSERT_EQ(join_with_data(&one, "aa-1", NULL, 0), 0);
+		ASSERT(UNTIL(loop, one.n_starts == 1));
+		ASSERT_EQ(one.start.task, maker);
+		lose(&one);
+	}
+	settle_all();
+	ends_skipped_usec += 1000001;
+	ASSERT(UNTIL(loop, client.n_results == 2));
+	ASSERT_EQ(client.result.task, client.id);
+	ASSERT_EQ(client.result.status, ENOENT);
+	ASSERT_STR(client.why, "its input temp:a, which task 1 makes, will never be there");
+	end();
+}

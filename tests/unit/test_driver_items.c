@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Items: what is refused, what waits for what, and what comes of a failure. On a node without data.
 #include "tests/unit/driver_world.h"
+#include "vined/store_internal.h"
+
+#include <sqlite3.h>
 
 static struct peer node, client;
 
@@ -203,4 +206,84 @@ TEST(with_lifetime_task_an_output_goes_with_its_last_reader)
 	}
 	ASSERT_EQ(SUBMIT(&client, TASK(BINDINGS(IN("temp:a")))), -ENOENT);
 	end();
+}
+
+TEST(a_submit_that_is_recorded_is_answered_again_though_its_input_was_forgotten)
+{
+	begin();
+	const char *names[] = {"temp:a"};
+	ASSERT_EQ(SUBMIT(&client, TASK(BINDINGS(OUT("temp:a")))), 0);
+	ASSERT_EQ(SUBMIT(&client, TASK(.key = "x", BINDINGS(IN("temp:a"))), TASK(.key = "y")), 0);
+	uint64_t ids[] = {client.ids[0], client.ids[1]};
+	ASSERT_EQ(ask(&client, WIRE_FORGET, &(struct wire_forget){.run = "sweep", .items = {names, 1}}), 0);
+	memset(client.ids, 0, sizeof client.ids);
+	ASSERT_EQ(SUBMIT(&client, TASK(.key = "x", BINDINGS(IN("temp:a"))), TASK(.key = "y")), 0);
+	ASSERT_EQ(client.ids[0], ids[0]);
+	ASSERT_EQ(client.ids[1], ids[1]);
+	// One of them alone is the same task, too; with one that is new it is refused.
+	ASSERT_EQ(SUBMIT(&client, TASK(.key = "x", BINDINGS(IN("temp:a"))), TASK(.key = "z")), -ENOENT);
+	end();
+}
+
+/* As vined writes it; of what it finds the first number. */
+static int query(const char *sql)
+{
+	_free_ char *path = unit_path("vined.db");
+	sqlite3 *db;
+	sqlite3_stmt *q;
+	int value = -1;
+	ASSERT_EQ(sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE, store_vfs()), SQLITE_OK);
+	ASSERT_EQ(sqlite3_prepare_v2(db, sql, -1, &q, NULL), SQLITE_OK);
+	if (sqlite3_step(q) == SQLITE_ROW)
+		value = sqlite3_column_int(q, 0);
+	sqlite3_finalize(q);
+	sqlite3_close(db);
+	return value;
+}
+
+static void make_one_output(const char *lifetime)
+{
+	begin();
+	ASSERT_EQ(set(&client, "sweep", "lifetime", lifetime), 0);
+	ASSERT_EQ(SUBMIT(&client, TASK(BINDINGS(OUT("temp:a")))), 0);
+	ASSERT(UNTIL(loop, node.n_starts == 1));
+	ASSERT_EQ(ended_well(&node), 0);
+	ASSERT(UNTIL(loop, client.n_results == 1));
+	ASSERT_EQ(done(&client, client.id), 0);
+	end();
+}
+
+TEST(what_a_run_made_that_was_over_before_a_restart_is_forgotten_for_good_unless_it_is_to_stay)
+{
+	make_one_output("forever");
+	start_vined();
+	settle_all();
+	stop_vined();
+	ASSERT_EQ(query("SELECT forgotten FROM items WHERE name = 'temp:a'"), 0);
+	query("DELETE FROM settings");
+	start_vined();
+	settle_all();
+	stop_vined();
+	ASSERT_EQ(query("SELECT forgotten FROM items WHERE name = 'temp:a'"), 1);
+}
+
+TEST(what_a_task_made_that_is_in_the_archive_is_forgotten_for_good)
+{
+	make_one_output("run");
+	begin();
+	ASSERT_EQ(SUBMIT(&client, TASK(.cores = 9)), 0);
+	end();
+	query("DELETE FROM submits WHERE first = 1");
+	query("DELETE FROM tasks WHERE id = 1");
+	query("DELETE FROM results WHERE task = 1");
+	query("DELETE FROM attempts WHERE task = 1");
+	query("DELETE FROM bindings WHERE id < 131072");
+	query("UPDATE items SET forgotten = 0");
+	start_vined();
+	settle_all();
+	struct driver_item item;
+	size_t i = 0;
+	ASSERT(!driver_next_item(driver, &i, &item));
+	stop_vined();
+	ASSERT_EQ(query("SELECT forgotten FROM items WHERE name = 'temp:a'"), 1);
 }

@@ -252,6 +252,18 @@ TEST(a_deadline_is_wall_clock_and_ends_what_was_not_begun)
 	end();
 }
 
+TEST(a_deadline_that_has_passed_at_submit_is_honoured_though_there_is_room)
+{
+	begin();
+	wall = 1000000000000;
+	driver_set_wall_clock(driver, wall_clock);
+	ASSERT_EQ(SUBMIT(&client, TASK(.deadline_usec = wall - 1)), 0);
+	ASSERT(UNTIL(loop, client.n_results == 1));
+	ASSERT_EQ(client.result.status, ETIMEDOUT);
+	ASSERT_EQ(node.n_starts, 0);
+	end();
+}
+
 TEST(tasks_are_cancelled_by_tag_category_and_key)
 {
 	begin();
