@@ -54,6 +54,7 @@ struct driver {
 	struct map arrays;
 	struct list hungry; /* arrays */
 	uint64_t n_pending; /* elements of arrays */
+	struct buf unfit;   /* struct unfit: of the database, what cannot run; driver_load.c */
 };
 
 struct task {
@@ -67,7 +68,8 @@ struct task {
 	uint16_t n_inputs, n_outputs, n_items; /* n_items: places, whether they are used or not */
 	uint8_t state;                         /* enum store_state */
 	bool is_cancelled : 1, has_tag : 1, is_late : 1, has_deadline : 1, is_element : 1;
-	uint32_t items[]; /* slots of inputs, then of outputs; then come its array and the tag */
+	bool is_counted : 1; /* in n_unfinished of what it names */
+	uint32_t items[];    /* slots of inputs, then of outputs; then come its array and the tag */
 };
 
 /* What only a task has that was begun. */
@@ -124,7 +126,7 @@ struct run {
 	char *name;
 	bool is_attached; /* its tasks are cancelled when its client is gone */
 	bool is_stored;
-	unsigned n_holds, n_submits; /* n_submits: on their way to the disk */
+	unsigned n_holds, n_submits;     /* n_submits: on their way to the disk */
 	bool is_abandoned;               /* its client did not come back: nobody waits for its results */
 	struct list unfinished, orphans; /* running or queued; ended while there was no session */
 	size_t n_unfinished, n_ended;    /* n_unfinished: elements of arrays that are pending, too */
@@ -209,7 +211,9 @@ struct item {
 	uint64_t producer_key; /* hash of that task's key; 0: it has none */
 	uint64_t source;       /* as the core knows it; 0: nowhere */
 	uint32_t slot;
-	uint32_t n_refs; /* tasks that name it and are not over, or may run again */
+	uint32_t n_refs;       /* tasks that name it and are not over, or may run again */
+	uint32_t n_readers;    /* of those: that need it to run */
+	uint32_t n_unfinished; /* of those: that are not over, also on their way to the disk */
 	uint8_t kind;
 	bool is_forgotten, is_failed;
 	const char *name, *signature; /* within key */
@@ -231,9 +235,11 @@ void task_delivered(struct task *t);
 void task_let_go(struct task *t);
 const char *task_tag(const struct task *t);
 struct task *task_find(const struct driver *d, uint64_t id);
-/* Input or output k; and its next one, before it is counted. */
+/* Input or output k; and its next one, with the hold on it: inputs first. */
 struct item *task_item(const struct task *t, size_t k);
-void task_name_item(struct task *t, const struct item *i);
+void task_name_item(struct task *t, struct item *i, bool is_out);
+/* It is stored and will never run: it ends with the reason, and so does what needs what it was to make. */
+void task_refuse(struct task *t, int error, const char *reason);
 /* Where it runs, or NULL. */
 struct node *task_node(const struct task *t);
 uint64_t task_attempt(const struct task *t);
@@ -266,7 +272,8 @@ struct item *item_load(struct driver *d, struct run *r, const struct store_item 
 struct item *item_find(const struct run *r, const char *name);
 void item_record(struct driver *d, const struct item *i);
 void item_ref(struct item *i);
-void item_unref(struct driver *d, struct item *i);
+/* was_read: by a task that was stored. */
+void item_unref(struct driver *d, struct item *i, bool was_read);
 void item_forget(struct driver *d, struct item *i);
 /* Frees those that nobody needs. */
 void items_fade(struct driver *d);
@@ -325,6 +332,9 @@ void past_has(struct driver *d, struct tree *t);
 /* A node that is there has it. */
 void past_gives(struct driver *d, struct tree *t);
 void past_end(struct driver *d);
+
+/* ---- driver_load.c: once operations may be put, ends what cannot run. */
+void load_end(struct driver *d);
 
 /* ---- driver_start.c */
 int send_start(struct task *t);

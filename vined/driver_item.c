@@ -199,15 +199,13 @@ void item_ref(struct item *i)
 }
 
 /* Freed later: whoever gives one back may be walking among them. */
-void item_unref(struct driver *d, struct item *i)
+void item_unref(struct driver *d, struct item *i, bool was_read)
 {
 	assert(i->n_refs);
 	i->n_refs--;
 	bool is_made = i->producer && !i->is_forgotten;
-	bool is_read = is_made && i->run->lifetime == LIFETIME_TASK && i->n_refs == 1;
-	if (i->n_refs && !is_read)
-		return;
-	if (is_made && !is_read)
+	bool is_read = is_made && was_read && !i->n_readers && i->run->lifetime == LIFETIME_TASK;
+	if (is_made ? !is_read : i->n_refs)
 		return;
 	list_remove(&i->link);
 	list_append(&d->fading, &i->link);
@@ -216,7 +214,7 @@ void item_unref(struct driver *d, struct item *i)
 void item_forget(struct driver *d, struct item *i)
 {
 	struct task *maker = task_find(d, i->producer);
-	assert(i->kind == ITEM_TEMP && !i->is_forgotten);
+	assert(i->kind == ITEM_TEMP && !i->is_forgotten && !i->n_unfinished);
 	i->is_forgotten = true;
 	map_remove_text(&d->items_by_key, i->key);
 	core_item_forget(d->core, i->id);
@@ -227,13 +225,6 @@ void item_forget(struct driver *d, struct item *i)
 		task_let_go(maker);
 }
 
-/* Of what only its maker names any more, and that maker is over. */
-static bool is_read_by_none(const struct driver *d, const struct item *i)
-{
-	const struct task *maker = task_find(d, i->producer);
-	return i->n_refs <= 1 && maker && maker->state >= STORE_ENDED;
-}
-
 void items_fade(struct driver *d)
 {
 	struct item *i;
@@ -241,7 +232,7 @@ void items_fade(struct driver *d)
 		list_remove(&i->link);
 		bool is_made = i->producer && !i->is_forgotten;
 		if (is_made) {
-			if (is_read_by_none(d, i))
+			if (!i->n_readers && !i->n_unfinished)
 				item_forget(d, i);
 			else
 				list_append(&i->run->temps, &i->link);

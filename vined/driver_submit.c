@@ -82,9 +82,7 @@ static int bind_items(struct task *t, const struct wire_task *w, bool is_out, ch
 		struct item *it = item_get(t->run, b, reason);
 		if (!it)
 			return -EINVAL;
-		task_name_item(t, it);
-		t->n_outputs += is_out;
-		t->n_inputs += !is_out;
+		task_name_item(t, it, is_out);
 		int r = is_out ? claim_output(t, it, w->key, reason) : 0;
 		if (r)
 			return r;
@@ -269,17 +267,17 @@ static void add_task(struct task *t, const struct store_task *s)
 	store_remember_body(d->o.store, s->environment_id, &s->environment);
 	store_remember_body(d->o.store, s->command_id, &s->command);
 	if (is_late_maker) {
-		task_end(t, 3, EEXIST, "another task makes one of its outputs already");
+		task_refuse(t, -EEXIST, "another task makes one of its outputs already");
 		return;
 	}
 	if (!has_maker_of_all(t)) {
-		task_end(t, 3, ENOENT, "the task that was to make its input was not stored");
+		task_refuse(t, -ENOENT, "the task that was to make its input was not stored");
 		return;
 	}
 	int error = task_tell_core(t, s->priority, NULL, 0);
-	assert(error == 0);
-	(void)error;
-	if (s->deadline_usec)
+	if (error)
+		task_refuse(t, error, "an item it names is not to be had any more: submit what makes it again");
+	else if (s->deadline_usec)
 		deadline_set(t, s->deadline_usec);
 }
 
