@@ -215,8 +215,8 @@ struct item {
 	uint32_t n_readers;    /* of those: that need it to run */
 	uint32_t n_unfinished; /* of those: that are not over, also on their way to the disk */
 	uint8_t kind;
-	bool is_forgotten, is_failed;
-	const char *name, *signature; /* within key */
+	bool is_forgotten, is_failed, is_recorded; /* is_recorded: it has a row; a temp's comes with its maker's */
+	const char *name, *signature;              /* within key */
 	char key[];
 };
 
@@ -266,11 +266,13 @@ void names_fini(struct names *n);
 /* ---- driver_item.c */
 /* Finds or makes it, with a hold on it. NULL with the reason. */
 struct item *item_get(struct run *r, const struct wire_binding *b, char reason[256]);
-/* The same by name alone, of one that needs no row of its own. NULL: it is no name. */
+/* The same by name alone. NULL: it is no name. */
 struct item *item_get_quietly(struct run *r, const char *name, uint64_t size);
 struct item *item_load(struct driver *d, struct run *r, const struct store_item *s);
 struct item *item_find(const struct run *r, const char *name);
-void item_record(struct driver *d, const struct item *i);
+/* Its row as it is now; texts are the store's open batch's. */
+struct store_item item_row(struct driver *d, const struct item *i);
+void item_record(struct driver *d, struct item *i);
 void item_ref(struct item *i);
 /* was_read: by a task that was stored. */
 void item_unref(struct driver *d, struct item *i, bool was_read);

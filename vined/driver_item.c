@@ -176,20 +176,24 @@ void item_free(struct driver *d, struct item *i)
 	}
 }
 
-void item_record(struct driver *d, const struct item *i)
+struct store_item item_row(struct driver *d, const struct item *i)
 {
 	struct store *s = d->o.store;
 	bool is_seen = i->kind == ITEM_TEMP && i->source == SOURCE_SEEN;
-	store_put(s, &(struct store_op){.kind = STORE_ITEM,
-					.is_kept = true,
-					.item = {.id = i->id,
-						 .run = i->run ? i->run->id : 0,
-						 .name = store_text(s, i->name),
-						 .signature = store_text(s, is_seen ? ITEM_SEEN : i->signature),
-						 .size = i->tree && i->tree->size ? i->tree->size : i->size,
-						 .tree = i->tree ? i->tree->digest : (struct digest){0},
-						 .producer = i->producer,
-						 .is_forgotten = i->is_forgotten}});
+	return (struct store_item){.id = i->id,
+				   .run = i->run ? i->run->id : 0,
+				   .name = store_text(s, i->name),
+				   .signature = store_text(s, is_seen ? ITEM_SEEN : i->signature),
+				   .size = i->tree && i->tree->size ? i->tree->size : i->size,
+				   .tree = i->tree ? i->tree->digest : (struct digest){0},
+				   .producer = i->producer,
+				   .is_forgotten = i->is_forgotten};
+}
+
+void item_record(struct driver *d, struct item *i)
+{
+	i->is_recorded = true;
+	store_put(d->o.store, &(struct store_op){.kind = STORE_ITEM, .is_kept = true, .item = item_row(d, i)});
 }
 
 void item_ref(struct item *i)
@@ -275,9 +279,6 @@ struct item *item_get(struct run *r, const struct wire_binding *b, char reason[2
 		const struct store_item s = {.id = ++d->last_item, .name = b->item, .size = b->size, .tree = tree};
 		i = item_new(d, is_temp ? r : NULL, &s, key, n);
 		map_put_text(&d->items_by_key, i->key, i);
-		/* Of a temp the row says who makes it: its maker's submit puts it. */
-		if (!is_temp)
-			item_record(d, i);
 	}
 	item_ref(i);
 	return i;
@@ -314,6 +315,7 @@ struct item *item_load(struct driver *d, struct run *r, const struct store_item 
 	bool is_seen = r && streq(s->signature, ITEM_SEEN);
 	size_t n = make_key(key, r, s->name, r ? "" : s->signature);
 	struct item *i = item_new(d, r, &copy, key, n);
+	i->is_recorded = true;
 	if (is_seen)
 		item_is_seen(d, i);
 	if (s->is_forgotten || map_get_text(&d->items_by_key, i->key)) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What is forgotten, and what never: items that unfinished tasks name, also over a restart. On a node without data.
 #include "tests/unit/driver_world.h"
+#include "vined/store_read.h"
 
 static struct peer node, client;
 
@@ -176,5 +177,71 @@ TEST(a_task_of_the_database_that_cannot_run_ends_and_says_why)
 	struct store_task row;
 	ASSERT_EQ(store_read_result(store, 2, &e, &row), 0);
 	ASSERT_STR(e.reason, "item 'temp:a', which it names, was forgotten: submit it again");
+	end();
+}
+
+TEST(a_key_posted_again_with_another_output_leaves_nothing_behind)
+{
+	begin();
+	drop(&node);
+	ASSERT_EQ(SUBMIT(&client, TASK(.key = "k", BINDINGS(OUT("temp:a")))), 0);
+	ASSERT_EQ(SUBMIT(&client, TASK(.key = "k", BINDINGS(OUT("temp:b")))), 0);
+	ASSERT_EQ(client.id, 1);
+	begin_again();
+	ASSERT_STR(state_of("temp:b"), "unknown");
+	ASSERT_EQ(SUBMIT(&client, TASK(BINDINGS(IN("temp:b")))), -ENOENT);
+	ASSERT_EQ(SUBMIT(&client, TASK(BINDINGS(OUT("temp:b"))), TASK(BINDINGS(IN("temp:b")))), 0);
+	begin_again();
+	join_large();
+	ASSERT(UNTIL(loop, node.n_starts == 2));
+	ASSERT_EQ(ended_well(&node), 0);
+	ASSERT(UNTIL(loop, node.n_starts == 3));
+	ASSERT_STR(node.input_texts[0], "/in/temp:b ");
+	end();
+}
+
+TEST(what_needs_an_output_that_a_known_key_was_posted_with_ends_and_says_so)
+{
+	begin();
+	drop(&node);
+	ASSERT_EQ(SUBMIT(&client, TASK(.key = "k", BINDINGS(OUT("temp:a")))), 0);
+	ASSERT_EQ(SUBMIT(&client, TASK(BINDINGS(IN("temp:b"), OUT("temp:c"))), TASK(BINDINGS(IN("temp:c"))),
+			 TASK(.key = "k", BINDINGS(OUT("temp:b")))),
+		  0);
+	ASSERT_EQ(client.ids[2], 1);
+	ASSERT(UNTIL(loop, client.n_results == 2));
+	ASSERT_EQ(client.result.how, 3);
+	ASSERT_EQ(client.result.task, client.ids[1]);
+	end();
+}
+
+TEST(only_what_a_stored_submit_names_has_rows)
+{
+	struct store_item row;
+	struct driver_item item;
+	begin();
+	drop(&node);
+	ASSERT_EQ(SUBMIT(&client, TASK(BINDINGS(IN("file:/data/x"))), TASK(BINDINGS(IN("temp:nobody")))), -ENOENT);
+	settle_all();
+	ASSERT_EQ(store_read_item(store, 1, &row), -ENOENT);
+	ASSERT_EQ(SUBMIT(&client, TASK(BINDINGS(IN("file:/data/x")))), 0);
+	ASSERT(find_item("file:/data/x", &item));
+	ASSERT_EQ(store_read_item(store, item.id, &row), 0);
+	ASSERT_STR(row.name, "file:/data/x");
+	end();
+}
+
+TEST(a_path_that_an_arrays_element_named_first_has_a_row_once_a_task_names_it)
+{
+	begin();
+	drop(&node);
+	ASSERT_EQ(SUBMIT(&client, TASK(.cores = 64, .array_n = 2, BINDINGS(IN("file:/data/{index}")))), 0);
+	settle_all();
+	ASSERT_STR(state_of("file:/data/1"), "there");
+	ASSERT_EQ(SUBMIT(&client, TASK(BINDINGS(IN("file:/data/1")))), 0);
+	begin_again();
+	join_large();
+	ASSERT(UNTIL(loop, node.n_starts == 1));
+	ASSERT_STR(node.input_texts[0], "/in/file:/data/1 file:/data/1");
 	end();
 }
