@@ -11,6 +11,7 @@
 #include <stdio.h>
 
 #define PATH_MOST 4095
+#define NAME_MOST (PATH_MOST + 5) /* with what says its kind */
 #define TEMP_MOST 255
 #define SIGNATURE_MOST 127
 #define KEY_SIZE (PATH_MOST + SIGNATURE_MOST + 64)
@@ -252,7 +253,7 @@ struct item *item_find(const struct run *r, const char *name)
 {
 	char key[KEY_SIZE];
 	const struct kind *k = find_kind(name);
-	if (!k || strlen(name) > PATH_MOST)
+	if (!k || strlen(name) > NAME_MOST)
 		return NULL;
 	make_key(key, k->kind == ITEM_TEMP ? r : NULL, name, "");
 	return map_get_text(&r->driver->items_by_key, key);
@@ -307,7 +308,7 @@ struct item *item_load(struct driver *d, struct run *r, const struct store_item 
 {
 	char key[KEY_SIZE];
 	const struct kind *k = find_kind(s->name);
-	if (!k || map_get(&d->items, s->id) || strlen(s->name) > PATH_MOST || strlen(s->signature) > SIGNATURE_MOST)
+	if (!k || map_get(&d->items, s->id) || strlen(s->name) > NAME_MOST || strlen(s->signature) > SIGNATURE_MOST)
 		return NULL;
 	if ((k->kind == ITEM_TEMP) != (r != NULL))
 		return NULL;

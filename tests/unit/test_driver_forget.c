@@ -245,3 +245,26 @@ TEST(a_path_that_an_arrays_element_named_first_has_a_row_once_a_task_names_it)
 	ASSERT_STR(node.input_texts[0], "/in/file:/data/1 file:/data/1");
 	end();
 }
+
+TEST(the_longest_path_is_an_input_after_a_restart_too)
+{
+	char name[5 + 4095 + 2];
+	memset(name, 'x', sizeof name);
+	memcpy(name, "file:/", 6);
+	const struct wire_binding in = {.path = "/d", .item = name, .mode = 1};
+	begin();
+	drop(&node);
+	name[sizeof name - 1] = 0;
+	ASSERT_EQ(SUBMIT(&client, TASK(BINDINGS(in))), -EINVAL);
+	ASSERT(strstr(client.reason, "its path is too long"));
+	name[sizeof name - 2] = 0;
+	ASSERT_EQ(SUBMIT(&client, TASK(BINDINGS(in))), 0);
+	ASSERT_STR(state_of(name), "there");
+	begin_again();
+	ASSERT_STR(state_of(name), "there");
+	join_large();
+	ASSERT(UNTIL(loop, node.n_starts == 1));
+	ASSERT_EQ(node.n_inputs, 1);
+	ASSERT_EQ(strlen(node.input_texts[0]), sizeof node.input_texts[0] - 1);
+	end();
+}
