@@ -3,6 +3,9 @@
 #include "tests/unit/driver_world.h"
 #include "vined/store_read.h"
 
+#include <signal.h>
+#include <sys/resource.h>
+
 static struct peer node, client;
 
 static void join_large(void)
@@ -266,5 +269,31 @@ TEST(the_longest_path_is_an_input_after_a_restart_too)
 	ASSERT(UNTIL(loop, node.n_starts == 1));
 	ASSERT_EQ(node.n_inputs, 1);
 	ASSERT_EQ(strlen(node.input_texts[0]), sizeof node.input_texts[0] - 1);
+	end();
+}
+
+static void limit_files(rlim_t size)
+{
+	struct rlimit l;
+	signal(SIGXFSZ, SIG_IGN);
+	getrlimit(RLIMIT_FSIZE, &l);
+	l.rlim_cur = size;
+	setrlimit(RLIMIT_FSIZE, &l);
+}
+
+TEST(of_a_submit_that_was_not_stored_nothing_is_stored_later)
+{
+	begin();
+	drop(&node);
+	settle_all();
+	limit_files(1);
+	int error = SUBMIT(&client, TASK(BINDINGS(OUT("temp:a"))));
+	limit_files(RLIM_INFINITY);
+	ASSERT(error < 0);
+	ends_skipped_usec += 1000001; /* what is kept is tried again */
+	ASSERT(UNTIL(loop, store_backlog(store) == 0));
+	begin_again();
+	ASSERT_STR(state_of("temp:a"), "unknown");
+	ASSERT_EQ(SUBMIT(&client, TASK(BINDINGS(OUT("temp:a")))), 0);
 	end();
 }
