@@ -48,18 +48,30 @@ void core_item_put(struct core *c, struct core_item *i)
 		core_order(c, CORE_ORDER_FORGET, i->producer->number, 0, 0);
 }
 
-/* Bytes, and what comes, are the new tree's from here on. */
+static void drop_move(struct core *c, struct core_move *m)
+{
+	core_move_stop(c, m);
+	core_move_end(c, m);
+}
+
+/* Bytes, and what comes, are the new tree's from here on. What comes twice comes once: as the new tree's. */
 static void hand_over(struct core *c, struct core_replica *from, struct core_tree *to)
 {
 	struct core_replica *r = core_replica_get(c, from->node, to);
 	if (from->move && !r->move) {
 		r->move = steal(from->move);
 		r->move->replica = r;
+	} else if (from->move) {
+		core_move_want(c, r, from->move->item, from->move->is_gating);
+		drop_move(c, from->move);
 	}
 	assert(!from->move);
 	list_splice(&r->waits, &from->waits);
 	r->is_hot |= from->is_hot;
 	core_replica_sized(r, max(r->size, from->size));
+	if (r->is_whole && r->move)
+		drop_move(c, r->move);
+	core_place_arrived(c, r);
 	core_replica_free(c, from);
 	core_replica_put(c, r);
 }

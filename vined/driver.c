@@ -174,6 +174,7 @@ static void on_sleep(struct before_sleep *b)
 
 void driver_start(struct driver *d)
 {
+	load_end(d);
 	before_sleep_start(&d->before_sleep, d->o.loop, on_sleep);
 	strays_forget(d);
 }
@@ -239,6 +240,7 @@ void driver_free(struct driver *d)
 	names_fini(&d->features);
 	buf_fini(&d->seen);
 	buf_fini(&d->strays);
+	buf_fini(&d->unfit);
 	free(d->item_slots);
 	dense_fini(&d->tasks);
 	for (size_t i = 0; (source = map_next(&d->sources, &i));)

@@ -129,8 +129,7 @@ static struct task *make_element(struct array *a, uint64_t place)
 		}
 		if (!it)
 			continue;
-		task_name_item(t, it);
-		t->n_inputs++;
+		task_name_item(t, it, false);
 	}
 	return t;
 }
@@ -182,9 +181,9 @@ static void give_next(struct array *a)
 		return;
 	}
 	int r = task_tell_core(t, a->priority, NULL, 0);
-	assert(!r);
-	(void)r;
-	if (a->deadline_usec)
+	if (r)
+		task_refuse(t, r, "an item it names is not to be had any more: submit what makes it again");
+	else if (a->deadline_usec)
 		deadline_set(t, a->deadline_usec);
 }
 

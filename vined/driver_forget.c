@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What nobody will name again. */
+ * What nobody will name again: a run that is over, or items that no unfinished task names, also none on its way to the disk. */
 #include "vined/driver_internal.h"
 
 static void on_forgotten(struct store_op *op, int error)
@@ -35,9 +35,15 @@ void driver_forget(struct run *r, const struct wire_forget *m, struct promise *p
 	}
 	for (uint32_t i = 0; i < m->items.n; i++) {
 		const struct item *it = item_find(r, m->items.at[i]);
-		if (it && it->kind == ITEM_TEMP && it->producer)
+		if (!it || it->kind != ITEM_TEMP || !it->producer)
+			promise_status(p, ENOENT, "item '%.128s': no task of run %s makes it", m->items.at[i], r->name);
+		else if (it->n_unfinished)
+			promise_status(p, EBUSY,
+				       "item '%.128s': tasks that are not over make or read it (%u): forget it after "
+				       "them, or cancel them",
+				       m->items.at[i], it->n_unfinished);
+		else
 			continue;
-		promise_status(p, ENOENT, "item '%.128s': no task of run %s makes it", m->items.at[i], r->name);
 		return;
 	}
 	for (uint32_t i = 0; i < m->items.n; i++) {

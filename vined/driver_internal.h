@@ -56,6 +56,7 @@ struct driver {
 	struct buf strays;  /* driver_stray.c */
 	struct timer stray;
 	uint64_t n_pending; /* elements of arrays */
+	struct buf unfit;   /* struct unfit: of the database, what cannot run; driver_load.c */
 };
 
 struct task {
@@ -69,7 +70,8 @@ struct task {
 	uint16_t n_inputs, n_outputs, n_items; /* n_items: places, whether they are used or not */
 	uint8_t state;                         /* enum store_state */
 	bool is_cancelled : 1, has_tag : 1, is_late : 1, has_deadline : 1, is_element : 1;
-	uint32_t items[]; /* slots of inputs, then of outputs; then come its array and the tag */
+	bool is_counted : 1; /* in n_unfinished of what it names */
+	uint32_t items[];    /* slots of inputs, then of outputs; then come its array and the tag */
 };
 
 /* What only a task has that was begun. */
@@ -211,11 +213,13 @@ struct item {
 	uint64_t producer_key; /* hash of that task's key; 0: it has none */
 	uint64_t source;       /* as the core knows it; 0: nowhere */
 	uint32_t slot;
-	uint32_t n_refs; /* tasks that name it and are not over, or may run again */
+	uint32_t n_refs;       /* tasks that name it and are not over, or may run again */
+	uint32_t n_readers;    /* of those: that need it to run */
+	uint32_t n_unfinished; /* of those: that are not over, also on their way to the disk */
 	uint8_t kind;
-	bool is_forgotten, is_failed;
-	bool is_orphan;               /* by loading: who made it is in the archive */
-	const char *name, *signature; /* within key */
+	bool is_forgotten, is_failed, is_recorded; /* is_recorded: it has a row; a temp's comes with its maker's */
+	bool is_orphan;                            /* by loading: who made it is in the archive */
+	const char *name, *signature;              /* within key */
 	char key[];
 };
 
@@ -234,9 +238,11 @@ void task_delivered(struct task *t);
 void task_let_go(struct task *t);
 const char *task_tag(const struct task *t);
 struct task *task_find(const struct driver *d, uint64_t id);
-/* Input or output k; and its next one, before it is counted. */
+/* Input or output k; and its next one, with the hold on it: inputs first. */
 struct item *task_item(const struct task *t, size_t k);
-void task_name_item(struct task *t, const struct item *i);
+void task_name_item(struct task *t, struct item *i, bool is_out);
+/* It is stored and will never run: it ends with the reason, and so does what needs what it was to make. */
+void task_refuse(struct task *t, int error, const char *reason);
 /* Where it runs, or NULL. */
 struct node *task_node(const struct task *t);
 uint64_t task_attempt(const struct task *t);
@@ -263,13 +269,16 @@ void names_fini(struct names *n);
 /* ---- driver_item.c */
 /* Finds or makes it, with a hold on it. NULL with the reason. */
 struct item *item_get(struct run *r, const struct wire_binding *b, char reason[256]);
-/* The same by name alone, of one that needs no row of its own. NULL: it is no name. */
+/* The same by name alone. NULL: it is no name. */
 struct item *item_get_quietly(struct run *r, const char *name, uint64_t size);
 struct item *item_load(struct driver *d, struct run *r, const struct store_item *s);
 struct item *item_find(const struct run *r, const char *name);
-void item_record(struct driver *d, const struct item *i);
+/* Its row as it is now; texts are the store's open batch's. */
+struct store_item item_row(struct driver *d, const struct item *i);
+void item_record(struct driver *d, struct item *i);
 void item_ref(struct item *i);
-void item_unref(struct driver *d, struct item *i);
+/* was_read: by a task that was stored. */
+void item_unref(struct driver *d, struct item *i, bool was_read);
 void item_forget(struct driver *d, struct item *i);
 /* Frees those that nobody needs. */
 void items_fade(struct driver *d);
@@ -328,6 +337,9 @@ void past_has(struct driver *d, struct tree *t);
 /* A node that is there has it. */
 void past_gives(struct driver *d, struct tree *t);
 void past_end(struct driver *d);
+
+/* ---- driver_load.c: once operations may be put, ends what cannot run. */
+void load_end(struct driver *d);
 
 /* ---- driver_start.c */
 int send_start(struct task *t);

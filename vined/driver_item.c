@@ -11,6 +11,7 @@
 #include <stdio.h>
 
 #define PATH_MOST 4095
+#define NAME_MOST (PATH_MOST + 5) /* with what says its kind */
 #define TEMP_MOST 255
 #define SIGNATURE_MOST 127
 #define KEY_SIZE (PATH_MOST + SIGNATURE_MOST + 64)
@@ -176,20 +177,24 @@ void item_free(struct driver *d, struct item *i)
 	}
 }
 
-void item_record(struct driver *d, const struct item *i)
+struct store_item item_row(struct driver *d, const struct item *i)
 {
 	struct store *s = d->o.store;
 	bool is_seen = i->kind == ITEM_TEMP && i->source == SOURCE_SEEN;
-	store_put(s, &(struct store_op){.kind = STORE_ITEM,
-					.is_kept = true,
-					.item = {.id = i->id,
-						 .run = i->run ? i->run->id : 0,
-						 .name = store_text(s, i->name),
-						 .signature = store_text(s, is_seen ? ITEM_SEEN : i->signature),
-						 .size = i->tree && i->tree->size ? i->tree->size : i->size,
-						 .tree = i->tree ? i->tree->digest : (struct digest){0},
-						 .producer = i->producer,
-						 .is_forgotten = i->is_forgotten}});
+	return (struct store_item){.id = i->id,
+				   .run = i->run ? i->run->id : 0,
+				   .name = store_text(s, i->name),
+				   .signature = store_text(s, is_seen ? ITEM_SEEN : i->signature),
+				   .size = i->tree && i->tree->size ? i->tree->size : i->size,
+				   .tree = i->tree ? i->tree->digest : (struct digest){0},
+				   .producer = i->producer,
+				   .is_forgotten = i->is_forgotten};
+}
+
+void item_record(struct driver *d, struct item *i)
+{
+	i->is_recorded = true;
+	store_put(d->o.store, &(struct store_op){.kind = STORE_ITEM, .is_kept = true, .item = item_row(d, i)});
 }
 
 void item_ref(struct item *i)
@@ -199,15 +204,13 @@ void item_ref(struct item *i)
 }
 
 /* Freed later: whoever gives one back may be walking among them. */
-void item_unref(struct driver *d, struct item *i)
+void item_unref(struct driver *d, struct item *i, bool was_read)
 {
 	assert(i->n_refs);
 	i->n_refs--;
 	bool is_made = i->producer && !i->is_forgotten;
-	bool is_read = is_made && i->run->lifetime == LIFETIME_TASK && i->n_refs == 1;
-	if (i->n_refs && !is_read)
-		return;
-	if (is_made && !is_read)
+	bool is_read = is_made && was_read && !i->n_readers && i->run->lifetime == LIFETIME_TASK;
+	if (is_made ? !is_read : i->n_refs)
 		return;
 	list_remove(&i->link);
 	list_append(&d->fading, &i->link);
@@ -216,7 +219,7 @@ void item_unref(struct driver *d, struct item *i)
 void item_forget(struct driver *d, struct item *i)
 {
 	struct task *maker = task_find(d, i->producer);
-	assert(i->kind == ITEM_TEMP && !i->is_forgotten);
+	assert(i->kind == ITEM_TEMP && !i->is_forgotten && !i->n_unfinished);
 	i->is_forgotten = true;
 	map_remove_text(&d->items_by_key, i->key);
 	core_item_forget(d->core, i->id);
@@ -227,13 +230,6 @@ void item_forget(struct driver *d, struct item *i)
 		task_let_go(maker);
 }
 
-/* Of what only its maker names any more, and that maker is over. */
-static bool is_read_by_none(const struct driver *d, const struct item *i)
-{
-	const struct task *maker = task_find(d, i->producer);
-	return i->n_refs <= 1 && maker && maker->state >= STORE_ENDED;
-}
-
 void items_fade(struct driver *d)
 {
 	struct item *i;
@@ -241,7 +237,7 @@ void items_fade(struct driver *d)
 		list_remove(&i->link);
 		bool is_made = i->producer && !i->is_forgotten;
 		if (is_made) {
-			if (i->is_orphan ? !i->n_refs : is_read_by_none(d, i))
+			if (!i->n_readers && !i->n_unfinished)
 				item_forget(d, i);
 			else
 				list_append(&i->run->temps, &i->link);
@@ -257,7 +253,7 @@ struct item *item_find(const struct run *r, const char *name)
 {
 	char key[KEY_SIZE];
 	const struct kind *k = find_kind(name);
-	if (!k || strlen(name) > PATH_MOST)
+	if (!k || strlen(name) > NAME_MOST)
 		return NULL;
 	make_key(key, k->kind == ITEM_TEMP ? r : NULL, name, "");
 	return map_get_text(&r->driver->items_by_key, key);
@@ -284,9 +280,6 @@ struct item *item_get(struct run *r, const struct wire_binding *b, char reason[2
 		const struct store_item s = {.id = ++d->last_item, .name = b->item, .size = b->size, .tree = tree};
 		i = item_new(d, is_temp ? r : NULL, &s, key, n);
 		map_put_text(&d->items_by_key, i->key, i);
-		/* Of a temp the row says who makes it: its maker's submit puts it. */
-		if (!is_temp)
-			item_record(d, i);
 	}
 	item_ref(i);
 	return i;
@@ -315,7 +308,7 @@ struct item *item_load(struct driver *d, struct run *r, const struct store_item 
 {
 	char key[KEY_SIZE];
 	const struct kind *k = find_kind(s->name);
-	if (!k || map_get(&d->items, s->id) || strlen(s->name) > PATH_MOST || strlen(s->signature) > SIGNATURE_MOST)
+	if (!k || map_get(&d->items, s->id) || strlen(s->name) > NAME_MOST || strlen(s->signature) > SIGNATURE_MOST)
 		return NULL;
 	if ((k->kind == ITEM_TEMP) != (r != NULL))
 		return NULL;
@@ -323,6 +316,7 @@ struct item *item_load(struct driver *d, struct run *r, const struct store_item 
 	bool is_seen = r && streq(s->signature, ITEM_SEEN);
 	size_t n = make_key(key, r, s->name, r ? "" : s->signature);
 	struct item *i = item_new(d, r, &copy, key, n);
+	i->is_recorded = true;
 	if (is_seen)
 		item_is_seen(d, i);
 	if (s->is_forgotten || map_get_text(&d->items_by_key, i->key)) {

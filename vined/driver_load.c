@@ -3,6 +3,8 @@
 
 #include "common/log.h"
 
+#include <stdio.h>
+
 struct loading {
 	struct driver *driver;
 	const struct store_loader *loader;
@@ -73,9 +75,7 @@ static void bind_items(struct task *t, const struct store_binding *at, size_t n,
 		struct item *it = (at[i].mode == 3) == is_out ? find_item(d, at[i].item) : NULL;
 		if (!it)
 			continue;
-		task_name_item(t, it);
-		t->n_outputs += is_out;
-		t->n_inputs += !is_out;
+		task_name_item(t, it, is_out);
 		item_ref(it);
 	}
 }
@@ -102,7 +102,44 @@ static void load_outputs(struct task *t, const struct store_task *s)
 	task_let_go(t);
 }
 
-static int add_to_core(struct driver *d, struct task *t, const struct store_task *s)
+/* ---- what cannot run */
+
+struct unfit {
+	uint64_t task;
+	int error;
+};
+
+/* Nothing can be stored yet. */
+static void put_unfit(struct driver *d, const struct task *t, int error)
+{
+	log_errno(-error, "task %llu from the database cannot run", (unsigned long long)t->id);
+	buf_put(&d->unfit, &(struct unfit){t->id, error}, sizeof(struct unfit));
+}
+
+static void refuse(struct task *t, int error)
+{
+	char reason[256] = "";
+	for (size_t i = 0; i < (size_t)t->n_inputs + t->n_outputs; i++)
+		if (task_item(t, i)->is_forgotten)
+			snprintf(reason, sizeof reason, "item '%.128s', which it names, was forgotten: submit it again",
+				 task_item(t, i)->name);
+	if (!*reason)
+		snprintf(reason, sizeof reason, "what it needs cannot be read from the database (%s): submit it again",
+			 strerror(-error));
+	task_refuse(t, error, reason);
+}
+
+void load_end(struct driver *d)
+{
+	const struct unfit *at = (const void *)d->unfit.at;
+	for (size_t i = 0; i < d->unfit.n / sizeof *at; i++)
+		refuse(task_find(d, at[i].task), at[i].error);
+	buf_fini(&d->unfit);
+}
+
+/* ---- what can */
+
+static int tell_core(struct driver *d, struct task *t, const struct store_task *s)
 {
 	struct node *n = s->state == STORE_RUNNING ? map_get(&d->nodes, s->node) : NULL;
 	if (n) {
@@ -118,6 +155,14 @@ static int add_to_core(struct driver *d, struct task *t, const struct store_task
 	if (!r && s->deadline_usec && !n)
 		deadline_set(t, s->deadline_usec);
 	return r;
+}
+
+/* A task that was promised to be run is never dropped: who waits for it hears why it cannot. */
+static void add_to_core(struct driver *d, struct task *t, const struct store_task *s, bool has_all)
+{
+	int r = has_all ? tell_core(d, t, s) : -ENOENT;
+	if (r)
+		put_unfit(d, t, r);
 }
 
 static void load_tries(struct task *t, const struct store_task *s)
@@ -189,9 +234,7 @@ static void load_element(struct loading *l, const struct store_task *s)
 	if (t->state < STORE_ENDED) {
 		if (t->tries && t->tries->attempts)
 			array_begun(t);
-		int r = add_to_core(d, t, s);
-		if (r)
-			log_errno(-r, "task %llu from the database", (unsigned long long)s->id);
+		add_to_core(d, t, s, t->n_inputs == t->n_items);
 	} else {
 		task_let_go(t);
 	}
@@ -223,9 +266,7 @@ static void load_task(void *arg, const struct store_task *s)
 		load_outputs(t, s);
 		return;
 	}
-	int r = add_to_core(d, t, s);
-	if (r)
-		log_errno(-r, "task %llu from the database", (unsigned long long)s->id);
+	add_to_core(d, t, s, t->n_items == (size_t)t->n_inputs + t->n_outputs);
 }
 
 /* Makers whose results were acknowledged are not told: they are looked up by what they made. */

@@ -82,9 +82,7 @@ static int bind_items(struct task *t, const struct wire_task *w, bool is_out, ch
 		struct item *it = item_get(t->run, b, reason);
 		if (!it)
 			return -EINVAL;
-		task_name_item(t, it);
-		t->n_outputs += is_out;
-		t->n_inputs += !is_out;
+		task_name_item(t, it, is_out);
 		int r = is_out ? claim_output(t, it, w->key, reason) : 0;
 		if (r)
 			return r;
@@ -214,6 +212,18 @@ static int make_all(struct submit *u, const struct wire_submit *m, char reason[2
 
 /* ---- storing */
 
+/* What comes into being with it. */
+static void fill_outputs(struct store *s, const struct task *t, struct store_task *row)
+{
+	struct store_item *rows = store_alloc(s, t->n_outputs * sizeof *rows);
+	size_t n = 0;
+	for (size_t i = t->n_inputs; i < (size_t)t->n_inputs + t->n_outputs; i++)
+		if (task_item(t, i)->producer == t->id)
+			rows[n++] = item_row(t->run->driver, task_item(t, i));
+	row->outputs = rows;
+	row->n_outputs = n;
+}
+
 static void fill_row(struct store *s, const struct task *t, const struct wire_task *w, uint64_t session,
 		     struct store_task *row)
 {
@@ -242,6 +252,7 @@ static void fill_row(struct store *s, const struct task *t, const struct wire_ta
 			  .n = w->array_n,
 			  .running = w->array_running},
 	};
+	fill_outputs(s, t, row);
 }
 
 /* Of a submit that was on its way to the disk with this one, and did not come there. */
@@ -269,17 +280,17 @@ static void add_task(struct task *t, const struct store_task *s)
 	store_remember_body(d->o.store, s->environment_id, &s->environment);
 	store_remember_body(d->o.store, s->command_id, &s->command);
 	if (is_late_maker) {
-		task_end(t, 3, EEXIST, "another task makes one of its outputs already");
+		task_refuse(t, -EEXIST, "another task makes one of its outputs already");
 		return;
 	}
 	if (!has_maker_of_all(t)) {
-		task_end(t, 3, ENOENT, "the task that was to make its input was not stored");
+		task_refuse(t, -ENOENT, "the task that was to make its input was not stored");
 		return;
 	}
 	int error = task_tell_core(t, s->priority, NULL, 0);
-	assert(error == 0);
-	(void)error;
-	if (s->deadline_usec)
+	if (error)
+		task_refuse(t, error, "an item it names is not to be had any more: submit what makes it again");
+	else if (s->deadline_usec)
 		deadline_set(t, s->deadline_usec);
 }
 
@@ -296,6 +307,9 @@ static void on_submit_stored(struct store_op *op, int error)
 	struct submit *u = op->arg;
 	struct run *r = u->run;
 	_free_ uint64_t *ids = xcalloc(op->submit.n, sizeof *ids);
+	for (size_t i = 0; i < op->submit.n && !error; i++)
+		if (!op->submit.at[i].is_new)
+			task_free(steal(u->tasks[i]));
 	for (size_t i = 0; i < op->submit.n && !error; i++) {
 		ids[i] = op->submit.at[i].id;
 		struct task *known = task_find(r->driver, ids[i]);
@@ -317,13 +331,13 @@ static void on_submit_stored(struct store_op *op, int error)
 	run_unhold(r);
 }
 
-/* Items that come into being with their maker. */
-static void record_outputs(const struct submit *u)
+/* What it names that has no row yet; a refused submit leaves none. */
+static void record_inputs(const struct submit *u)
 {
 	for (size_t k = 0; k < u->n; k++) {
 		const struct task *t = u->tasks[k];
-		for (size_t i = t->n_inputs; i < (size_t)t->n_inputs + t->n_outputs; i++)
-			if (task_item(t, i)->producer == t->id)
+		for (size_t i = 0; i < t->n_inputs; i++)
+			if (task_item(t, i)->kind != ITEM_TEMP && !task_item(t, i)->is_recorded)
 				item_record(u->run->driver, task_item(t, i));
 	}
 }
@@ -351,7 +365,7 @@ void driver_submit(struct run *r, const struct wire_submit *m, uint64_t session,
 	}
 	/* Storing the run failed when it was attached: it goes along once more. */
 	run_store_again(r);
-	record_outputs(u);
+	record_inputs(u);
 	struct store_task *rows = store_alloc(s, u->n * sizeof *rows);
 	for (uint32_t i = 0; i < m->tasks.n; i++)
 		fill_row(s, u->tasks[i], &m->tasks.at[i], session, &rows[i]);

@@ -45,11 +45,16 @@ struct item *task_item(const struct task *t, size_t k)
 	return d->item_slots[t->items[k]];
 }
 
-void task_name_item(struct task *t, const struct item *i)
+void task_name_item(struct task *t, struct item *i, bool is_out)
 {
 	size_t n = (size_t)t->n_inputs + t->n_outputs;
-	assert(n < t->n_items);
+	assert(n < t->n_items && t->state < STORE_ENDED && (is_out || !t->n_outputs));
 	t->items[n] = i->slot;
+	t->n_inputs += !is_out;
+	t->n_outputs += is_out;
+	t->is_counted = true;
+	i->n_readers += !is_out;
+	i->n_unfinished++;
 }
 
 const char *task_tag(const struct task *t)
@@ -76,17 +81,32 @@ void task_enter(struct task *t, const struct store_task *s)
 	dense_put(&d->tasks, t->id, t);
 }
 
-/* An output that an undone submit was to make is nobody's again. */
+static void stop_counting(struct task *t)
+{
+	size_t n = t->is_counted ? (size_t)t->n_inputs + t->n_outputs : 0;
+	t->is_counted = false;
+	for (size_t i = 0; i < n; i++) {
+		assert(task_item(t, i)->n_unfinished);
+		task_item(t, i)->n_unfinished--;
+	}
+}
+
+/* An output that an undone submit was to make is nobody's again; what only such a submit was to read was not read. */
 static void drop_items(struct task *t)
 {
 	struct driver *d = t->run->driver;
 	bool is_entered = task_find(d, t->id) == t;
 	size_t n = (size_t)t->n_inputs + t->n_outputs;
+	bool was_stored = is_entered || t->command;
+	stop_counting(t);
 	for (size_t i = 0; i < n; i++) {
 		struct item *it = task_item(t, i);
-		if (i >= t->n_inputs && !is_entered && it->producer == t->id)
+		bool is_reader = i < t->n_inputs;
+		if (!is_reader && !is_entered && it->producer == t->id)
 			it->producer = 0;
-		item_unref(d, it);
+		assert(it->n_readers >= is_reader);
+		it->n_readers -= is_reader;
+		item_unref(d, it, is_reader && was_stored);
 	}
 	t->n_inputs = t->n_outputs = 0;
 }
@@ -126,6 +146,7 @@ static bool is_kept(const struct task *t)
 void task_let_go(struct task *t)
 {
 	assert(t->state >= STORE_ENDED);
+	stop_counting(t);
 	if (is_kept(t) || (t->tries && t->tries->is_again))
 		return;
 	drop_items(t);
@@ -143,6 +164,18 @@ void task_delivered(struct task *t)
 	d->n_ended--;
 	t->state = STORE_DELIVERED;
 	task_let_go(t);
+}
+
+/* The core never heard of it. */
+void task_refuse(struct task *t, int error, const char *reason)
+{
+	assert(error < 0 && t->state < STORE_ENDED);
+	for (size_t i = t->n_inputs; i < (size_t)t->n_inputs + t->n_outputs; i++) {
+		const struct item *it = task_item(t, i);
+		if (it->producer == t->id && !it->is_forgotten && !item_is_there(it))
+			core_item_failed(t->run->driver->core, it->id);
+	}
+	task_end(t, 3, (uint32_t)-error, reason);
 }
 
 /* ---- attempts */

@@ -91,6 +91,8 @@ struct store_task {
 	uint64_t deadline_usec; /* wall clock; 0: none */
 	const struct store_binding *bindings;
 	size_t n_bindings;
+	const struct store_item *outputs; /* rows that come into being with the task; not if its key was known */
+	size_t n_outputs;
 	struct store_array array;
 	uint64_t array_of, index; /* of an element: the array's id, and which */
 	/* set when it was stored, or by loading */
@@ -127,7 +129,7 @@ enum store_kind {
 	STORE_RESULT,
 	STORE_DONE, /* the client has these results */
 	STORE_SHAPE,
-	STORE_ITEM,     /* new, or what became of it; before the tasks that name it */
+	STORE_ITEM, /* new, or what became of it; before the tasks that name it. What a task makes is new with its SUBMIT */
 	STORE_REPLICAS, /* so much of a tree on a node; put seldom, for people: nodes know the truth */
 	STORE_SETTING,
 	STORE_EVENT,  /* for people: what no other table tells */

@@ -136,6 +136,15 @@ static int insert(struct store_writer *w, int sql, const struct store_task *t)
 	return store_sql_step(w->db, s);
 }
 
+/* Items have their maker's number, so they may not be there without it. */
+static int put_new(struct store_writer *w, const struct store_task *t)
+{
+	int r = 0;
+	for (size_t i = 0; i < t->n_outputs && !r; i++)
+		r = store_put_item(w, &t->outputs[i]);
+	return r ? r : put_bindings(w, t);
+}
+
 /* The key is looked up here, by the only writer, so two submits under one key cannot pass each other. An array and a task of one run
  * share no key either, but an array's is looked for only where there is one. */
 static int put_task(struct store_writer *w, struct store_task *t)
@@ -159,7 +168,7 @@ static int put_task(struct store_writer *w, struct store_task *t)
 	t->is_new = sqlite3_changes(w->db) == 1;
 	w->has_array_keys |= is_array && has_key;
 	if (t->is_new)
-		return put_bindings(w, t);
+		return put_new(w, t);
 	r = find_key(w, SQL_FIND_KEY, t, &id);
 	return r == 1 ? renew(w, SQL_SESSION, t, id) : r ? r : -EEXIST;
 }

@@ -200,7 +200,7 @@ static int put_shape(struct store_writer *w, const struct store_shape *s)
 	return store_sql_step(w->db, q);
 }
 
-static int put_item(struct store_writer *w, const struct store_item *i)
+int store_put_item(struct store_writer *w, const struct store_item *i)
 {
 	sqlite3_stmt *q = w->sql[SQL_ITEM];
 	store_sql_bind(q, 7,
@@ -297,7 +297,7 @@ static int put(struct store_writer *w, struct store_op *op)
 	case STORE_SHAPE:
 		return put_shape(w, &op->shape);
 	case STORE_ITEM:
-		return put_item(w, &op->item);
+		return store_put_item(w, &op->item);
 	case STORE_REPLICAS:
 		return put_replicas(w, op);
 	case STORE_SETTING:

@@ -92,6 +92,9 @@ static inline void store_bind_digest(sqlite3_stmt *s, int at, const struct diges
 	sqlite3_bind_blob(s, at, d, d->algorithm ? (int)sizeof *d : 0, SQLITE_STATIC);
 }
 
+/* ---- store_write.c */
+int store_put_item(struct store_writer *w, const struct store_item *i);
+
 /* ---- store_submit.c */
 int store_put_submit(struct store_writer *w, struct store_task *at, size_t n);
 /* What was remembered of a transaction is not there: it failed. */

@@ -135,7 +135,7 @@ TEST(each_waiting_thread_gets_its_own)
 	struct waiting w[N];
 	f->is_holding = true;
 	for (int i = 0; i < N; i++) {
-		char tag[12];
+		char tag[16];
 		snprintf(tag, sizeof tag, "t%d", i);
 		uint64_t id = post(tag, "");
 		if (i % 2)

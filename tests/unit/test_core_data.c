@@ -520,3 +520,50 @@ TEST(a_fetch_may_be_answered_within_its_action)
 	end(c, expect(&w, SAID_START, 10));
 	expect_nothing(&w);
 }
+
+TEST(what_turns_out_to_be_a_tree_that_comes_already_is_not_fetched_twice)
+{
+	WORLD(w);
+	add_node(c, 1, 2, 0);
+	add_node(c, 2, 0, 0);
+	item(c, 1, MB, 0, 1);
+	ASSERT_EQ(core_replica_set(c, 2, 1, MB), 0);
+	task(c, 10, 1, 0, CORE_WHEN_STAGED);
+	decide(&w);
+	core_set_time(c, core_next_due(c)); /* it does not wait for the holder any longer */
+	decide(&w);
+	ASSERT_EQ(expect(&w, SAID_FETCH, 1).node, 1);
+	item(c, 2, MB, 7, 0);
+	task(c, 11, 2, 0, CORE_WHEN_STAGED);
+	decide(&w);
+	ASSERT_EQ(expect(&w, SAID_FETCH, 2).node, 1);
+	ASSERT_EQ(core_item_is_tree(c, 2, 1, MB), 0);
+	decide(&w);
+	ASSERT_EQ(expect(&w, SAID_FETCH_STOP, 2).node, 1);
+	expect_nothing(&w);
+	ASSERT_EQ(core_replica_set(c, 1, 1, MB), 0);
+	decide(&w);
+	struct said a = expect(&w, SAID_START, 10), b = expect(&w, SAID_START, 11);
+	end(c, a);
+	end(c, b);
+	decide(&w);
+	ASSERT_EQ(c->n_moves, 0);
+}
+
+TEST(what_turns_out_to_be_a_tree_that_is_there_is_not_waited_for)
+{
+	WORLD(w);
+	add_node(c, 1, 2, 0);
+	item(c, 1, MB, 0, 1);
+	ASSERT_EQ(core_replica_set(c, 1, 1, MB), 0);
+	item(c, 2, MB, 7, 0);
+	task(c, 11, 2, 0, CORE_WHEN_STAGED);
+	decide(&w);
+	expect(&w, SAID_FETCH, 2);
+	ASSERT_EQ(core_item_is_tree(c, 2, 1, MB), 0);
+	decide(&w);
+	expect(&w, SAID_FETCH_STOP, 2);
+	end(c, expect(&w, SAID_START, 11));
+	decide(&w);
+	ASSERT_EQ(c->n_moves, 0);
+}
