@@ -76,6 +76,7 @@ struct tries {
 	struct list link;     /* in its node's, while an attempt counts */
 	struct node *node;    /* where it runs; NULL: nowhere */
 	uint64_t attempt;     /* the latest; 0: none yet */
+	uint64_t settled;     /* the last whose node said how it went, though the task goes on; 0: none */
 	struct node *lost_by; /* the last that could not say how its attempt ended */
 	uint32_t attempts;
 	uint32_t joins; /* the node's join that listed it */
@@ -152,6 +153,7 @@ struct node {
 	struct map fetches;      /* items on the way, by number */
 	uint32_t joins, reports; /* reports: of all its replicas */
 	struct timer is_lost;
+	struct timer unsure; /* runs while it has not said since JOIN which of its replicas it still has */
 	/* Connected, but given no tasks: it could not begin one, or does not read what it is sent. */
 	char *rest_reason;  /* NULL: it does not rest */
 	uint64_t rest_usec; /* how long it rested the last time; 0: its last task ended well */
@@ -387,6 +389,10 @@ void node_wait(struct node *n); /* from here it has its time-out to come (back) 
 /* Gives it no tasks for a while, longer each time until one ends well. */
 void node_rest(struct node *n, const char *reason);
 void node_did_well(struct node *n);
+/* It has said all that it has. */
+void node_has_reported(struct node *n);
+/* Why it is given no tasks though it is connected; NULL: it is. */
+const char *node_resting(const struct node *n);
 /* After something was sent to it: one that does not read gets no more until it does. */
 void node_sent(struct node *n);
 /* A node that could run the task if it did not rest; NULL: none. */

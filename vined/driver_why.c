@@ -31,8 +31,7 @@ static void say_too_large(const struct driver *d, const struct task *t, const st
 
 static void say_resting(const struct node *n, char reason[256])
 {
-	snprintf(reason, 256, "node %.60s rests: %.150s", n->name,
-		 n->is_stuffed ? "it does not read what it is sent" : n->rest_reason);
+	snprintf(reason, 256, "node %.60s rests: %.150s", n->name, node_resting(n));
 }
 
 static const char *name_of_item(const struct driver *d, uint64_t item)

@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+// How attempts end: once, whatever their nodes say of it and however often; and nodes that come back.
+#include "tests/unit/driver_world.h"
+
+static struct peer node, client;
+
+static void begin(void)
+{
+	start_vined();
+	connect_peer(&node, TLS_ROLE_NODE, "w1", 1);
+	ASSERT_EQ(join(&node, "aa-1", NULL, 0), 0);
+	connect_peer(&client, TLS_ROLE_CLIENT, "c", 2);
+	ASSERT_EQ(attach(&client, "sweep"), 0);
+}
+
+static void end(void)
+{
+	drop(&node);
+	drop(&client);
+	stop_vined();
+}
+
+static int ended_as(const struct wire_held *h, uint8_t how)
+{
+	return ask(&node, WIRE_ENDED,
+		   &(struct wire_ended){.attempt = h->attempt, .task = h->task, .how = how, .status = 1});
+}
+
+static struct wire_held last_start(void)
+{
+	return (struct wire_held){node.start.attempt, node.start.task};
+}
+
+// One that asks for all of the node, and goes first.
+#define LARGE TASK(.cores = 4, .priority = 10)
+
+TEST(an_end_that_is_said_twice_is_charged_once)
+{
+	begin();
+	ASSERT_EQ(SUBMIT(&client, TASK(.cores = 4, .retries = 1)), 0);
+	ASSERT(UNTIL(loop, node.n_starts == 1));
+	const struct wire_held first = last_start();
+	ASSERT_EQ(SUBMIT(&client, LARGE), 0);
+	ASSERT_EQ(ended_as(&first, 1), 0);
+	ASSERT(UNTIL(loop, node.n_starts == 2));
+	ASSERT(node.start.task != first.task);
+	ASSERT_EQ(ended_as(&first, 1), 0);
+	settle_all();
+	ASSERT_EQ(client.n_results, 0);
+	ASSERT_EQ(ended_well(&node), 0);
+	ASSERT(UNTIL(loop, node.n_starts == 3));
+	ASSERT_EQ(ended_well(&node), 0);
+	ASSERT(UNTIL(loop, client.n_results == 2));
+	ASSERT_EQ(client.result.task, first.task);
+	ASSERT_EQ(client.result.status, 0);
+	ASSERT_EQ(client.result.attempts, 2);
+	end();
+}
+
+static void says_it_again_after_a_cut(uint8_t how)
+{
+	begin();
+	ASSERT_EQ(SUBMIT(&client, TASK(.cores = 4, .retries = 1)), 0);
+	ASSERT(UNTIL(loop, node.n_starts == 1));
+	const struct wire_held first = last_start();
+	ASSERT_EQ(SUBMIT(&client, LARGE), 0);
+	ASSERT_EQ(ended_as(&first, how), 0);
+	ends_skipped_usec += 5000000; // a node that lost one rests
+	ASSERT(UNTIL(loop, node.n_starts == 2));
+	// It did not get the answer, and lists what it knows.
+	drop(&node);
+	connect_peer(&node, TLS_ROLE_NODE, "w1", 3);
+	ASSERT_EQ(join(&node, "aa-1", &first, 1), 0);
+	ASSERT(UNTIL(loop, node.n_stops == 1));
+	ASSERT_EQ(node.stop.attempt, first.attempt);
+	ASSERT(node.stop.fenced);
+	ASSERT_EQ(ended_as(&first, how), 0);
+	ASSERT(UNTIL(loop, node.n_starts == 1));
+	ASSERT(node.start.task != first.task);
+	ASSERT_EQ(ended_well(&node), 0);
+	ASSERT(UNTIL(loop, node.n_starts == 2));
+	ASSERT_EQ(node.start.task, first.task);
+	ASSERT_EQ(ended_with(&node, 1, how == 1 ? 0 : 1, NULL, 0), 0);
+	// What its node could not say anything about used up none of its retries.
+	if (how != 1) {
+		ASSERT(UNTIL(loop, node.n_starts == 3));
+		ASSERT_EQ(ended_well(&node), 0);
+	}
+	ASSERT(UNTIL(loop, client.n_results == 2));
+	ASSERT_EQ(client.result.status, 0);
+	end();
+}
+
+TEST(a_failure_said_again_after_a_cut_is_charged_once)
+{
+	says_it_again_after_a_cut(1);
+}
+
+TEST(a_loss_said_again_after_a_cut_is_no_second_loss)
+{
+	says_it_again_after_a_cut(4);
+}
+
+TEST(an_end_that_nobody_knows_is_refused)
+{
+	begin();
+	ASSERT_EQ(submit(&client, ""), 0);
+	ASSERT(UNTIL(loop, node.n_starts == 1));
+	const struct wire_held first = last_start();
+	const uint8_t wrong[] = {0, 5, 7, 200};
+	for (size_t i = 0; i < countof(wrong); i++)
+		ASSERT_EQ(ended_as(&first, wrong[i]), -EINVAL);
+	ASSERT(strstr(node.reason, "how is 200"));
+	ASSERT_EQ(ask(&node, WIRE_ENDED,
+		      &(struct wire_ended){.attempt = first.attempt, .task = first.task, .how = 1, .exceeded = 250}),
+		  -EINVAL);
+	settle_all();
+	ASSERT_EQ(client.n_results, 0);
+	ASSERT_EQ(ended_well(&node), 0);
+	ASSERT(UNTIL(loop, client.n_results == 1));
+	ASSERT_EQ(client.result.how, 1);
+	end();
+}
+
+TEST(numbers_beyond_what_the_database_holds_are_its_largest)
+{
+	begin();
+	ASSERT_EQ(submit(&client, ""), 0);
+	ASSERT(UNTIL(loop, node.n_starts == 1));
+	ASSERT_EQ(ask(&node, WIRE_ENDED,
+		      &(struct wire_ended){.attempt = node.start.attempt,
+					   .task = node.start.task,
+					   .how = 1,
+					   .wall_usec = UINT64_MAX,
+					   .cpu_usec = UINT64_MAX,
+					   .peak_memory = UINT64_MAX,
+					   .out_size = UINT64_MAX,
+					   .err_size = UINT64_MAX,
+					   .peak_disk = UINT64_MAX,
+					   .local_size = UINT64_MAX,
+					   .moved_size = UINT64_MAX}),
+		  0);
+	ASSERT(UNTIL(loop, client.n_results == 1));
+	const uint64_t all = client.result.wall_usec & client.result.cpu_usec & client.result.peak_memory &
+			     client.result.out_size & client.result.err_size & client.result.peak_disk &
+			     client.result.local_size & client.result.moved_size;
+	ASSERT(all == INT64_MAX);
+	ASSERT(((client.result.wall_usec | client.result.moved_size) >> 63) == 0);
+	end();
+}
+
+// ---- a node that comes back may have lost its cache
+
+static const struct wire_binding shared = {
+	.path = "/d", .item = "file:/data/x", .mode = 1, .signature = "1:2:3", .size = 1000};
+
+static int report(const char *tree)
+{
+	const struct wire_replica r = {.tree = digest_of(tree), .size = 1000, .total = 1000};
+	return conn_send(node.conn, WIRE_REPLICAS, &(struct wire_replicas){.trees = {&r, *tree != 0}, .is_all = true});
+}
+
+// The node brings the input and is away before a task that reads it comes.
+static void begin_with_replica(void)
+{
+	start_vined();
+	connect_peer(&node, TLS_ROLE_NODE, "w1", 1);
+	ASSERT_EQ(join_with_data(&node, "aa-1", NULL, 0), 0);
+	connect_peer(&client, TLS_ROLE_CLIENT, "c", 2);
+	ASSERT_EQ(attach(&client, "sweep"), 0);
+	ASSERT_EQ(SUBMIT(&client, TASK(.staging = 3, BINDINGS(shared))), 0);
+	ASSERT(UNTIL(loop, node.n_fetches == 1));
+	conn_send(node.conn, WIRE_FETCHED,
+		  &(struct wire_fetched){.item = node.fetch.item, .tree = digest_of("x"), .size = 1000});
+	ASSERT(UNTIL(loop, node.n_starts == 1));
+	ASSERT_EQ(SUBMIT(&client, TASK(.cores = 4, .staging = 3, BINDINGS(shared))), 0);
+	ASSERT_EQ(ended_well(&node), 0);
+	ASSERT(UNTIL(loop, node.n_starts == 2));
+	const struct wire_held h = {node.start.attempt, node.start.task};
+	ASSERT_EQ(SUBMIT(&client, TASK(.cores = 4, .staging = 3, BINDINGS(shared))), 0);
+	drop(&node);
+	settle_all();
+	connect_peer(&node, TLS_ROLE_NODE, "w1", 3);
+	ASSERT_EQ(join_with_data(&node, "aa-1", &h, 1), 0);
+	ASSERT_EQ(ask(&node, WIRE_ENDED, &(struct wire_ended){.attempt = h.attempt, .task = h.task, .how = 1}), 0);
+	settle_all();
+	ASSERT_EQ(node.n_starts, 0);
+	ASSERT_STR(reason_of(client.id), "node w1 rests: it has not said yet what it still has");
+}
+
+TEST(a_node_that_comes_back_is_given_tasks_when_it_has_said_what_it_has)
+{
+	begin_with_replica();
+	report("x");
+	ASSERT(UNTIL(loop, node.n_starts == 1));
+	ASSERT_EQ(node.n_fetches, 0);
+	end();
+}
+
+TEST(a_node_that_comes_back_without_its_cache_gets_the_inputs_first)
+{
+	begin_with_replica();
+	report("");
+	ASSERT(UNTIL(loop, node.n_fetches == 1));
+	ASSERT_EQ(node.n_starts, 0);
+	end();
+}
+
+TEST(a_node_that_never_says_what_it_has_counts_as_empty)
+{
+	begin_with_replica();
+	ends_skipped_usec += 10000001;
+	ASSERT(UNTIL(loop, node.n_fetches == 1));
+	ASSERT_EQ(node.n_starts, 0);
+	end();
+}
