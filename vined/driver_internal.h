@@ -10,10 +10,10 @@
 #include "vined/driver_data.h"
 #include "vined/driver_look.h"
 
-/* Names that the core knows as well: there may be only so many. */
+/* Names that the core knows as well, or soon will: there may be only so many. */
 struct names {
-	char *at[CORE_FEATURES];
-	size_t n;
+	char *at[CORE_FEATURES]; /* NULL: free */
+	size_t n_holds[CORE_FEATURES];
 };
 
 struct driver {
@@ -170,6 +170,7 @@ struct shape {
 	const char *features[CORE_FEATURES];
 	size_t n_named, n_counters, n_features;
 	char *names; /* what they point to */
+	bool has_names, is_told; /* has_names: they are held; is_told: the core knows them, and forgets none */
 };
 
 /* A tree as the core numbers it. One that no node told the digest of stands for what a node sees at a shared path. */
@@ -255,8 +256,8 @@ struct shape *shape_get(struct driver *d, const struct wire_task *t, struct shap
 struct shape *shape_load(struct driver *d, const struct store_shape *s);
 struct shape *shape_ref(struct shape *s);
 void shape_unref(struct driver *d, struct shape *s);
-/* Its number in the table, or -E2BIG. */
-int names_get(struct names *n, const char *name, size_t most);
+/* Its number in the table, with a hold on it, or -E2BIG. */
+int names_hold(struct names *n, const char *name, size_t most);
 void names_fini(struct names *n);
 
 /* ---- driver_item.c */

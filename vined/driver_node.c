@@ -274,7 +274,7 @@ static void describe_names(struct node *n, const struct wire_join *j)
 	const char **features = xcalloc(CORE_FEATURES, sizeof *features);
 	size_t n_named = 0, n_features = 0;
 	for (uint32_t i = 0; i < j->named.n; i++) {
-		int k = names_get(&d->kinds, j->named.at[i].name, CORE_NAMED);
+		int k = names_hold(&d->kinds, j->named.at[i].name, CORE_NAMED);
 		if (k < 0)
 			log_warn("node %s: resource '%.64s' is one too many: %d kinds are possible", n->name,
 				 j->named.at[i].name, CORE_NAMED);
@@ -282,7 +282,7 @@ static void describe_names(struct node *n, const struct wire_join *j)
 			named[n_named++] = (struct core_amount){d->kinds.at[k], j->named.at[i].amount};
 	}
 	for (uint32_t i = 0; i < j->features.n; i++) {
-		int k = names_get(&d->features, j->features.at[i], CORE_FEATURES);
+		int k = names_hold(&d->features, j->features.at[i], CORE_FEATURES);
 		if (k < 0)
 			log_warn("node %s: feature '%.64s' is one too many: %d are possible", n->name,
 				 j->features.at[i], CORE_FEATURES);

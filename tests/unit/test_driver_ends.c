@@ -214,3 +214,35 @@ TEST(a_node_that_never_says_what_it_has_counts_as_empty)
 	ASSERT_EQ(node.n_starts, 0);
 	end();
 }
+
+// ---- what was refused leaves nothing behind
+
+static int ask_for(const char *const *features, uint32_t n, const struct wire_amount *named, const char *input)
+{
+	const struct wire_binding in = {.path = "/in", .item = input, .mode = 1};
+	const struct wire_task t =
+		TASK(.features = {features, n}, .named = {named, named != NULL}, .bindings = {&in, input != NULL});
+	return submit_all(&client, &t, 1);
+}
+
+TEST(names_in_what_is_refused_are_not_used_up)
+{
+	char text[70][8];
+	const char *names[70];
+	begin();
+	for (unsigned i = 0; i < 70; i++) {
+		snprintf(text[i], sizeof text[i], "n%u", i);
+		names[i] = text[i];
+		const struct wire_amount named = {.name = text[i], .amount = 1};
+		ASSERT_EQ(ask_for(&names[i], 1, &named, "temp:nobody"), -ENOENT);
+	}
+	ASSERT_EQ(ask_for(names, 40, NULL, NULL), 0);
+	// Of these 25 there is room for 24: none of them is taken.
+	ASSERT_EQ(ask_for(names + 40, 25, NULL, NULL), -EINVAL);
+	ASSERT(strstr(client.reason, "64 features are known"));
+	ASSERT_EQ(ask_for(names + 46, 24, NULL, NULL), 0);
+	// These belong to tasks.
+	ASSERT_EQ(ask_for(names + 45, 1, NULL, NULL), -EINVAL);
+	ASSERT_EQ(ask_for(names + 3, 1, NULL, NULL), 0);
+	end();
+}
