@@ -130,6 +130,7 @@ struct run {
 	struct list unfinished, orphans; /* running or queued; ended while there was no session */
 	size_t n_unfinished, n_ended;    /* n_unfinished: elements of arrays that are pending, too */
 	struct list arrays;
+	struct list categories; /* driver_set.c */
 	struct list sessions;
 	struct buf gone;            /* sessions that left something behind; driver_session.c */
 	struct timer is_gone;       /* the client's time to come back */
@@ -339,11 +340,13 @@ void deadline_end(struct task *t);
 uint64_t wall_usec(const struct driver *d);
 
 /* ---- driver_set.c */
-void category_name(const struct run *r, const char *category, char text[256]);
+void category_name(struct run *r, const char *category, char text[256]);
 /* Of a run that is not in memory: until it is. */
 void setting_await(struct driver *d, uint64_t run, const char *name, const char *value);
 void settings_arrive(struct run *r);
 void setting_load(struct driver *d, struct run *r, const char *name, const char *value);
+/* The run leaves memory; what was set of it can be read again. */
+void settings_leave(struct run *r);
 void settings_forget(struct driver *d);
 /* Of what the counter has; false: nobody has set it. */
 bool counter_total(const struct driver *d, const char *name, uint64_t *total);

@@ -246,3 +246,58 @@ TEST(names_in_what_is_refused_are_not_used_up)
 	ASSERT_EQ(ask_for(names + 3, 1, NULL, NULL), 0);
 	end();
 }
+
+// ---- what is set of a run is in memory as long as the run
+
+static size_t count_categories(uint64_t *running)
+{
+	struct driver_category g;
+	size_t n = 0;
+	for (size_t i = 0; driver_next_category(driver, &i, &g); n++)
+		*running = g.running;
+	return n;
+}
+
+TEST(categories_go_with_their_run_and_come_back_with_it)
+{
+	struct driver_numbers n;
+	uint64_t running = 0;
+	begin();
+	ASSERT_EQ(set(&client, "sweep", "category.io.running", "3"), 0);
+	ASSERT_EQ(SUBMIT(&client, TASK(.category = "io"), TASK(.category = "cpu")), 0);
+	ASSERT_EQ(count_categories(&running), 2);
+	ASSERT(UNTIL(loop, node.n_starts == 2));
+	const uint64_t first = node.started[0], attempt = node.start.attempt;
+	ASSERT_EQ(ended(&node, first, attempt - 1), 0);
+	ASSERT_EQ(ended_well(&node), 0);
+	ASSERT(UNTIL(loop, client.n_results == 2));
+	ASSERT_EQ(done(&client, node.started[0]), 0);
+	ASSERT_EQ(done(&client, node.started[1]), 0);
+	drop(&client);
+	ASSERT(UNTIL(loop, (driver_numbers(driver, &n), n.runs == 0)));
+	ASSERT_EQ(count_categories(&running), 0);
+	connect_peer(&client, TLS_ROLE_CLIENT, "c", 3);
+	ASSERT_EQ(attach(&client, "sweep"), 0);
+	ASSERT_EQ(count_categories(&running), 1);
+	ASSERT_EQ(running, 3);
+	end();
+}
+
+TEST(a_counter_that_nobody_has_set_is_said_to_be_so)
+{
+	begin();
+	ASSERT_EQ(set(&client, "", "counter.seats", "2"), 0);
+	ASSERT_EQ(set(&client, "", "counter.seats", ""), 0);
+	ASSERT_EQ(set(&client, "", "counter.seats", ""), 0);
+	const struct wire_amount one = {.name = "seats", .amount = 1};
+	ASSERT_EQ(SUBMIT(&client, TASK(.counters = {&one, 1})), 0);
+	settle_all();
+	ASSERT_EQ(node.n_starts, 0);
+	ASSERT(strstr(reason_of(client.id), "which nobody has set"));
+	ASSERT_EQ(set(&client, "", "counter.seats", "0"), 0);
+	settle_all();
+	ASSERT_STR(reason_of(client.id), "counter seats is used up: it was set to 0");
+	ASSERT_EQ(set(&client, "", "counter.seats", "1"), 0);
+	ASSERT(UNTIL(loop, node.n_starts == 1));
+	end();
+}
