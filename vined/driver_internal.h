@@ -125,6 +125,7 @@ struct run {
 	char *name;
 	bool is_attached; /* its tasks are cancelled when its client is gone */
 	bool is_stored;
+	unsigned n_attached;         /* connections */
 	unsigned n_holds, n_submits; /* n_submits: on their way to the disk */
 	bool is_abandoned;               /* its client did not come back: nobody waits for its results */
 	struct list unfinished, orphans; /* running or queued; ended while there was no session */

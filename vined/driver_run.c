@@ -350,6 +350,8 @@ struct run *driver_attach(struct driver *d, const struct wire_attach *a, uint64_
 		run_unhold(r);
 		return NULL;
 	}
+	if (!r->n_attached++)
+		store_hold_run(d->o.store, r->id, true);
 	if (!r->is_stored)
 		store_run_row(r, p);
 	else
@@ -360,6 +362,9 @@ struct run *driver_attach(struct driver *d, const struct wire_attach *a, uint64_
 void driver_detach(struct run *r, const struct conn *c, bool may_return)
 {
 	session_leave(r, c, may_return);
+	assert(r->n_attached);
+	if (!--r->n_attached)
+		store_hold_run(r->driver->o.store, r->id, false);
 	run_watch_client(r);
 	run_unhold(r);
 }

@@ -301,3 +301,47 @@ TEST(a_counter_that_nobody_has_set_is_said_to_be_so)
 	ASSERT(UNTIL(loop, node.n_starts == 1));
 	end();
 }
+
+// ---- who is attached to a run that is over still finds its keys
+
+static void on_any_task(void *arg, const struct store_row *row)
+{
+	(void)arg, (void)row;
+}
+
+static bool is_in_store(uint64_t task)
+{
+	return store_list_tasks(store, task, 0, 1, on_any_task, NULL) == 1;
+}
+
+TEST(a_task_stays_in_the_database_while_a_client_is_attached_to_its_run)
+{
+	struct peer other;
+	keep_none = true;
+	begin();
+	keep_none = false;
+	ASSERT_EQ(SUBMIT(&client, TASK(.key = "one")), 0);
+	const uint64_t first = client.id;
+	ASSERT(UNTIL(loop, node.n_starts == 1));
+	ASSERT_EQ(ended_well(&node), 0);
+	ASSERT(UNTIL(loop, client.n_results == 1));
+	ASSERT_EQ(done(&client, first), 0);
+	// Another run that is left goes meanwhile.
+	connect_peer(&other, TLS_ROLE_CLIENT, "c", 5);
+	ASSERT_EQ(attach(&other, "other"), 0);
+	ASSERT_EQ(SUBMIT(&other, TASK(.key = "one")), 0);
+	const uint64_t second = other.id;
+	ASSERT(UNTIL(loop, node.n_starts == 2));
+	ASSERT_EQ(ended_well(&node), 0);
+	ASSERT(UNTIL(loop, other.n_results == 1));
+	ASSERT_EQ(done(&other, second), 0);
+	drop(&other);
+	ASSERT(UNTIL(loop, !is_in_store(second)));
+	ASSERT(is_in_store(first));
+	ASSERT_EQ(SUBMIT(&client, TASK(.key = "one")), 0);
+	ASSERT_EQ(client.id, first);
+	drop(&client);
+	ASSERT(UNTIL(loop, !is_in_store(first)));
+	connect_peer(&client, TLS_ROLE_CLIENT, "c", 6);
+	end();
+}
