@@ -2,6 +2,8 @@
 // How attempts end: once, whatever their nodes say of it and however often; and nodes that come back.
 #include "tests/unit/driver_world.h"
 
+#include "vined/command.h"
+
 static struct peer node, client;
 
 static void begin(void)
@@ -343,5 +345,23 @@ TEST(a_task_stays_in_the_database_while_a_client_is_attached_to_its_run)
 	drop(&client);
 	ASSERT(UNTIL(loop, !is_in_store(first)));
 	connect_peer(&client, TLS_ROLE_CLIENT, "c", 6);
+	end();
+}
+
+// ---- what is asked wrongly is told what to ask
+
+static void on_query(void *arg, struct conn *c, uint64_t id, const struct wire_query *q)
+{
+	struct command m = {.driver = arg};
+	command_query(&m, c, id, q);
+}
+
+TEST(why_without_a_number_says_that_it_wants_one)
+{
+	begin();
+	clients.on_query = on_query;
+	clients.arg = driver;
+	ASSERT_EQ(ask(&client, WIRE_QUERY, &(struct wire_query){.what = "why"}), -EINVAL);
+	ASSERT_STR(client.reason, "why '': give a task's number, like 17");
 	end();
 }
