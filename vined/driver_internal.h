@@ -125,8 +125,8 @@ struct run {
 	char *name;
 	bool is_attached; /* its tasks are cancelled when its client is gone */
 	bool is_stored;
-	unsigned n_attached;         /* connections */
-	unsigned n_holds, n_submits; /* n_submits: on their way to the disk */
+	unsigned n_attached;             /* connections */
+	unsigned n_holds, n_submits;     /* n_submits: on their way to the disk */
 	bool is_abandoned;               /* its client did not come back: nobody waits for its results */
 	struct list unfinished, orphans; /* running or queued; ended while there was no session */
 	size_t n_unfinished, n_ended;    /* n_unfinished: elements of arrays that are pending, too */
@@ -171,7 +171,7 @@ struct shape {
 	struct core_amount named[CORE_NAMED], counters[CORE_COUNTERS];
 	const char *features[CORE_FEATURES];
 	size_t n_named, n_counters, n_features;
-	char *names; /* what they point to */
+	char *names;             /* what they point to */
 	bool has_names, is_told; /* has_names: they are held; is_told: the core knows them, and forgets none */
 };
 
