@@ -14,7 +14,7 @@ struct core_category *core_category_get(struct core *c, const char *name)
 		return g;
 	g = NEW(struct core_category);
 	g->name = xstrdup(name);
-	g->id = c->categories.n + 1;
+	g->id = ++c->n_ids; /* never one that was forgotten */
 	list_init(&g->classes);
 	list_init(&g->running);
 	map_put_text(&c->categories, g->name, g);
@@ -124,6 +124,24 @@ void core_category_set(struct core *c, const char *name, const struct core_categ
 		core_class_renew(c, k);
 	settle_category(c, g);
 	core_slow_set(c, g);
+}
+
+int core_category_forget(struct core *c, const char *name)
+{
+	struct core_category *g = map_get_text(&c->categories, name);
+	if (!g)
+		return -ENOENT;
+	if (!list_is_empty(&g->classes))
+		return -EBUSY;
+	assert(!g->n_running && list_is_empty(&g->running));
+	core_timer_stop(c, &g->slow);
+	map_remove_text(&c->categories, g->name);
+	free(g->memory.counts);
+	free(g->disk.counts);
+	free(g->walls.counts);
+	free(g->name);
+	free(g);
+	return 0;
 }
 
 /* Often enough in the beginning, then seldom: each time may move all queues of the category. */

@@ -206,6 +206,8 @@ struct core_category_spec {
 void core_category_set(struct core *c, const char *name, const struct core_category_spec *spec);
 /* What a task of it was seen to use. */
 void core_category_measured(struct core *c, const char *name, uint64_t memory, uint64_t disk);
+/* What was set and learned of it. -ENOENT; -EBUSY: there are tasks of it. */
+int core_category_forget(struct core *c, const char *name);
 void core_counter_set(struct core *c, const char *name, uint64_t total);
 /* A user of weight 2 gets twice the turns of one of weight 1, which is where everyone begins. */
 void core_user_set(struct core *c, uint64_t user, uint32_t weight);

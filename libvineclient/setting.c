@@ -89,9 +89,11 @@ static int check_category(const char *rest, const char *value)
 
 static int check_counter(const char *name, const char *value)
 {
-	if (!*name || strlen(name) > NAME_MOST)
-		return error_set(EINVAL, "counter.%.300s: write counter.NAME, with a name of 1 to %d characters", name,
-				 NAME_MOST);
+	if (!*name)
+		return error_set(EINVAL, "counter.: write counter.NAME, with a name of 1 to %d characters", NAME_MOST);
+	int r = value_check_name("counter", name, strlen(name));
+	if (r < 0)
+		return r;
 	if (strspn(value, "0123456789") != strlen(value) || strlen(value) > 18)
 		return error_set(EINVAL, "counter.%s '%s': not an amount: give a number like 4", name, value);
 	return 0;
@@ -128,10 +130,23 @@ static int send_setting(struct vine *v, bool is_of_run, const char *name, const 
 	return ask_wait(v, &ask);
 }
 
-static int set(struct vine *v, const char *name, const char *value)
+/* Whatever has no prefix that is known; in "categry.x.memory" only the first word can be meant wrongly. */
+static int check_plain(const char *name, const char *value)
 {
 	struct run_settings s = {.lifetime = 0};
 	struct conf_error e;
+	_free_ char *first = xasprintf("%.*s", (int)strcspn(name, "."), name);
+	if (streq(first, "category") || streq(first, "counter"))
+		return error_set(EINVAL, "%s: write category.NAME.SETTING or counter.NAME", name);
+	if (strchr(name, '.') && (streq(first, "lifetime") || streq(first, "events")))
+		return error_set(EINVAL, "unknown setting %s: did you mean %s?", name, first);
+	return conf_set(&run_table, &s, first, *value ? value : lifetime_words[0], &e) < 0
+		       ? error_set(EINVAL, "%s", e.text)
+		       : 0;
+}
+
+static int set(struct vine *v, const char *name, const char *value)
+{
 	int r = value_check_word("setting", name, VALUE_MOST);
 	if (!r)
 		r = value_check_word(name, value, VALUE_MOST);
@@ -143,10 +158,8 @@ static int set(struct vine *v, const char *name, const char *value)
 		r = check_category(name + strlen("category."), value);
 	else if (has_prefix(name, "counter."))
 		r = check_counter(name + strlen("counter."), value);
-	else if (streq(name, "category") || streq(name, "counter"))
-		r = error_set(EINVAL, "%s: write category.NAME.SETTING or counter.NAME", name);
-	else if (conf_set(&run_table, &s, name, *value ? value : lifetime_words[0], &e) < 0)
-		r = error_set(EINVAL, "%s", e.text);
+	else
+		r = check_plain(name, value);
 	return r < 0 ? r : send_setting(v, !has_prefix(name, "counter."), name, value);
 }
 

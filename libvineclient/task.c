@@ -247,6 +247,9 @@ static int add_binding(struct vine_task *t, struct vine_file *f, const char *pat
 
 int vine_task_input(struct vine_task *t, struct vine_file *f, const char *path, unsigned flags)
 {
+	if (!f)
+		return error_set(EINVAL, "input %.200s: the file that it is must be given: vine_file_new() makes one",
+				 path ?: "");
 	if (flags & ~VINE_RW)
 		return error_set(EINVAL, "input %s: unknown flags %#x; VINE_RW can be given", f->item, flags);
 	if (!path && !file_path(f))

@@ -66,6 +66,8 @@ struct deadline {
 /* Words go into lists, logs and other programs' lines. */
 int value_check_word(const char *setting, const char *text, size_t most);
 /* Puts `name` = text among them, in place of what was there; "0" takes it out. */
+/* Names of what a node or the cluster has: they stand in lists and in NAME=AMOUNT. */
+int value_check_name(const char *setting, const char *name, size_t n);
 int value_amount(struct amounts *a, const char *setting, const char *name, const char *text);
 int value_features(struct words *features, const char *text);
 int value_array(struct array *a, const char *text);

@@ -22,8 +22,7 @@ int value_check_word(const char *setting, const char *text, size_t most)
 	return 0;
 }
 
-/* Names of what a node or the cluster has: they stand in lists and in NAME=AMOUNT. */
-static int check_name(const char *setting, const char *name, size_t n)
+int value_check_name(const char *setting, const char *name, size_t n)
 {
 	if (!n || n > NAME_MOST)
 		return error_set(EINVAL, "%s '%.*s': %zu characters; a name has 1 to %d", setting,
@@ -62,7 +61,7 @@ static void remove_amount(struct amounts *a, uint32_t i)
 int value_amount(struct amounts *a, const char *setting, const char *name, const char *text)
 {
 	uint64_t amount;
-	int r = check_name(setting, name, strlen(name));
+	int r = value_check_name(setting, name, strlen(name));
 	if (r < 0)
 		return r;
 	if (conf_parse_size(text, &amount) < 0 || amount > INT64_MAX)
@@ -96,7 +95,7 @@ int value_features(struct words *features, const char *text)
 {
 	for (const char *p = text;; p++) {
 		size_t n = strcspn(p, ",");
-		int r = check_name("feature", p, n);
+		int r = value_check_name("feature", p, n);
 		if (r < 0)
 			return r;
 		p += n;

@@ -128,7 +128,7 @@ VINE_API int vine_task_input(struct vine_task *t, struct vine_file *f, const cha
 /* The task leaves a file or directory at `path` (absolute, or below its directory), which is a temporary of the run: *f is a new
  * handle on it (f may be NULL) that can be an input of others at once, in the same vine_post, too. One task makes it: a description
  * with outputs is posted once. Arrays have no outputs yet (vine_post: -EOPNOTSUPP). */
-#define VINE_NAMED 2u /* *f is a handle on "temp:NAME": by that name the output is found later, and by others */
+#define VINE_NAMED 2u /* *f is given, not made: a handle on "temp:NAME", by which it is found later, and by others */
 VINE_API int vine_task_output(struct vine_task *t, const char *path, unsigned flags, struct vine_file **f);
 
 /* ---- submitting and waiting */

@@ -357,6 +357,13 @@ static void answer(struct table *t, const struct question *q, struct conn *c, ui
 			   .columns = {q->columns, q->n_columns}, .cells = {cells, t->n_cells}, .is_cut = t->is_cut});
 }
 
+static const char *fault_text(int error)
+{
+	return error == -ENOENT   ? "there is none"
+	       : error == -EINVAL ? "give a task's number, like 17"
+				  : strerror(-error);
+}
+
 void command_query(struct command *m, struct conn *c, uint64_t id, const struct wire_query *w)
 {
 	struct table t = {.command = m, .most = w->most && w->most < ROWS_MOST ? w->most : ROWS_MOST};
@@ -374,8 +381,7 @@ void command_query(struct command *m, struct conn *c, uint64_t id, const struct 
 	}
 	int r = q->list(&t, w->selector);
 	if (r < 0)
-		conn_reply_status(c, id, -r, "%s '%.128s': %s", q->what, w->selector,
-				  r == -ENOENT ? "there is none" : strerror(-r));
+		conn_reply_status(c, id, -r, "%s '%.128s': %s", q->what, w->selector, fault_text(r));
 	else
 		answer(&t, q, c, id);
 	buf_fini(&t.cells);

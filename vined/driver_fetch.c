@@ -157,8 +157,10 @@ void driver_replicas(struct node *n, const struct wire_replicas *m)
 			tree_put(d, t);
 		}
 	}
-	if (m->is_all)
+	if (m->is_all) {
 		drop_unnamed(n);
+		node_has_reported(n);
+	}
 }
 
 /* False: the node brought another tree than the item is. */

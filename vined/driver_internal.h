@@ -10,10 +10,10 @@
 #include "vined/driver_data.h"
 #include "vined/driver_look.h"
 
-/* Names that the core knows as well: there may be only so many. */
+/* Names that the core knows as well, or soon will: there may be only so many. */
 struct names {
-	char *at[CORE_FEATURES];
-	size_t n;
+	char *at[CORE_FEATURES]; /* NULL: free */
+	size_t n_holds[CORE_FEATURES];
 };
 
 struct driver {
@@ -80,6 +80,7 @@ struct tries {
 	struct list link;     /* in its node's, while an attempt counts */
 	struct node *node;    /* where it runs; NULL: nowhere */
 	uint64_t attempt;     /* the latest; 0: none yet */
+	uint64_t settled;     /* the last whose node said how it went, though the task goes on; 0: none */
 	struct node *lost_by; /* the last that could not say how its attempt ended */
 	uint32_t attempts;
 	uint32_t joins; /* the node's join that listed it */
@@ -128,11 +129,13 @@ struct run {
 	char *name;
 	bool is_attached; /* its tasks are cancelled when its client is gone */
 	bool is_stored;
+	unsigned n_attached;             /* connections */
 	unsigned n_holds, n_submits;     /* n_submits: on their way to the disk */
 	bool is_abandoned;               /* its client did not come back: nobody waits for its results */
 	struct list unfinished, orphans; /* running or queued; ended while there was no session */
 	size_t n_unfinished, n_ended;    /* n_unfinished: elements of arrays that are pending, too */
 	struct list arrays;
+	struct list categories; /* driver_set.c */
 	struct list sessions;
 	struct buf gone;            /* sessions that left something behind; driver_session.c */
 	struct timer is_gone;       /* the client's time to come back */
@@ -156,6 +159,7 @@ struct node {
 	struct map fetches;      /* items on the way, by number */
 	uint32_t joins, reports; /* reports: of all its replicas */
 	struct timer is_lost;
+	struct timer unsure; /* runs while it has not said since JOIN which of its replicas it still has */
 	/* Connected, but given no tasks: it could not begin one, or does not read what it is sent. */
 	char *rest_reason;  /* NULL: it does not rest */
 	uint64_t rest_usec; /* how long it rested the last time; 0: its last task ended well */
@@ -171,7 +175,8 @@ struct shape {
 	struct core_amount named[CORE_NAMED], counters[CORE_COUNTERS];
 	const char *features[CORE_FEATURES];
 	size_t n_named, n_counters, n_features;
-	char *names; /* what they point to */
+	char *names;             /* what they point to */
+	bool has_names, is_told; /* has_names: they are held; is_told: the core knows them, and forgets none */
 };
 
 /* A tree as the core numbers it. One that no node told the digest of stands for what a node sees at a shared path. */
@@ -218,7 +223,6 @@ struct item {
 	uint32_t n_unfinished; /* of those: that are not over, also on their way to the disk */
 	uint8_t kind;
 	bool is_forgotten, is_failed, is_recorded; /* is_recorded: it has a row; a temp's comes with its maker's */
-	bool is_orphan;                            /* by loading: who made it is in the archive */
 	const char *name, *signature;              /* within key */
 	char key[];
 };
@@ -262,8 +266,8 @@ struct shape *shape_get(struct driver *d, const struct wire_task *t, struct shap
 struct shape *shape_load(struct driver *d, const struct store_shape *s);
 struct shape *shape_ref(struct shape *s);
 void shape_unref(struct driver *d, struct shape *s);
-/* Its number in the table, or -E2BIG. */
-int names_get(struct names *n, const char *name, size_t most);
+/* Its number in the table, with a hold on it, or -E2BIG. */
+int names_hold(struct names *n, const char *name, size_t most);
 void names_fini(struct names *n);
 
 /* ---- driver_item.c */
@@ -360,11 +364,13 @@ void stray_found(struct driver *d, uint64_t item);
 void strays_forget(struct driver *d);
 
 /* ---- driver_set.c */
-void category_name(const struct run *r, const char *category, char text[256]);
+void category_name(struct run *r, const char *category, char text[256]);
 /* Of a run that is not in memory: until it is. */
 void setting_await(struct driver *d, uint64_t run, const char *name, const char *value);
 void settings_arrive(struct run *r);
 void setting_load(struct driver *d, struct run *r, const char *name, const char *value);
+/* The run leaves memory; what was set of it can be read again. */
+void settings_leave(struct run *r);
 void settings_forget(struct driver *d);
 /* Of what the counter has; false: nobody has set it. */
 bool counter_total(const struct driver *d, const char *name, uint64_t *total);
@@ -411,6 +417,10 @@ void node_wait(struct node *n); /* from here it has its time-out to come (back) 
 /* Gives it no tasks for a while, longer each time until one ends well. */
 void node_rest(struct node *n, const char *reason);
 void node_did_well(struct node *n);
+/* It has said all that it has. */
+void node_has_reported(struct node *n);
+/* Why it is given no tasks though it is connected; NULL: it is. */
+const char *node_resting(const struct node *n);
 /* After something was sent to it: one that does not read gets no more until it does. */
 void node_sent(struct node *n);
 /* A node that could run the task if it did not rest; NULL: none. */

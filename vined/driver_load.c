@@ -282,7 +282,6 @@ static void load_makers(struct loading *l)
 		int r = store_read_result(d->o.store, i->producer, &e, &s);
 		if (r == -ENOENT && !s.id) {
 			/* Nobody could make it again; forgotten in the database, too, it is not told with the next start. */
-			i->is_orphan = true;
 			list_remove(&i->link);
 			list_append(&d->fading, &i->link);
 			continue;

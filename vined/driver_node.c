@@ -7,6 +7,7 @@
 
 #define REST_LEAST_USEC 1000000u
 #define REST_MOST_USEC 60000000u
+#define REPORT_USEC 10000000u
 #define FENCED_SHOWN 8 /* of one JOIN, in the log */
 
 struct node *node_new(struct driver *d, const struct store_node *s)
@@ -33,6 +34,7 @@ void node_free(struct node *n)
 	assert(list_is_empty(&n->running));
 	timer_stop(&n->is_lost);
 	timer_stop(&n->rest);
+	timer_stop(&n->unsure);
 	free(n->rest_reason);
 	fetches_drop(n);
 	replicas_drop(n, true);
@@ -50,10 +52,17 @@ void node_free(struct node *n)
 
 /* ---- whether it is given tasks */
 
+const char *node_resting(const struct node *n)
+{
+	if (n->is_stuffed)
+		return "it does not read what it is sent";
+	return n->unsure.loop ? "it has not said yet what it still has" : n->rest_reason;
+}
+
 /* The one place that opens and closes it for the core. */
 static void settle(struct node *n)
 {
-	bool may_run = n->conn && !n->rest_reason && !n->is_stuffed;
+	bool may_run = n->conn && !node_resting(n);
 	if (n->in_core == NODE_ABSENT || may_run == (n->in_core == NODE_PRESENT))
 		return;
 	int r = may_run ? core_node_resume(n->driver->core, n->id, &n->spec)
@@ -88,6 +97,28 @@ void node_did_well(struct node *n)
 	n->rest_usec = 0;
 }
 
+void node_has_reported(struct node *n)
+{
+	timer_stop(&n->unsure);
+	settle(n);
+}
+
+static void on_silent(struct timer *t)
+{
+	struct node *n = container_of(t, struct node, unsure);
+	log_warn("node %s: has not said since it joined what it still has: that counts as nothing", n->name);
+	replicas_drop(n, false);
+	settle(n);
+}
+
+/* Its cache may be gone: what is started where its inputs are must not go by what it had before. */
+static void doubt_replicas(struct node *n)
+{
+	timer_stop(&n->unsure);
+	if (n->has_data && n->replicas.n)
+		timer_start(&n->unsure, n->driver->o.loop, REPORT_USEC, on_silent);
+}
+
 static void wake(struct node *n)
 {
 	timer_stop(&n->rest);
@@ -114,7 +145,7 @@ const struct node *node_find_resting(const struct driver *d, const struct task *
 {
 	const struct node *n;
 	for (size_t i = 0; (n = map_next(&d->nodes, &i));) {
-		bool is_resting = n->conn && (n->rest_reason || n->is_stuffed);
+		bool is_resting = n->conn && node_resting(n);
 		const struct store_shape *s = &t->shape->row;
 		if (is_resting && n->spec.cores >= max(s->cores, 1u) && n->spec.memory >= s->memory)
 			return n;
@@ -190,7 +221,8 @@ static bool adopt(struct node *n, const struct wire_held *h)
 {
 	struct core *c = n->driver->core;
 	struct task *t = task_find(n->driver, h->task);
-	if (!t || !task_is_going(t) || !was_given(n->driver, h->attempt) ||
+	bool is_settled = t && t->tries && !t->tries->node && h->attempt <= t->tries->settled;
+	if (!t || !task_is_going(t) || is_settled || !was_given(n->driver, h->attempt) ||
 	    core_attempt_adopt(c, t->id, n->id, h->attempt)) {
 		fence(n, h->attempt);
 		return false;
@@ -249,7 +281,7 @@ static void describe_names(struct node *n, const struct wire_join *j)
 	const char **features = xcalloc(CORE_FEATURES, sizeof *features);
 	size_t n_named = 0, n_features = 0;
 	for (uint32_t i = 0; i < j->named.n; i++) {
-		int k = names_get(&d->kinds, j->named.at[i].name, CORE_NAMED);
+		int k = names_hold(&d->kinds, j->named.at[i].name, CORE_NAMED);
 		if (k < 0)
 			log_warn("node %s: resource '%.64s' is one too many: %d kinds are possible", n->name,
 				 j->named.at[i].name, CORE_NAMED);
@@ -257,7 +289,7 @@ static void describe_names(struct node *n, const struct wire_join *j)
 			named[n_named++] = (struct core_amount){d->kinds.at[k], j->named.at[i].amount};
 	}
 	for (uint32_t i = 0; i < j->features.n; i++) {
-		int k = names_get(&d->features, j->features.at[i], CORE_FEATURES);
+		int k = names_hold(&d->features, j->features.at[i], CORE_FEATURES);
 		if (k < 0)
 			log_warn("node %s: feature '%.64s' is one too many: %d are possible", n->name,
 				 j->features.at[i], CORE_FEATURES);
@@ -341,6 +373,7 @@ struct node *driver_join(struct driver *d, struct conn *c, const char *name, uin
 	if (old && old != c)
 		conn_abort(old, ECONNRESET, "replaced by a newer connection of the same node");
 	describe(n, j);
+	doubt_replicas(n);
 	enter_core(n);
 	adopt_all(n, j);
 	node_sent(n);
@@ -365,6 +398,7 @@ void driver_leave(struct node *n, const struct conn *c)
 	n->conn = NULL;
 	n->driver->n_connected--;
 	n->is_stuffed = false;
+	timer_stop(&n->unsure);
 	settle(n);
 	node_wait(n);
 }
@@ -390,9 +424,7 @@ bool driver_next_node(const struct driver *d, size_t *i, struct driver_node *out
 		.kernel = n->kernel,
 		.address = n->conn ? conn_peer_name(n->conn) : "",
 		.is_connected = n->conn != NULL,
-		.resting = !n->conn        ? NULL
-			   : n->is_stuffed ? "it does not read what it is sent"
-					   : n->rest_reason,
+		.resting = n->conn ? node_resting(n) : NULL,
 		.cores = n->spec.cores,
 		.task_limit = n->spec.task_limit,
 		.memory = n->spec.memory,

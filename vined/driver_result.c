@@ -6,6 +6,8 @@
 #include <stdio.h>
 
 #define HEAD_SIZE (64u << 10) /* of each output, committed with the result */
+#define HOW_MOST 6u           /* of ENDED, wire.def */
+#define EXCEEDED_MOST 4u
 
 /* ---- acknowledged */
 
@@ -82,7 +84,7 @@ static void make_output(struct driver *d, struct node *n, struct item *i, const 
 {
 	if (i->tree && !i->tree->digest.algorithm)
 		return;
-	struct tree *t = tree_get(d, &o->tree, o->size);
+	struct tree *t = tree_get(d, &o->tree, min(o->size, (uint64_t)INT64_MAX));
 	if (i->tree && i->tree != t) {
 		/* Made again it came out otherwise: whoever has the first one keeps it. */
 		log_warn("item %s: made again, it is another tree", i->name);
@@ -139,7 +141,7 @@ static void record_outputs(struct task *t, const struct node *n, const struct wi
 			if (o->item != i->id || !o->tree.algorithm)
 				continue;
 			row.tree = o->tree;
-			row.size = o->size;
+			row.size = min(o->size, (uint64_t)INT64_MAX);
 			is_made = true;
 		}
 		if (!is_made && went_well && !n->has_data)
@@ -250,6 +252,7 @@ static void run_again(struct task *t, struct node *n, const char *reason, struct
 	bool is_counted = a->lost_by != n || d->n_connected <= 1;
 	a->lost_by = n;
 	a->losses += is_counted;
+	a->settled = attempt;
 	task_record_lost(t, false);
 	if (is_counted)
 		core_attempt_lost(d->core, t->id, attempt);
@@ -266,6 +269,7 @@ static void run_elsewhere(struct task *t, struct node *n, const char *reason, st
 	uint64_t attempt = task_attempt(t);
 	node_rest(n, reason);
 	core_node_judge(d->core, n->id, false);
+	t->tries->settled = attempt;
 	task_record_lost(t, false);
 	core_attempt_returned(d->core, t->id, attempt);
 	answer_when_stored(d, p);
@@ -282,6 +286,7 @@ static void try_again(struct task *t, const struct node *n, const struct wire_en
 	t->tries->failures += is_counted;
 	if (!is_counted)
 		snprintf(text, sizeof text, "it runs again with all that its category allows");
+	t->tries->settled = m->attempt;
 	task_record_lost(t, false);
 	event_tell(d, t->run, "task-retried", t->id, n, text);
 	answer_when_stored(d, p);
@@ -364,7 +369,7 @@ static void end_again(struct task *t, struct node *n, const struct wire_ended *m
 }
 
 /* An attempt that does not count is acknowledged at once, so that its node forgets it. */
-void driver_ended(struct node *n, const struct wire_ended *m, struct promise *p)
+static void on_ended(struct node *n, const struct wire_ended *m, struct promise *p)
 {
 	struct driver *d = n->driver;
 	struct task *t = task_find(d, m->task);
@@ -372,6 +377,11 @@ void driver_ended(struct node *n, const struct wire_ended *m, struct promise *p)
 		log_debug("node %s: attempt %llu of task %llu does not count any more", n->name,
 			  (unsigned long long)m->attempt, (unsigned long long)m->task);
 		promise_status(p, 0, "%s", "");
+		return;
+	}
+	/* It did not get the answer, and says it once more. */
+	if (t->tries->settled == m->attempt) {
+		answer_when_stored(d, p);
 		return;
 	}
 	bool is_its_own = task_node(t) == n; /* else it was said before, and the task waits to run again */
@@ -393,4 +403,33 @@ void driver_ended(struct node *n, const struct wire_ended *m, struct promise *p)
 		end_again(t, n, m, p);
 	else if (!retry(t, n, m, p))
 		store_ended(t, n, m, p);
+}
+
+/* The database has signed numbers, and none of these can be that large. */
+static struct wire_ended bounded(const struct wire_ended *m)
+{
+	struct wire_ended e = *m;
+	uint64_t *const numbers[] = {&e.wall_usec, &e.cpu_usec,  &e.peak_memory, &e.out_size,
+				     &e.err_size,  &e.peak_disk, &e.local_size,  &e.moved_size};
+	for (size_t i = 0; i < countof(numbers); i++)
+		*numbers[i] = min(*numbers[i], (uint64_t)INT64_MAX);
+	return e;
+}
+
+static bool is_known(const struct wire_ended *m)
+{
+	return m->how >= 1 && m->how <= HOW_MOST && m->how != STORE_CANCELLED && m->exceeded <= EXCEEDED_MOST;
+}
+
+void driver_ended(struct node *n, const struct wire_ended *m, struct promise *p)
+{
+	const struct wire_ended e = bounded(m);
+	if (is_known(m)) {
+		on_ended(n, &e, p);
+		return;
+	}
+	log_warn("node %s: says that attempt %llu of task %llu ended by %u, limit %u, which nobody knows", n->name,
+		 (unsigned long long)m->attempt, (unsigned long long)m->task, m->how, m->exceeded);
+	promise_status(p, EINVAL, "ENDED of task %llu: how is %u and exceeded %u; known are 1 to %u but 5, and 0 to %u",
+		       (unsigned long long)m->task, m->how, m->exceeded, HOW_MOST, EXCEEDED_MOST);
 }

@@ -21,6 +21,7 @@ struct run *run_new(struct driver *d, const struct store_run *s)
 	list_init(&r->orphans);
 	list_init(&r->sessions);
 	list_init(&r->temps);
+	list_init(&r->categories);
 	list_init(&r->arrays);
 	map_put_text(&d->runs, r->name, r);
 	settings_arrive(r);
@@ -39,6 +40,7 @@ void run_free(struct run *r)
 	assert(!r->n_unfinished && !r->n_ended && list_is_empty(&r->temps));
 	list_foreach (&r->sessions, struct session, link, s)
 		session_free(s);
+	settings_leave(r);
 	buf_fini(&r->gone);
 	timer_stop(&r->is_gone);
 	timer_stop(&r->is_over);
@@ -348,6 +350,8 @@ struct run *driver_attach(struct driver *d, const struct wire_attach *a, uint64_
 		run_unhold(r);
 		return NULL;
 	}
+	if (!r->n_attached++)
+		store_hold_run(d->o.store, r->id, true);
 	if (!r->is_stored)
 		store_run_row(r, p);
 	else
@@ -358,6 +362,9 @@ struct run *driver_attach(struct driver *d, const struct wire_attach *a, uint64_
 void driver_detach(struct run *r, const struct conn *c, bool may_return)
 {
 	session_leave(r, c, may_return);
+	assert(r->n_attached);
+	if (!--r->n_attached)
+		store_hold_run(r->driver->o.store, r->id, false);
 	run_watch_client(r);
 	run_unhold(r);
 }

@@ -17,7 +17,8 @@ enum field { FIELD_RUNNING, FIELD_MEMORY, FIELD_DISK, FIELD_LEARN, FIELDS };
 static const char *const field_names[FIELDS] = {"running", "memory", "disk", "learn"};
 
 struct category {
-	uint64_t run; /* 0: what is set for all */
+	struct list link; /* in its run's */
+	uint64_t run;     /* 0: what is set for all */
 	char *run_name;
 	const char *name; /* within key */
 	bool is_set[FIELDS];
@@ -27,18 +28,30 @@ struct category {
 
 struct counter {
 	uint64_t total;
-	bool is_set;
 	char name[];
 };
 
 /* ---- categories */
 
-static struct category *category_get(struct driver *d, const struct run *r, const char *name);
+#define KEY_SIZE 256
 
-static uint64_t effective(struct driver *d, const struct category *g, enum field f)
+static int print_key(char key[KEY_SIZE], uint64_t run, const char *name)
 {
-	const struct category *all = g->run ? category_get(d, NULL, g->name) : g;
-	return g->is_set[f] ? g->value[f] : all->is_set[f] ? all->value[f] : 0;
+	return snprintf(key, KEY_SIZE, "%" PRIu64 ":%.128s", run, name);
+}
+
+/* NULL: nothing was set for all. */
+static const struct category *find_for_all(const struct driver *d, const char *name)
+{
+	char key[KEY_SIZE];
+	print_key(key, 0, name);
+	return map_get_text(&d->category_settings, key);
+}
+
+static uint64_t effective(const struct driver *d, const struct category *g, enum field f)
+{
+	const struct category *all = g->is_set[f] ? NULL : find_for_all(d, g->name);
+	return g->is_set[f] ? g->value[f] : all && all->is_set[f] ? all->value[f] : 0;
 }
 
 static void apply(struct driver *d, const struct category *g)
@@ -51,10 +64,10 @@ static void apply(struct driver *d, const struct category *g)
 						       .learns = effective(d, g, FIELD_LEARN)});
 }
 
-static struct category *category_get(struct driver *d, const struct run *r, const char *name)
+static struct category *category_get(struct driver *d, struct run *r, const char *name)
 {
-	char key[256];
-	int n = snprintf(key, sizeof key, "%" PRIu64 ":%.128s", r ? r->id : 0, name);
+	char key[KEY_SIZE];
+	int n = print_key(key, r ? r->id : 0, name);
 	struct category *g = map_get_text(&d->category_settings, key);
 	if (g)
 		return g;
@@ -64,13 +77,16 @@ static struct category *category_get(struct driver *d, const struct run *r, cons
 	g->name = strchr(g->key, ':') + 1;
 	g->run = r ? r->id : 0;
 	g->run_name = xstrdup(r ? r->name : "");
+	list_init(&g->link);
 	map_put_text(&d->category_settings, g->key, g);
-	if (r)
+	if (r) {
+		list_append(&r->categories, &g->link);
 		apply(d, g);
+	}
 	return g;
 }
 
-void category_name(const struct run *r, const char *category, char text[256])
+void category_name(struct run *r, const char *category, char text[256])
 {
 	snprintf(text, 256, "%s", category_get(r->driver, r, category)->key);
 }
@@ -93,13 +109,9 @@ bool driver_next_category(const struct driver *d, size_t *i, struct driver_categ
 {
 	const struct category *g;
 	while ((g = map_next(&d->category_settings, i))) {
-		const struct category *all;
-		char key[256];
-		snprintf(key, sizeof key, "0:%s", g->name);
-		all = map_get_text(&d->category_settings, key);
 		uint64_t v[FIELDS];
 		for (size_t f = 0; f < FIELDS; f++)
-			v[f] = g->is_set[f] || !all ? g->value[f] : all->value[f];
+			v[f] = effective(d, g, (enum field)f);
 		*out = (struct driver_category){.name = g->name,
 						.run = g->run_name,
 						.running = v[FIELD_RUNNING],
@@ -116,21 +128,26 @@ bool driver_next_category(const struct driver *d, size_t *i, struct driver_categ
 static void set_counter(struct driver *d, const char *name, const char *value, uint64_t total)
 {
 	struct counter *k = map_get_text(&d->counters, name);
+	if (!k && !*value)
+		return;
 	if (!k) {
 		k = xcalloc(1, sizeof *k + strlen(name) + 1);
 		strcpy(k->name, name);
 		map_put_text(&d->counters, k->name, k);
 	}
-	k->is_set = *value;
 	k->total = *value ? total : 0;
 	core_counter_set(d->core, k->name, k->total);
+	if (*value)
+		return;
+	map_remove_text(&d->counters, k->name);
+	free(k);
 }
 
 bool counter_total(const struct driver *d, const char *name, uint64_t *total)
 {
 	const struct counter *k = map_get_text(&d->counters, name);
 	*total = k ? k->total : 0;
-	return k && k->is_set;
+	return k;
 }
 
 /* ---- setting */
@@ -323,12 +340,30 @@ void driver_set(struct driver *d, struct run *r, const struct wire_set *m, struc
 						    .value = store_text(s, m->value)}});
 }
 
+static void category_free(struct category *g)
+{
+	free(g->run_name);
+	free(g);
+}
+
+void settings_leave(struct run *r)
+{
+	struct driver *d = r->driver;
+	list_foreach (&r->categories, struct category, link, g) {
+		/* Only where all of vined goes are there still tasks of it. */
+		core_category_forget(d->core, g->key);
+		list_remove(&g->link);
+		map_remove_text(&d->category_settings, g->key);
+		category_free(g);
+	}
+}
+
 void settings_forget(struct driver *d)
 {
 	struct category *g;
 	struct counter *k;
-	for (size_t i = 0; (g = map_next(&d->category_settings, &i)); free(g))
-		free(g->run_name);
+	for (size_t i = 0; (g = map_next(&d->category_settings, &i));)
+		category_free(g);
 	for (size_t i = 0; (k = map_next(&d->counters, &i));)
 		free(k);
 	free_awaited(d);

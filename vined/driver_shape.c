@@ -3,29 +3,49 @@
 #include "vined/driver_internal.h"
 
 #include "common/buf.h"
+#include "common/log.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 
 #define NAME_MOST 64
 
-int names_get(struct names *n, const char *name, size_t most)
+int names_hold(struct names *n, const char *name, size_t most)
 {
+	size_t at = most;
 	assert(most <= countof(n->at));
-	for (size_t i = 0; i < n->n; i++)
-		if (streq(n->at[i], name))
-			return (int)i;
-	if (n->n >= most)
+	for (size_t i = most; i-- > 0;)
+		if (!n->at[i])
+			at = i;
+	for (size_t i = 0; i < most; i++)
+		if (n->at[i] && streq(n->at[i], name))
+			at = i;
+	if (at == most)
 		return -E2BIG;
-	n->at[n->n] = xstrdup(name);
-	return (int)n->n++;
+	if (!n->at[at])
+		n->at[at] = xstrdup(name);
+	n->n_holds[at]++;
+	return (int)at;
+}
+
+static void names_unhold(struct names *n, const char *name)
+{
+	for (size_t i = 0; i < countof(n->at); i++) {
+		if (!n->at[i] || !streq(n->at[i], name))
+			continue;
+		assert(n->n_holds[i]);
+		if (!--n->n_holds[i])
+			free(steal(n->at[i]));
+		return;
+	}
+	assert(false);
 }
 
 void names_fini(struct names *n)
 {
-	for (size_t i = 0; i < n->n; i++)
+	for (size_t i = 0; i < countof(n->at); i++)
 		free(n->at[i]);
-	*n = (struct names){.n = 0};
+	*n = (struct names){.at = {NULL}};
 }
 
 /* ---- from texts */
@@ -113,6 +133,38 @@ static struct shape *find_or_make(struct driver *d, const struct store_shape *ro
 	return s;
 }
 
+/* So many of its resources and features; what nobody was told of can be others' again. */
+static void unhold_names(struct driver *d, const struct shape *s, size_t n_named, size_t n_features)
+{
+	for (size_t i = 0; i < n_named; i++)
+		names_unhold(&d->kinds, s->named[i].name);
+	for (size_t i = 0; i < n_features; i++)
+		names_unhold(&d->features, s->features[i]);
+}
+
+/* All of them, or none with the reason. */
+static int hold_names(struct driver *d, struct shape *s, char reason[256])
+{
+	size_t n_named = 0, n_features = 0;
+	while (n_named < s->n_named && names_hold(&d->kinds, s->named[n_named].name, CORE_NAMED) >= 0)
+		n_named++;
+	if (n_named == s->n_named)
+		while (n_features < s->n_features &&
+		       names_hold(&d->features, s->features[n_features], CORE_FEATURES) >= 0)
+			n_features++;
+	s->has_names = n_named == s->n_named && n_features == s->n_features;
+	if (s->has_names)
+		return 0;
+	if (n_named < s->n_named)
+		snprintf(reason, 256, "resource '%s': %d kinds of named resources are known, and no more are possible",
+			 s->named[n_named].name, CORE_NAMED);
+	else
+		snprintf(reason, 256, "feature '%s': %d features are known, and no more are possible",
+			 s->features[n_features], CORE_FEATURES);
+	unhold_names(d, s, n_named, n_features);
+	return -E2BIG;
+}
+
 struct shape *shape_ref(struct shape *s)
 {
 	s->n_tasks++;
@@ -124,6 +176,8 @@ void shape_unref(struct driver *d, struct shape *s)
 	assert(s->n_tasks);
 	if (--s->n_tasks)
 		return;
+	if (s->has_names && !s->is_told)
+		unhold_names(d, s, s->n_named, s->n_features);
 	map_remove_text(&d->shapes, s->key);
 	const char *texts[] = {s->row.named, s->row.counters, s->row.features, s->row.category};
 	for (size_t i = 0; i < countof(texts); i++)
@@ -136,11 +190,10 @@ void shape_unref(struct driver *d, struct shape *s)
 /* Two rows may say the same, where one was made when the other was not in memory. */
 struct shape *shape_load(struct driver *d, const struct store_shape *row)
 {
+	char reason[256];
 	struct shape *s = shape_ref(find_or_make(d, row));
-	for (size_t i = 0; i < s->n_named; i++)
-		names_get(&d->kinds, s->named[i].name, CORE_NAMED);
-	for (size_t i = 0; i < s->n_features; i++)
-		names_get(&d->features, s->features[i], CORE_FEATURES);
+	if (!s->has_names && hold_names(d, s, reason))
+		log_warn("shape %" PRIu64 " of the database: %s", row->id, reason);
 	return s;
 }
 
@@ -216,22 +269,8 @@ static char *features_text(const struct wire_texts *f, char reason[256])
 }
 
 /* What the core would refuse after the commit is refused before it. */
-static int check_names(struct driver *d, const struct shape *s, char reason[256])
+static int check_names(struct driver *d, struct shape *s, char reason[256])
 {
-	for (size_t i = 0; i < s->n_named; i++) {
-		if (names_get(&d->kinds, s->named[i].name, CORE_NAMED) >= 0)
-			continue;
-		snprintf(reason, 256, "resource '%s': %d kinds of named resources are known, and no more are possible",
-			 s->named[i].name, CORE_NAMED);
-		return -E2BIG;
-	}
-	for (size_t i = 0; i < s->n_features; i++) {
-		if (names_get(&d->features, s->features[i], CORE_FEATURES) >= 0)
-			continue;
-		snprintf(reason, 256, "feature '%s': %d features are known, and no more are possible", s->features[i],
-			 CORE_FEATURES);
-		return -E2BIG;
-	}
 	for (size_t i = 0; i < s->n_counters; i++) {
 		uint64_t total;
 		if (!counter_total(d, s->counters[i].name, &total) || total >= s->counters[i].amount)
@@ -240,7 +279,7 @@ static int check_names(struct driver *d, const struct shape *s, char reason[256]
 			 s->counters[i].name, s->counters[i].amount, total);
 		return -ERANGE;
 	}
-	return 0;
+	return s->has_names ? 0 : hold_names(d, s, reason);
 }
 
 static bool is_like(const struct shape *s, const struct wire_task *t)

@@ -296,6 +296,7 @@ int task_tell_core(struct task *t, int64_t priority, struct node *n, uint64_t at
 		.when = when(s),
 	};
 	struct core *c = t->run->driver->core;
+	t->shape->is_told = true;
 	int r = n ? core_task_add_running(c, t->id, &spec, n->id, attempt) : core_task_add(c, t->id, &spec);
 	if (ids != few)
 		free(ids);

@@ -31,8 +31,7 @@ static void say_too_large(const struct driver *d, const struct task *t, const st
 
 static void say_resting(const struct node *n, char reason[256])
 {
-	snprintf(reason, 256, "node %.60s rests: %.150s", n->name,
-		 n->is_stuffed ? "it does not read what it is sent" : n->rest_reason);
+	snprintf(reason, 256, "node %.60s rests: %.150s", n->name, node_resting(n));
 }
 
 static const char *name_of_item(const struct driver *d, uint64_t item)
@@ -69,11 +68,14 @@ static void say_input(const struct driver *d, const struct core_why *why, char r
 static void say_counter(const struct driver *d, const struct core_why *why, char reason[256])
 {
 	uint64_t total;
-	if (counter_total(d, why->name, &total))
-		snprintf(reason, 256, "counter %.100s is used up: there are %" PRIu64, why->name, total);
+	if (!counter_total(d, why->name, &total))
+		snprintf(reason, 256,
+			 "it takes from counter %.64s, which nobody has set: vine_set() sets counter.%.64s", why->name,
+			 why->name);
+	else if (!total)
+		snprintf(reason, 256, "counter %.100s is used up: it was set to 0", why->name);
 	else
-		snprintf(reason, 256, "it takes from counter %.64s, which nobody has set: vine set counter.%.64s=N",
-			 why->name, why->name);
+		snprintf(reason, 256, "counter %.100s is used up: there are %" PRIu64, why->name, total);
 }
 
 /* Of what the core calls a category the run's number goes first. */

@@ -200,6 +200,8 @@ uint64_t store_boot(const struct store *s);
 /* Runs that were over so long ago go into archive.sqlite beside the database, by small steps when there is nothing else to write. Without this
  * call, before store_start(), none goes. */
 void store_keep(struct store *s, uint64_t keep_usec);
+/* While somebody is attached to a run it does not go, however long it has been over. After store_start. */
+void store_hold_run(struct store *s, uint64_t run, bool is_held);
 
 /* From here on the writer thread runs and operations may be put. */
 int store_start(struct store *s, struct loop *l);

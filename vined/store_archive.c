@@ -74,6 +74,25 @@ int store_archive_each(struct store_archive *a, const char *sql, uint64_t x, uin
 
 /* ---- which runs are over */
 
+void store_hold_run(struct store *s, uint64_t run, bool is_held)
+{
+	assert(s->archive);
+	pthread_mutex_lock(&s->lock);
+	if (is_held)
+		store_set_add(&s->archive->held, run);
+	else
+		store_set_remove(&s->archive->held, run);
+	pthread_mutex_unlock(&s->lock);
+}
+
+static bool is_held(struct store_archive *a, uint64_t run)
+{
+	pthread_mutex_lock(&a->store->lock);
+	bool is = store_set_has(&a->held, run);
+	pthread_mutex_unlock(&a->store->lock);
+	return is;
+}
+
 static int drop_events(struct store_archive *a)
 {
 	int r = store_archive_run(a,
@@ -247,7 +266,7 @@ static int decide(struct store_archive *a)
 		if (found > 0) {
 			uint64_t first = a->found[0];
 			a->at = first + a->found[1];
-			if (!store_set_has(&a->bad, a->found[2]))
+			if (!store_set_has(&a->bad, a->found[2]) && !is_held(a, a->found[2]))
 				r = store_archive_run(a, "UPDATE submits SET leaving = 1 WHERE first = ?1", first, 0);
 		}
 	}
@@ -306,6 +325,7 @@ uint64_t store_archive_step(struct store_archive *a)
 struct store_archive *store_archive_new(struct store *s, const char *path)
 {
 	struct store_archive *a = NEW(struct store_archive);
+	a->store = s;
 	a->w = s->writer;
 	a->db = s->db;
 	a->path = xstrdup(path);
@@ -324,6 +344,7 @@ void store_archive_free(struct store_archive *a)
 		return;
 	sqlite3_close(a->to);
 	store_set_fini(&a->bad);
+	store_set_fini(&a->held);
 	store_set_fini(&a->commands);
 	store_set_fini(&a->items);
 	buf_fini(&a->makes);

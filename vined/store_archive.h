@@ -9,6 +9,7 @@
 #define STORE_STEP_ROWS 20000u   /* rows looked at by one step */
 
 struct store_archive {
+	struct store *store;
 	struct store_writer *w;
 	sqlite3 *db, *to; /* to: archive.sqlite, while runs move there */
 	char *path, *cluster;
@@ -18,6 +19,7 @@ struct store_archive {
 	uint64_t at;               /* how far the phase is */
 	uint64_t end;              /* numbers from here on were submitted after the sweep began */
 	struct store_set bad;      /* runs that stay */
+	struct store_set held;     /* under the store's lock: runs that somebody is attached to */
 	struct buf makes;          /* struct store_makes: what runs that could go make for others */
 	struct store_set commands; /* that moved tasks used */
 	struct store_set items;    /* that loading did not tell and nobody has named so far */

@@ -337,6 +337,11 @@ TEST(settings_of_a_run_are_checked_and_sent)
 		{"evnts", "nodes", "events"},
 		{"events", "all", "none, nodes"},
 		{"category.a\n.running", "1", "control"},
+		{"counter.a b", "1", "blanks"},
+		{"counter.a=b", "1", "'='"},
+		{"categry.a.memory", "1G", "did you mean category?"},
+		{"lifetme.x", "run", "did you mean lifetime?"},
+		{"lifetime.x", "run", "did you mean lifetime?"},
 	};
 	char copy[200];
 	world_start();
@@ -360,4 +365,14 @@ TEST(settings_of_a_run_are_checked_and_sent)
 	ASSERT_STR(fake_word(f, f->forgotten, copy), "r/");
 	ASSERT_EQ(vine_forget(v, ""), -EINVAL);
 	world_stop();
+}
+
+TEST(an_input_that_is_no_file_is_refused)
+{
+	struct vine_task *one;
+	ASSERT_EQ(vine_task_new((const char *const[]){"true", NULL}, &one), 0);
+	ASSERT_EQ(vine_task_input(one, NULL, "/in", 0), -EINVAL);
+	ASSERT_STR(vine_error(), "input /in: the file that it is must be given: vine_file_new() makes one");
+	ASSERT_EQ(vine_task_input(one, NULL, NULL, 0), -EINVAL);
+	vine_task_free(one);
 }

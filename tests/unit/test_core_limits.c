@@ -293,3 +293,31 @@ TEST(a_task_that_always_fails_brings_no_node_down)
 	for (uint64_t n = 1; n <= 4; n++)
 		ASSERT_EQ(core_node_health(c, n), CORE_HEALTH_GOOD);
 }
+
+TEST(a_category_is_forgotten_when_no_task_is_of_it)
+{
+	WORLD(w);
+	core_category_set(c, "io", &(struct core_category_spec){.running = 1});
+	core_category_set(c, "other", &(struct core_category_spec){.running = 2});
+	node(c, 1, .cores = 8);
+	add(c, 1, .category = "io");
+	add(c, 2, .category = "other");
+	decide(&w);
+	struct said first = expect(&w, SAID_START, 1);
+	expect(&w, SAID_START, 2);
+	ASSERT_EQ(core_category_forget(c, "io"), -EBUSY);
+	end(c, first);
+	ASSERT_EQ(core_category_forget(c, "io"), 0);
+	ASSERT_EQ(core_category_forget(c, "io"), -ENOENT);
+	// What comes under its name, or under a new one, is neither limited by it nor taken for another's.
+	add(c, 3, .category = "third");
+	add(c, 4, .category = "io");
+	add(c, 5, .category = "io");
+	add(c, 6, .category = "other");
+	add(c, 7, .category = "other");
+	decide(&w);
+	for (uint64_t t = 3; t <= 6; t++)
+		expect(&w, SAID_START, t);
+	expect_nothing(&w);
+	ASSERT_STR(why(c, 7).name, "other");
+}

@@ -333,3 +333,21 @@ TEST(a_crash_while_runs_move_loses_none_and_leaves_none_to_do_again)
 	ASSERT_EQ(ask_archive("SELECT count(*) FROM results"), 8 * 4500);
 	ASSERT_EQ(ask_archive("SELECT count(*) FROM v_tasks WHERE state = 'delivered' AND run LIKE 'run-%'"), 8 * 4500);
 }
+
+TEST(a_run_that_somebody_is_attached_to_stays)
+{
+	open_keeping(0);
+	store_hold_run(store, 1, true);
+	put_named_run(1, "attached");
+	put_named_run(2, "over");
+	submit(10, 1, 0, 0, 0);
+	submit(11, 2, 0, 0, 0);
+	store_flush(store);
+	wait_for(2);
+	finish(10, 2);
+	ASSERT(comes(ask, "SELECT count(*) FROM tasks WHERE id = 11", 0));
+	ASSERT_EQ(ask("SELECT count(*) FROM tasks WHERE id = 10"), 1);
+	store_hold_run(store, 1, false);
+	ASSERT(comes(ask, "SELECT count(*) FROM tasks", 0));
+	close_store();
+}
