@@ -59,7 +59,7 @@ struct store_reader {
 	sqlite3_stmt *sql[SQL_N];
 	struct bodies stored; /* just now: a million submitted at once do not push out what was read */
 	struct bodies read;
-	uint64_t last_read; /* the last body that was read, or read ahead */
+	uint64_t last_read;  /* the last body that was read, or read ahead */
 	struct buf row;      /* what the last result's texts lie in */
 	struct buf bindings; /* the last ones, behind one another: structs, then texts */
 	struct buf texts;
