@@ -3,12 +3,14 @@
 #include "libvineclient/client.h"
 #include "libvineclient/task.h"
 
+#include <stdio.h>
 #include <time.h>
 #include <unistd.h>
 
 #define POST_USEC 120000000u
 #define POST_MOST 100000u
 #define KEY_SIZE 48
+#define KEY_DIGITS 5 /* of the task in its batch */
 
 struct batch {
 	struct wire_task *tasks;
@@ -108,35 +110,30 @@ static struct wire_texts environment_of(struct batch *b, const struct vine_task 
 
 /* ---- a batch */
 
-/* With a key of its own each, the message can be sent again without harm. */
-static void make_keys(struct batch *b)
-{
-	static const char digits[] = "0123456789abcdef";
-	uint8_t random[16];
-	char prefix[2 * sizeof random + 1];
-	secret_random(random, sizeof random);
-	for (size_t i = 0; i < sizeof random; i++) {
-		prefix[2 * i] = digits[random[i] >> 4];
-		prefix[2 * i + 1] = digits[random[i] & 15];
-	}
-	prefix[2 * sizeof random] = '-';
-	for (size_t i = 0; i < b->n; i++) {
-		char *at = b->keys[i];
-		memcpy(at, prefix, sizeof prefix);
-		at += sizeof prefix;
-		size_t rest = i;
-		do
-			*at++ = digits[rest % 16];
-		while (rest /= 16);
-		*at = 0;
-	}
-}
-
 static uint64_t now_usec(void)
 {
 	struct timespec now;
 	clock_gettime(CLOCK_REALTIME, &now);
 	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+/* With a key of its own each, the message can be sent again without harm. They rise with time, so that vined's index of keys grows at its end. */
+static void make_keys(struct batch *b)
+{
+	static const char digits[] = "0123456789abcdef";
+	uint64_t random;
+	char prefix[KEY_SIZE];
+	secret_random(&random, sizeof random);
+	int n = snprintf(prefix, sizeof prefix, "%016llx%016llx-", (unsigned long long)now_usec(),
+			 (unsigned long long)random);
+	assert(n + KEY_DIGITS < KEY_SIZE);
+	for (size_t i = 0; i < b->n; i++) {
+		char *at = b->keys[i];
+		memcpy(at, prefix, (size_t)n);
+		for (int k = 0; k < KEY_DIGITS; k++)
+			at[n + k] = digits[i >> 4 * (KEY_DIGITS - 1 - k) & 15];
+		at[n + KEY_DIGITS] = 0;
+	}
 }
 
 /* Only an element of an array has an index. */
@@ -211,6 +208,7 @@ static int batch_init(struct batch *b, struct vine_task *const t[], size_t n, ui
 {
 	size_t n_bindings = 0;
 	assert(n && n <= POST_MOST);
+	_Static_assert(POST_MOST < 1u << 4 * KEY_DIGITS, "each has a key of its own");
 	for (size_t i = 0; i < n; i++)
 		n_bindings += i && t[i] == t[i - 1] ? 0 : t[i]->n_bindings;
 	*b = (struct batch){.n = n, .ids = ids};

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
--- vined's database, version 3. Times are microseconds since 1970, sizes bytes, 0 stands for none. These tables may change with any
+-- vined's database, version 4. Times are microseconds since 1970, sizes bytes, 0 stands for none. These tables may change with any
 -- release; the views in views.sql are for people and keep their columns (doc/database.md).
 --
 -- What is hot is only ever appended, and has no other index than its key: a task's row never changes once it is submitted,
@@ -45,13 +45,13 @@ CREATE TABLE settings (
 	PRIMARY KEY (run, name)
 );
 
--- What tasks share, each once: "directory\0argv0\0argv1\0..." or "NAME=value\0...".
+-- What tasks share, mostly once (vined remembers some thousand; an index of all their digests would cost more than it saves):
+-- "directory\0argv0\0argv1\0..." or "NAME=value\0...".
 CREATE TABLE commands (
 	id INTEGER PRIMARY KEY,
 	digest BLOB NOT NULL,
 	body BLOB NOT NULL
 );
-CREATE UNIQUE INDEX commands_digest ON commands (digest);
 
 -- What tasks ask for, each kind once. named and counters: "name=amount ..."; features: "word ...".
 CREATE TABLE shapes (

@@ -11,8 +11,7 @@
 
 /* The same name, key or command may come there more than once, each time under another number. */
 static const char archive_sql[] = "DROP INDEX IF EXISTS nodes_uuid; DROP INDEX IF EXISTS runs_name;"
-				  "DROP INDEX IF EXISTS commands_digest; DROP INDEX IF EXISTS tasks_key;"
-				  "DROP INDEX IF EXISTS arrays_key;";
+				  "DROP INDEX IF EXISTS tasks_key; DROP INDEX IF EXISTS arrays_key;";
 
 static int check_cluster(struct store_archive *a)
 {

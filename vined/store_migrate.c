@@ -16,6 +16,8 @@ static const struct store_step steps[] = {
 	/* Whose the result is, when several clients are attached to a run. */
 	{{"ALTER TABLE tasks ADD COLUMN session INTEGER NOT NULL DEFAULT 0"}},
 	{{upgrade_2_sql, schema_sql, upgrade_3_sql}},
+	/* Where every command is another, each commit changed as many pages of it as there were commands. */
+	{{"DROP INDEX IF EXISTS commands_digest"}},
 };
 const struct store_migrations store_migrations = {steps, countof(steps), views_sql};
 

@@ -3,7 +3,10 @@
 
 #include "vined/store_internal.h"
 
-#define BODIES_SIZE ((size_t)32 << 20)
+#define BODIES_SIZE ((size_t)16 << 20)
+/* Tasks mostly start in the order in which they were submitted: who wants the next body will want those behind it. */
+#define AHEAD_BODIES 64
+#define AHEAD_SIZE ((size_t)256 << 10)
 
 enum {
 	SQL_BODY,
@@ -21,7 +24,7 @@ enum {
 };
 
 static const char *const texts[SQL_N] = {
-	[SQL_BODY] = "SELECT body FROM commands WHERE id = ?1",
+	[SQL_BODY] = "SELECT id, body FROM commands WHERE id >= ?1 ORDER BY id LIMIT ?2",
 	[SQL_RESULT] =
 		"SELECT place, task, attempt, node, how, status, wall_usec, cpu_usec, peak_memory, out_size, err_size,"
 		" exceeded, peak_disk, local_size, moved_size, reason, delivered FROM results WHERE task = ?1",
@@ -39,18 +42,24 @@ static const char *const texts[SQL_N] = {
 };
 
 struct body {
-	struct list link; /* newest first */
+	struct list link;
 	uint64_t id;
 	uint32_t n;
 	uint8_t at[];
 };
 
+struct bodies {
+	struct map by_id;
+	struct list used; /* last one first */
+	size_t size;
+};
+
 struct store_reader {
 	sqlite3 *db;
 	sqlite3_stmt *sql[SQL_N];
-	struct map bodies;
-	struct list used;
-	size_t size;
+	struct bodies stored; /* just now: a million submitted at once do not push out what was read */
+	struct bodies read;
+	uint64_t last_read;  /* the last body that was read, or read ahead */
 	struct buf row;      /* what the last result's texts lie in */
 	struct buf bindings; /* the last ones, behind one another: structs, then texts */
 	struct buf texts;
@@ -61,7 +70,8 @@ struct store_reader *store_reader_new(sqlite3 *db)
 {
 	struct store_reader *r = NEW(struct store_reader);
 	r->db = db;
-	list_init(&r->used);
+	list_init(&r->stored.used);
+	list_init(&r->read.used);
 	if (store_sql_prepare(db, texts, r->sql, SQL_N)) {
 		store_reader_free(r);
 		return NULL;
@@ -69,22 +79,28 @@ struct store_reader *store_reader_new(sqlite3 *db)
 	return r;
 }
 
-static void forget_body(struct store_reader *r, struct body *b)
+static void forget_body(struct bodies *all, struct body *b)
 {
-	map_remove(&r->bodies, b->id);
+	map_remove(&all->by_id, b->id);
 	list_remove(&b->link);
-	assert(r->size >= b->n);
-	r->size -= b->n;
+	assert(all->size >= b->n);
+	all->size -= b->n;
 	free(b);
+}
+
+static void forget_bodies(struct bodies *all)
+{
+	list_foreach (&all->used, struct body, link, b)
+		forget_body(all, b);
+	map_fini(&all->by_id);
 }
 
 void store_reader_free(struct store_reader *r)
 {
 	if (!r)
 		return;
-	list_foreach (&r->used, struct body, link, b)
-		forget_body(r, b);
-	map_fini(&r->bodies);
+	forget_bodies(&r->stored);
+	forget_bodies(&r->read);
 	buf_fini(&r->row);
 	buf_fini(&r->bindings);
 	buf_fini(&r->texts);
@@ -95,49 +111,81 @@ void store_reader_free(struct store_reader *r)
 
 /* ---- bodies */
 
-/* Tasks of one sweep share their environment and often their command, so a few hundred bodies answer almost every START. */
-static struct body *remember(struct store_reader *r, uint64_t id, const void *p, size_t n)
+/* Tasks of one sweep share their environment and often their command, so a few hundred bodies answer almost every START. `is_used`: the caller
+ * gets it. The two used last stay, for he may be holding them; what is only expected to be used lies behind them. */
+static struct body *remember(struct bodies *all, uint64_t id, const struct wire_bytes *from, bool is_used)
 {
-	/* The newest two stay: the caller may be holding them. */
-	while (r->bodies.n > 2 && (r->bodies.n >= STORE_BODIES || r->size + n > BODIES_SIZE))
-		forget_body(r, list_entry(r->used.prev, struct body, link));
-	struct body *b = xmalloc(sizeof *b + n);
+	while (all->by_id.n > 2 && (all->by_id.n >= STORE_BODIES || all->size + from->n > BODIES_SIZE))
+		forget_body(all, list_entry(all->used.prev, struct body, link));
+	struct body *b = xmalloc(sizeof *b + from->n);
 	b->id = id;
-	b->n = (uint32_t)n;
-	if (n)
-		memcpy(b->at, p, n);
+	b->n = from->n;
+	if (b->n)
+		memcpy(b->at, from->at, b->n);
 	list_init(&b->link);
-	list_prepend(&r->used, &b->link);
-	r->size += n;
-	map_put(&r->bodies, id, b);
+	struct list *behind = &all->used;
+	for (size_t i = 0; i < 2 && !is_used && behind->next != &all->used; i++)
+		behind = behind->next;
+	list_prepend(behind, &b->link);
+	all->size += b->n;
+	map_put(&all->by_id, id, b);
+	return b;
+}
+
+static struct body *use(struct bodies *all, uint64_t id)
+{
+	struct body *b = map_get(&all->by_id, id);
+	if (b && all->used.next != &b->link) {
+		list_remove(&b->link);
+		list_prepend(&all->used, &b->link);
+	}
 	return b;
 }
 
 void store_remember_body(struct store *s, uint64_t id, const struct wire_bytes *body)
 {
+	struct store_reader *r = s->reader;
 	assert(id);
-	if (!map_get(&s->reader->bodies, id))
-		remember(s->reader, id, body->at, body->n);
+	if (!map_get(&r->read.by_id, id) && !use(&r->stored, id))
+		remember(&r->stored, id, body, true);
+}
+
+/* One statement for those behind it, too, where the last one read was just before it. */
+static int read_bodies(struct store_reader *r, uint64_t id, struct body **found)
+{
+	sqlite3_stmt *q = r->sql[SQL_BODY];
+	bool is_next = id > r->last_read && id - r->last_read <= AHEAD_BODIES;
+	size_t size = 0;
+	int step = SQLITE_DONE;
+	*found = NULL;
+	store_sql_bind(q, 2, (int64_t[]){(int64_t)id, is_next ? AHEAD_BODIES : 1});
+	while (size < AHEAD_SIZE && (step = sqlite3_step(q)) == SQLITE_ROW) {
+		uint64_t at = store_number(q, 0);
+		const struct wire_bytes body = {sqlite3_column_blob(q, 1), (uint32_t)sqlite3_column_bytes(q, 1)};
+		if (!*found && at != id)
+			break;
+		if (!*found)
+			*found = remember(&r->read, at, &body, true);
+		else if (!map_get(&r->read.by_id, at))
+			remember(&r->read, at, &body, false);
+		r->last_read = at;
+		size += body.n;
+	}
+	int error = step == SQLITE_ROW || step == SQLITE_DONE ? 0 : store_sql_errno(r->db);
+	store_sql_reset(q);
+	/* What lies behind it is not what was asked for. */
+	return *found ? 0 : error ? error : -ENOENT;
 }
 
 int store_read_body(struct store *s, uint64_t id, struct wire_bytes *body)
 {
 	struct store_reader *r = s->reader;
-	struct body *b = map_get(&r->bodies, id);
+	struct body *b = use(&r->read, id);
 	int error = 0;
-	if (b) {
-		list_remove(&b->link);
-		list_prepend(&r->used, &b->link);
-	} else {
-		sqlite3_stmt *q = r->sql[SQL_BODY];
-		sqlite3_bind_int64(q, 1, (int64_t)id);
-		int step = sqlite3_step(q);
-		if (step == SQLITE_ROW)
-			b = remember(r, id, sqlite3_column_blob(q, 0), (size_t)sqlite3_column_bytes(q, 0));
-		else
-			error = step == SQLITE_DONE ? -ENOENT : store_sql_errno(r->db);
-		store_sql_reset(q);
-	}
+	if (!b)
+		b = use(&r->stored, id);
+	if (!b)
+		error = read_bodies(r, id, &b);
 	if (b)
 		*body = (struct wire_bytes){b->at, b->n};
 	return error;

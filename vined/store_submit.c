@@ -30,21 +30,17 @@ static int add_body(struct store_writer *w, const struct digest *d, const struct
 	return r;
 }
 
-static int intern(struct store_writer *w, const struct wire_bytes *body, uint64_t *id)
+static int intern(struct store_writer *w, struct store_bodies *all, const struct wire_bytes *body, uint64_t *id)
 {
-	if (w->last_body_id && w->last_body.n == body->n && !memcmp(w->last_body.at, body->at, body->n)) {
-		*id = w->last_body_id;
+	if (all->last_id && all->last.n == body->n && !memcmp(all->last.at, body->at, body->n)) {
+		*id = all->last_id;
 		return 0;
 	}
 	struct digest d;
 	digest_bytes(body->at, body->n, &d);
-	struct store_interned *known = &w->interned[get_le32(d.byte) % STORE_INTERNED];
+	struct store_interned *known = &all->known[get_le32(d.byte) % STORE_INTERNED];
 	if (!known->id || !digest_is_equal(&known->digest, &d)) {
-		sqlite3_stmt *find = w->sql[SQL_FIND_BODY];
-		sqlite3_bind_blob(find, 1, d.byte, DIGEST_SIZE, SQLITE_STATIC);
-		int r = find_id(w, find, &known->id);
-		if (r == 0)
-			r = add_body(w, &d, body, &known->id);
+		int r = add_body(w, &d, body, &known->id);
 		if (r < 0) {
 			known->id = 0;
 			return r;
@@ -52,9 +48,29 @@ static int intern(struct store_writer *w, const struct wire_bytes *body, uint64_
 		known->digest = d;
 	}
 	*id = known->id;
-	w->last_body = *body;
-	w->last_body_id = *id;
+	all->last = *body;
+	all->last_id = *id;
 	return 0;
+}
+
+static void forget_above(struct store_bodies *all, uint64_t id)
+{
+	for (size_t i = 0; i < STORE_INTERNED; i++)
+		if (all->known[i].id > id)
+			all->known[i].id = 0;
+	if (all->last_id > id)
+		all->last_id = 0;
+}
+
+/* What was added for a task that is there already is nobody's. */
+static int take_back(struct store_writer *w, uint64_t last_command)
+{
+	if (w->last_command == last_command)
+		return 0;
+	forget_above(&w->commands, last_command);
+	forget_above(&w->environments, last_command);
+	sqlite3_bind_int64(w->sql[SQL_NO_BODY], 1, (int64_t)last_command);
+	return store_sql_step(w->db, w->sql[SQL_NO_BODY]);
 }
 
 /* ---- bindings */
@@ -150,7 +166,7 @@ static int put_new(struct store_writer *w, const struct store_task *t)
 static int put_task(struct store_writer *w, struct store_task *t)
 {
 	bool is_array = t->array.n > 0, has_key = t->key && t->key[0];
-	uint64_t id = 0;
+	uint64_t id = 0, last_command = w->last_command;
 	int r = has_key && w->has_array_keys ? find_key(w, SQL_FIND_ARRAY_KEY, t, &id) : 0;
 	if (r)
 		return r < 0 ? r : renew(w, SQL_ARRAY_SESSION, t, id);
@@ -158,9 +174,9 @@ static int put_task(struct store_writer *w, struct store_task *t)
 		r = find_key(w, SQL_FIND_KEY, t, &id);
 	if (r)
 		return r < 0 ? r : renew(w, SQL_SESSION, t, id);
-	r = intern(w, &t->environment, &t->environment_id);
+	r = intern(w, &w->environments, &t->environment, &t->environment_id);
 	if (!r)
-		r = intern(w, &t->command, &t->command_id);
+		r = intern(w, &w->commands, &t->command, &t->command_id);
 	if (!r)
 		r = insert(w, is_array ? SQL_ARRAY : SQL_TASK, t);
 	if (r)
@@ -169,7 +185,9 @@ static int put_task(struct store_writer *w, struct store_task *t)
 	w->has_array_keys |= is_array && has_key;
 	if (t->is_new)
 		return put_new(w, t);
-	r = find_key(w, SQL_FIND_KEY, t, &id);
+	r = take_back(w, last_command);
+	if (!r)
+		r = find_key(w, SQL_FIND_KEY, t, &id);
 	return r == 1 ? renew(w, SQL_SESSION, t, id) : r ? r : -EEXIST;
 }
 
@@ -213,7 +231,12 @@ int store_put_submit(struct store_writer *w, struct store_task *at, size_t n)
 
 void store_submit_forget(struct store_writer *w)
 {
-	for (size_t i = 0; i < STORE_INTERNED; i++)
-		w->interned[i].id = 0;
+	forget_above(&w->commands, 0);
+	forget_above(&w->environments, 0);
 	w->span.n = 0;
+}
+
+void store_submit_end(struct store_writer *w)
+{
+	w->commands.last_id = w->environments.last_id = 0;
 }

@@ -21,8 +21,8 @@ static const char *const texts[SQL_N] = {
 		"ON CONFLICT DO NOTHING",
 	[SQL_NODE] = "INSERT INTO nodes (id, user, uuid, name) VALUES (?1, ?2, ?3, ?4) "
 		     "ON CONFLICT (id) DO UPDATE SET name = ?4",
-	[SQL_FIND_BODY] = "SELECT id FROM commands WHERE digest = ?1",
 	[SQL_ADD_BODY] = "INSERT INTO commands (id, digest, body) VALUES (?1, ?2, ?3)",
+	[SQL_NO_BODY] = "DELETE FROM commands WHERE id > ?1",
 	[SQL_FIND_KEY] = "SELECT id FROM tasks WHERE run = ?1 AND key = ?2 AND key <> ''",
 	[SQL_FIND_ARRAY_KEY] = "SELECT id FROM arrays WHERE run = ?1 AND key = ?2 AND key <> ''",
 	[SQL_SESSION] = "UPDATE tasks SET session = ?2 WHERE id = ?1",
@@ -347,6 +347,6 @@ int store_writer_commit(struct store_writer *w, const struct list *batches)
 {
 	int r = store_writer_begin(w);
 	r = store_writer_end(w, r ? r : put_all(w, batches));
-	w->last_body_id = 0; /* its bytes go with the batch */
+	store_submit_end(w);
 	return r;
 }

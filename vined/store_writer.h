@@ -5,7 +5,7 @@
 
 #include "vined/store_internal.h"
 
-#define STORE_INTERNED 1024 /* ids of bodies remembered by their digest */
+#define STORE_INTERNED 1024 /* ids of commands, and as many of environments, remembered by their digest */
 #define STORE_ROWS 32       /* bindings that one statement writes: half the price of one at a time */
 
 enum {
@@ -14,8 +14,8 @@ enum {
 	SQL_ROLLBACK,
 	SQL_RUN,
 	SQL_NODE,
-	SQL_FIND_BODY,
 	SQL_ADD_BODY,
+	SQL_NO_BODY,
 	SQL_FIND_KEY,
 	SQL_FIND_ARRAY_KEY,
 	SQL_SESSION,
@@ -62,10 +62,13 @@ struct store_writer {
 	bool has_array_keys;
 	bool has_forgotten;     /* rows wait to be deleted */
 	struct store_span span; /* the last row of submits; n 0: a new one begins */
-	struct store_interned interned[STORE_INTERNED];
-	/* the last body that was looked up: tasks of one submit mostly share their environment */
-	struct wire_bytes last_body;
-	uint64_t last_body_id;
+	/* apart, so that a million commands leave the environments alone */
+	struct store_bodies {
+		struct store_interned known[STORE_INTERNED];
+		/* the last one looked up: tasks of one submit mostly share their environment */
+		struct wire_bytes last;
+		uint64_t last_id;
+	} commands, environments;
 	/* gathered for SQL_BINDINGS */
 	size_t n_rows;
 	struct store_row_binding {
@@ -99,5 +102,7 @@ int store_put_item(struct store_writer *w, const struct store_item *i);
 int store_put_submit(struct store_writer *w, struct store_task *at, size_t n);
 /* What was remembered of a transaction is not there: it failed. */
 void store_submit_forget(struct store_writer *w);
+/* The bytes of bodies looked up go with their batch. */
+void store_submit_end(struct store_writer *w);
 
 #endif

@@ -98,6 +98,79 @@ TEST(equal_commands_are_stored_once_and_read_back)
 	close_store();
 }
 
+TEST(what_is_submitted_again_leaves_no_body_behind)
+{
+	struct wire_bytes b;
+	open_store();
+	put_run(1, "sweep");
+	put_task(10, "k1", "true");
+	store_flush(store);
+	wait_for(2);
+	ASSERT_EQ(ask("SELECT count(*) FROM commands"), 2);
+	put_task(11, "k1", "false");
+	put_task(12, "k2", "false");
+	store_flush(store);
+	wait_for(4);
+	ASSERT_EQ(ask("SELECT count(*) FROM commands"), 3);
+	ASSERT_EQ(ask("SELECT count(*) FROM tasks WHERE command NOT IN (SELECT id FROM commands)"), 0);
+	close_store();
+	/* What this process has never seen is added before the key is found to be known. */
+	open_store();
+	put_task(13, "k1", "true");
+	store_flush(store);
+	wait_for(1);
+	ASSERT_EQ(ask("SELECT count(*) FROM commands"), 3);
+	put_task(14, "", "true");
+	store_flush(store);
+	wait_for(2);
+	ASSERT_EQ(store_read_body(store, stored[0].command_id, &b), 0);
+	ASSERT_STR((const char *)b.at + 5, "true");
+	ASSERT_EQ(store_read_body(store, stored[0].environment_id, &b), 0);
+	close_store();
+}
+
+static void check_body(uint64_t id, uint64_t n)
+{
+	struct wire_bytes b;
+	char word[24];
+	snprintf(word, sizeof word, "task-%llu", (unsigned long long)n);
+	ASSERT_EQ(store_read_body(store, id, &b), 0);
+	ASSERT_STR((const char *)b.at + 5, word);
+}
+
+/* The first task's environment is number 1, so task n's command is n + 1. */
+TEST(bodies_read_ahead_are_those_that_were_asked_for)
+{
+	enum { N = 700 };
+	struct wire_bytes one, other;
+	char word[24];
+	open_store();
+	put_run(1, "sweep");
+	for (uint64_t i = 1; i <= N; i++) {
+		snprintf(word, sizeof word, "task-%llu", (unsigned long long)i);
+		put_task(i, "", word);
+	}
+	store_flush(store);
+	wait_for(N + 1);
+	close_store();
+	run_sql("DELETE FROM commands WHERE id IN (300, 301)");
+	open_store();
+	for (uint64_t i = 1; i <= N; i++)
+		if (i != 299 && i != 300)
+			check_body(i + 1, i);
+	for (uint64_t i = N; i > 400; i--)
+		check_body(i + 1, i);
+	ASSERT_EQ(store_read_body(store, 300, &one), -ENOENT);
+	ASSERT_EQ(store_read_body(store, N + 2, &one), -ENOENT);
+	/* The last two stay, however many come in behind the second. */
+	check_body(101, 100);
+	ASSERT_EQ(store_read_body(store, 1, &one), 0);
+	ASSERT_EQ(store_read_body(store, 102, &other), 0);
+	ASSERT_STR((const char *)one.at, "A=1");
+	ASSERT_STR((const char *)other.at + 5, "task-101");
+	close_store();
+}
+
 TEST(of_two_results_the_first_counts)
 {
 	struct store_result e;

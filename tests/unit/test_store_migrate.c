@@ -186,6 +186,7 @@ TEST(a_database_of_version_2_goes_on)
 	run_sql(rows_of_2);
 	open_store();
 	ASSERT_EQ(store_boot(store), 5);
+	ASSERT_EQ(ask("SELECT count(*) FROM sqlite_master WHERE name = 'commands_digest'"), 0);
 	ASSERT_STR(store_cluster(store), "6b3f2a10-0000-4000-8000-0123456789ab");
 	load(&s);
 	check_tasks(&s);
