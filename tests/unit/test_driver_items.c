@@ -215,6 +215,11 @@ TEST(a_submit_that_is_recorded_is_answered_again_though_its_input_was_forgotten)
 	ASSERT_EQ(SUBMIT(&client, TASK(BINDINGS(OUT("temp:a")))), 0);
 	ASSERT_EQ(SUBMIT(&client, TASK(.key = "x", BINDINGS(IN("temp:a"))), TASK(.key = "y")), 0);
 	uint64_t ids[] = {client.ids[0], client.ids[1]};
+	for (unsigned i = 1; i <= 3; i++) {
+		ASSERT(UNTIL(loop, node.n_starts >= i));
+		ASSERT_EQ(ended_well(&node), 0);
+		ASSERT(UNTIL(loop, client.n_results == i));
+	}
 	ASSERT_EQ(ask(&client, WIRE_FORGET, &(struct wire_forget){.run = "sweep", .items = {names, 1}}), 0);
 	memset(client.ids, 0, sizeof client.ids);
 	ASSERT_EQ(SUBMIT(&client, TASK(.key = "x", BINDINGS(IN("temp:a"))), TASK(.key = "y")), 0);
