@@ -61,6 +61,11 @@ static void hand_over(struct core *c, struct core_replica *from, struct core_tre
 	r->is_hot |= from->is_hot;
 	core_replica_sized(r, max(r->size, from->size));
 	core_replica_free(c, from);
+	/* All of it may be there under its own name: nothing needs to come, and who waits may start. */
+	if (r->is_whole) {
+		core_move_arrived(c, r);
+		core_place_arrived(c, r);
+	}
 	core_replica_put(c, r);
 }
 

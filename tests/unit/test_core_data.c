@@ -520,3 +520,19 @@ TEST(a_fetch_may_be_answered_within_its_action)
 	end(c, expect(&w, SAID_START, 10));
 	expect_nothing(&w);
 }
+
+TEST(what_is_fetched_and_turns_out_to_be_there_under_another_name_is_there)
+{
+	WORLD(w);
+	item(c, 1, MB, 5, 0);
+	task(c, 10, 1, 0, CORE_WHEN_STAGED);
+	add_node(c, 1, 1, 0);
+	decide(&w);
+	expect(&w, SAID_FETCH, 1);
+	ASSERT_EQ(core_replica_set(c, 1, 7, MB), 0);
+	item(c, 2, MB, 0, 7);
+	ASSERT_EQ(core_replica_set(c, 1, 7, MB), 0);
+	ASSERT_EQ(core_item_is_tree(c, 1, 7, MB), 0);
+	decide(&w);
+	end(c, expect(&w, SAID_START, 10));
+}
