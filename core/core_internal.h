@@ -446,7 +446,7 @@ struct core_task {
 	bool is_user;              /* counted in its inputs' n_users */
 	bool is_second;            /* attempt of another task: held->other */
 	bool holds;                /* what would fail is held */
-	bool is_again;             /* it was over, and makes again what was lost */
+	bool is_again;             /* it was over once, and runs for what was lost */
 	struct core_item *items[]; /* inputs, then outputs */
 };
 

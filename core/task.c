@@ -322,8 +322,6 @@ int core_task_step_to(struct core *c, struct core_task *t, enum core_event e, st
 		t->reason = CORE_REASON_CRASHES;
 	if (e == CORE_EVENT_AGAIN)
 		t->is_again = true;
-	if (next == CORE_STATE_DONE)
-		t->is_again = false;
 	if (next == CORE_STATE_OVER && core_task_is_kept(t))
 		next = CORE_STATE_DONE;
 	if (next == CORE_STATE_RUNNING || next == CORE_STATE_DONE)

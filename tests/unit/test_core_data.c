@@ -567,3 +567,19 @@ TEST(what_turns_out_to_be_a_tree_that_is_there_is_not_waited_for)
 	decide(&w);
 	ASSERT_EQ(c->n_moves, 0);
 }
+
+TEST(what_is_fetched_and_turns_out_to_be_there_under_another_name_is_there)
+{
+	WORLD(w);
+	item(c, 1, MB, 5, 0);
+	task(c, 10, 1, 0, CORE_WHEN_STAGED);
+	add_node(c, 1, 1, 0);
+	decide(&w);
+	expect(&w, SAID_FETCH, 1);
+	ASSERT_EQ(core_replica_set(c, 1, 7, MB), 0);
+	item(c, 2, MB, 0, 7);
+	ASSERT_EQ(core_replica_set(c, 1, 7, MB), 0);
+	ASSERT_EQ(core_item_is_tree(c, 1, 7, MB), 0);
+	decide(&w);
+	end(c, expect(&w, SAID_START, 10));
+}
