@@ -581,5 +581,6 @@ TEST(what_is_fetched_and_turns_out_to_be_there_under_another_name_is_there)
 	ASSERT_EQ(core_replica_set(c, 1, 7, MB), 0);
 	ASSERT_EQ(core_item_is_tree(c, 1, 7, MB), 0);
 	decide(&w);
+	expect(&w, SAID_FETCH_STOP, 1);
 	end(c, expect(&w, SAID_START, 10));
 }

@@ -212,8 +212,10 @@ TEST(a_submit_that_is_recorded_is_answered_again_though_its_input_was_forgotten)
 {
 	begin();
 	const char *names[] = {"temp:a"};
-	ASSERT_EQ(SUBMIT(&client, TASK(BINDINGS(OUT("temp:a")))), 0);
-	ASSERT_EQ(SUBMIT(&client, TASK(.key = "x", BINDINGS(IN("temp:a"))), TASK(.key = "y")), 0);
+	// One after the other: each takes all of the node.
+	ASSERT_EQ(SUBMIT(&client, TASK(.cores = 4, BINDINGS(OUT("temp:a")))), 0);
+	ASSERT_EQ(SUBMIT(&client, TASK(.key = "x", .cores = 4, BINDINGS(IN("temp:a"))), TASK(.key = "y", .cores = 4)),
+		  0);
 	uint64_t ids[] = {client.ids[0], client.ids[1]};
 	for (unsigned i = 1; i <= 3; i++) {
 		ASSERT(UNTIL(loop, node.n_starts >= i));
