@@ -179,7 +179,7 @@ VINE_API int vine_cancel(struct vine *v, const char *selector);
 
 /* Nobody will name it again, so that what the cluster keeps of it may go: what a task of the run left, "temp:NAME" (vine_file_name), or
  * by its name a run that is over (NULL: this session's), with all that is known of it. -ENOENT: there is no such thing; -EBUSY: the run
- * is not over. */
+ * is not over, or a task that is not over makes or reads it. */
 VINE_API int vine_forget(struct vine *v, const char *selector);
 
 /* Rows for people about "cluster", "nodes", "tasks", "runs", "items", "replicas", "categories" or "why" (a task is as it is); the selector
