@@ -52,7 +52,7 @@ static int complain(struct sealing *s, int error)
 	if (!cache_explain(s->fetch->settings.cache, of_store, text))
 		snprintf(text, sizeof text, "the node's cache, not this path: %s", what);
 	seal_report_add(&s->errors, "%s: %s", s->path, text);
-	return error;
+	return error == -EROFS ? -EIO : error;
 }
 
 static int find_kind(struct sealing *s, const struct stat *st)
