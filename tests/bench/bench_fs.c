@@ -99,7 +99,7 @@ static void bench_walk(struct fs_world *w)
 
 /* ---- large files */
 
-/* LEFT_MIB: more than is read ahead, which is up to two windows of 16 MiB and what the kernel asks for itself. */
+/* LEFT_MIB at least, else a quarter: more than is read ahead, which is some windows of 16 MiB and what the kernel asks for itself. */
 enum { BIG_MIB = 1024, RANDOM_MIB = 256, RANDOM_READS = 50000, LEFT_MIB = 48 };
 
 static char *make_big(const struct fs_world *w, unsigned n_mib)
@@ -159,14 +159,15 @@ static void bench_mmap(struct fs_world *w)
 static void make_partial(const struct fs_world *w, enum fs_user user, const char *id, unsigned n_mib)
 {
 	double end_sec = bench_now_sec() + 10;
-	assert(n_mib > LEFT_MIB);
+	unsigned left = max(n_mib / 4, (unsigned)LEFT_MIB);
+	assert(n_mib > left);
 	while (fs_try(w, user, (const char *const[]){"sh", "-c", "exec vine cache evict $0 2>/dev/null", id, NULL})) {
 		if (bench_now_sec() > end_sec)
 			fs_run(w, user, (const char *const[]){"vine", "cache", "evict", id, NULL});
 		nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
 	}
 	struct fs_agent *a = fs_agent_new(w, user, FS_PRIVATE, id, true);
-	fs_ask(a, "sequence", n_mib - LEFT_MIB, 0, a->directory);
+	fs_ask(a, "sequence", n_mib - left, 0, a->directory);
 	fs_agent_free(a);
 }
 
