@@ -176,6 +176,7 @@ struct shape {
 	const char *features[CORE_FEATURES];
 	size_t n_named, n_counters, n_features;
 	char *names;             /* what they point to */
+	bool is_recorded;        /* it has a row */
 	bool has_names, is_told; /* has_names: they are held; is_told: the core knows them, and forgets none */
 };
 
@@ -264,6 +265,8 @@ bool task_is_going(const struct task *t);
 /* ---- driver_shape.c: each with a hold on it. NULL with the reason: too much of something. */
 struct shape *shape_get(struct driver *d, const struct wire_task *t, struct shape *last, char reason[256]);
 struct shape *shape_load(struct driver *d, const struct store_shape *s);
+/* Puts its row, if it has none. */
+void shape_record(struct driver *d, struct shape *s);
 struct shape *shape_ref(struct shape *s);
 void shape_unref(struct driver *d, struct shape *s);
 /* Its number in the table, with a hold on it, or -E2BIG. */

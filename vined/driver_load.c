@@ -174,6 +174,7 @@ static void load_tries(struct task *t, const struct store_task *s)
 	a->attempts = s->attempts;
 	a->losses = (uint16_t)min(s->losses, (uint32_t)UINT16_MAX);
 	a->failures = (uint16_t)min(s->failures, (uint32_t)UINT16_MAX);
+	a->settled = s->node ? 0 : s->attempt;
 }
 
 static struct task *make_task(struct loading *l, const struct store_task *s, const struct store_binding *at, size_t n)

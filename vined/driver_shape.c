@@ -100,14 +100,17 @@ static char *make_key(const struct store_shape *s)
 			 s->category);
 }
 
-static void record(struct driver *d, const struct store_shape *s)
+void shape_record(struct driver *d, struct shape *s)
 {
 	struct store *to = d->o.store;
-	struct store_op op = {.kind = STORE_SHAPE, .is_kept = true, .shape = *s};
-	op.shape.named = store_text(to, s->named);
-	op.shape.counters = store_text(to, s->counters);
-	op.shape.features = store_text(to, s->features);
-	op.shape.category = store_text(to, s->category);
+	struct store_op op = {.kind = STORE_SHAPE, .is_kept = true, .shape = s->row};
+	if (s->is_recorded)
+		return;
+	s->is_recorded = true;
+	op.shape.named = store_text(to, s->row.named);
+	op.shape.counters = store_text(to, s->row.counters);
+	op.shape.features = store_text(to, s->row.features);
+	op.shape.category = store_text(to, s->row.category);
 	store_put(to, &op);
 }
 
@@ -128,8 +131,7 @@ static struct shape *find_or_make(struct driver *d, const struct store_shape *ro
 	s->row.category = xstrdup(row->category);
 	parse_names(s);
 	map_put_text(&d->shapes, s->key, s);
-	if (!row->id)
-		record(d, &s->row);
+	s->is_recorded = row->id != 0;
 	return s;
 }
 

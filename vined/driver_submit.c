@@ -331,11 +331,12 @@ static void on_submit_stored(struct store_op *op, int error)
 	run_unhold(r);
 }
 
-/* What it names that has no row yet; a refused submit leaves none. */
-static void record_inputs(const struct submit *u)
+/* What it names and is like that has no row yet; a refused submit leaves none. */
+static void record_names(const struct submit *u)
 {
 	for (size_t k = 0; k < u->n; k++) {
 		const struct task *t = u->tasks[k];
+		shape_record(u->run->driver, t->shape);
 		for (size_t i = 0; i < t->n_inputs; i++)
 			if (task_item(t, i)->kind != ITEM_TEMP && !task_item(t, i)->is_recorded)
 				item_record(u->run->driver, task_item(t, i));
@@ -365,7 +366,7 @@ void driver_submit(struct run *r, const struct wire_submit *m, uint64_t session,
 	}
 	/* Storing the run failed when it was attached: it goes along once more. */
 	run_store_again(r);
-	record_inputs(u);
+	record_names(u);
 	struct store_task *rows = store_alloc(s, u->n * sizeof *rows);
 	for (uint32_t i = 0; i < m->tasks.n; i++)
 		fill_row(s, u->tasks[i], &m->tasks.at[i], session, &rows[i]);

@@ -251,6 +251,7 @@ void task_record_lost(struct task *t, bool is_held)
 										  .attempt = a->attempt,
 										  .losses = a->losses,
 										  .failures = a->failures,
+										  .is_settled = a->settled == a->attempt,
 										  .is_held = is_held}});
 	}
 	task_set_node(t, NULL, a->attempt);

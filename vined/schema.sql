@@ -135,7 +135,7 @@ CREATE TABLE attempts (
 	attempts INTEGER NOT NULL,
 	losses INTEGER NOT NULL,
 	failures INTEGER NOT NULL,
-	node INTEGER NOT NULL,
+	node INTEGER NOT NULL, -- 0: it said how the attempt went, and the task goes on without it
 	attempt INTEGER NOT NULL,
 	started_usec INTEGER NOT NULL
 );

@@ -162,6 +162,7 @@ struct store_op {
 			uint64_t task, attempt, node;
 			uint32_t attempts, losses, failures;
 			bool is_held;
+			bool is_settled; /* LOST: its node has said how it went, and is not waited for */
 			uint64_t array_of; /* START of an element that may have no row yet */
 		} attempt;
 		struct store_shape shape;

@@ -40,7 +40,9 @@ static const char *const texts[SQL_N] = {
 		      "failures) "
 		      "VALUES (?1, ?2, ?3, ?4, ?5, 1, 0, 0, 0) ON CONFLICT DO UPDATE "
 		      "SET state = 1, attempt = ?2, node = ?3, attempts = ?4, started_usec = ?5 WHERE attempt <= ?2",
-	[SQL_LOST] = "UPDATE attempts SET state = ?3, losses = ?4, failures = ?5 WHERE task = ?1 AND attempt = ?2",
+	[SQL_LOST] = "UPDATE attempts SET state = ?3, losses = ?4, failures = ?5, node = CASE ?6 WHEN 0 THEN node ELSE "
+		     "0 END "
+		     "WHERE task = ?1 AND attempt = ?2",
 	[SQL_CANCEL] = "INSERT INTO attempts (task, state, cancelled, attempts, losses, failures, node, attempt, "
 		       "started_usec) "
 		       "VALUES (?1, 0, 1, 0, 0, 0, 0, 0, 0) ON CONFLICT DO UPDATE SET cancelled = 1",
@@ -113,10 +115,10 @@ static int put_start(struct store_writer *w, const struct store_op *op)
 
 static int put_lost(struct store_writer *w, const struct store_op *op)
 {
-	store_sql_bind(w->sql[SQL_LOST], 5,
+	store_sql_bind(w->sql[SQL_LOST], 6,
 		       (int64_t[]){(int64_t)op->attempt.task, (int64_t)op->attempt.attempt,
 				   op->attempt.is_held ? STORE_HELD : STORE_QUEUED, op->attempt.losses,
-				   op->attempt.failures});
+				   op->attempt.failures, op->attempt.is_settled});
 	return store_sql_step(w->db, w->sql[SQL_LOST]);
 }
 

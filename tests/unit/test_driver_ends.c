@@ -103,6 +103,37 @@ TEST(a_loss_said_again_after_a_cut_is_no_second_loss)
 	says_it_again_after_a_cut(4);
 }
 
+TEST(a_failure_said_again_after_a_restart_is_charged_once)
+{
+	begin();
+	ASSERT_EQ(SUBMIT(&client, TASK(.cores = 4, .retries = 1)), 0);
+	ASSERT(UNTIL(loop, node.n_starts == 1));
+	const struct wire_held first = last_start();
+	ASSERT_EQ(SUBMIT(&client, LARGE), 0);
+	ASSERT_EQ(ended_as(&first, 1), 0);
+	ASSERT(UNTIL(loop, node.n_starts == 2));
+	const struct wire_held large = last_start();
+	end();
+	// The node did not get the answer, and vined has to know from its database that the failure was told.
+	start_vined();
+	connect_peer(&client, TLS_ROLE_CLIENT, "c", 2);
+	ASSERT_EQ(attach(&client, "sweep"), 0);
+	connect_peer(&node, TLS_ROLE_NODE, "w1", 3);
+	const struct wire_held both[] = {first, large};
+	ASSERT_EQ(join(&node, "aa-1", both, 2), 0);
+	ASSERT(UNTIL(loop, node.n_stops == 1));
+	ASSERT_EQ(node.stop.attempt, first.attempt);
+	ASSERT_EQ(ended_as(&first, 1), 0);
+	ASSERT_EQ(ended(&node, large.task, large.attempt), 0);
+	ASSERT(UNTIL(loop, node.n_starts == 1));
+	ASSERT_EQ(node.start.task, first.task);
+	ASSERT_EQ(ended_well(&node), 0);
+	ASSERT(UNTIL(loop, client.n_results == 2));
+	ASSERT_EQ(client.result.status, 0);
+	ASSERT_EQ(client.result.attempts, 2);
+	end();
+}
+
 TEST(an_end_that_nobody_knows_is_refused)
 {
 	begin();

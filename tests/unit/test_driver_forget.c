@@ -221,12 +221,16 @@ TEST(what_needs_an_output_that_a_known_key_was_posted_with_ends_and_says_so)
 TEST(only_what_a_stored_submit_names_has_rows)
 {
 	struct store_item row;
+	struct store_shape shape;
 	struct driver_item item;
 	begin();
 	drop(&node);
-	ASSERT_EQ(SUBMIT(&client, TASK(BINDINGS(IN("file:/data/x"))), TASK(BINDINGS(IN("temp:nobody")))), -ENOENT);
+	ASSERT_EQ(SUBMIT(&client, TASK(.cores = 3, BINDINGS(IN("file:/data/x"))), TASK(BINDINGS(IN("temp:nobody")))),
+		  -ENOENT);
 	settle_all();
 	ASSERT_EQ(store_read_item(store, 1, &row), -ENOENT);
+	for (uint64_t id = 1; id <= 3; id++)
+		ASSERT_EQ(store_read_shape(store, id, &shape), -ENOENT);
 	ASSERT_EQ(SUBMIT(&client, TASK(BINDINGS(IN("file:/data/x")))), 0);
 	ASSERT(find_item("file:/data/x", &item));
 	ASSERT_EQ(store_read_item(store, item.id, &row), 0);
