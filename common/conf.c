@@ -62,6 +62,14 @@ static const struct conf_setting *find_letter(const struct conf_table *t, char l
 	return NULL;
 }
 
+static const struct conf_foreign *find_foreign(const struct conf_table *t, const char *name, size_t n)
+{
+	for (const struct conf_foreign *f = t->foreign; f && f->name; f++)
+		if (is_same_name(f->name, name, n))
+			return f;
+	return NULL;
+}
+
 /* Edits (insert, delete, replace, swap neighbours) that make a of b. Both are shorter than NAME_MAX_SIZE. */
 static unsigned edit_distance(const char *a, const char *b)
 {
@@ -131,10 +139,13 @@ static int _printf_(3, 4) fail(struct conf_error *e, const struct place *p, cons
 static int fail_unknown(const struct conf_table *t, const char *name, size_t n, const struct place *p,
 			struct conf_error *e)
 {
-	char shown[SHOWN_SIZE], cure[160], meant[NAME_MAX_SIZE];
+	char shown[SHOWN_SIZE], cure[256], meant[NAME_MAX_SIZE];
 	bool is_option = p->kind == PLACE_OPTION;
-	const struct conf_setting *s = nearest(t, name, n);
-	if (s)
+	const struct conf_foreign *f = find_foreign(t, name, n);
+	const struct conf_setting *s = f && f->means ? find(t, f->means, strlen(f->means)) : nearest(t, name, n);
+	if (f && f->instead)
+		snprintf(cure, sizeof cure, "%s", f->instead);
+	else if (s)
 		snprintf(cure, sizeof cure, "did you mean %s%s?", is_option ? "--" : "", shown_name(s->name, meant));
 	else
 		snprintf(cure, sizeof cure, "\"%s --help\" lists them all", t->program);
@@ -403,6 +414,32 @@ static int take(struct options *o, const struct conf_setting *s, const char *giv
 	return assign(o->t, o->into, s, given ? given : o->argv[o->next++], &on_command_line, o->e);
 }
 
+/* "--partition" or "-p" of somewhere else. `given` as above. */
+static int take_foreign(struct options *o, const struct conf_foreign *f, const char *given)
+{
+	const struct conf_table *t = o->t;
+	assert(f->means || f->take || f->instead);
+	if (f->instead)
+		return fail(o->e, &on_command_line, "there is no option --%s here: %s", f->name, f->instead);
+	if (!f->is_alone && !given && o->next == o->argc)
+		return fail(o->e, &on_command_line, "--%s: the value is missing", f->name);
+	if (!given)
+		given = f->is_alone ? "yes" : o->argv[o->next++];
+	if (f->take)
+		return f->take(t, o->into, given, o->e);
+	const struct conf_setting *s = find(t, f->means, strlen(f->means));
+	return s ? assign(t, o->into, s, given, &on_command_line, o->e)
+		 : fail_unknown(t, f->means, strlen(f->means), &on_command_line, o->e);
+}
+
+static const struct conf_foreign *find_foreign_letter(const struct conf_table *t, char letter)
+{
+	for (const struct conf_foreign *f = t->foreign; f && f->name; f++)
+		if (f->letter == letter)
+			return f;
+	return NULL;
+}
+
 static int read_long(struct options *o, const char *name)
 {
 	const char *equals = strchr(name, '=');
@@ -419,6 +456,9 @@ static int read_long(struct options *o, const char *name)
 	}
 	if (streq(name, "help") || streq(name, "version") || streq(name, "man"))
 		return answer(o, name);
+	const struct conf_foreign *f = find_foreign(o->t, name, n);
+	if (f)
+		return take_foreign(o, f, given);
 	return fail_unknown(o->t, name, n, &on_command_line, o->e);
 }
 
@@ -429,6 +469,9 @@ static int read_short(struct options *o, const char *letters)
 		const struct conf_setting *s = find_letter(o->t, *letters);
 		if (!s && *letters == 'h')
 			return answer(o, "help");
+		const struct conf_foreign *f = s ? NULL : find_foreign_letter(o->t, *letters);
+		if (f && (f->instead || !f->is_alone))
+			return take_foreign(o, f, letters[1] ? letters + 1 : NULL);
 		if (!s) {
 			char shown[8];
 			log_escape(letters, 1, shown, sizeof shown);

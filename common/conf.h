@@ -35,7 +35,7 @@
 
 enum conf_type {
 	CONF_TYPE_TEXT, /* char *, owned, never NULL ("" when unset) */
-	CONF_TYPE_PATH, /* char *, owned; ~/ is expanded, a relative one made absolute */
+	CONF_TYPE_PATH, /* char *, owned; ~/ is expanded, a relative one made absolute; - stays */
 	CONF_TYPE_BOOL, /* bool: yes no true false on off 1 0 */
 	CONF_TYPE_INT,  /* int64_t, a plain number */
 	CONF_TYPE_SIZE, /* uint64_t bytes: 10, 4K, 1.5G, 2GiB (K M G T P are powers of 1024, KB MB ... of 1000) */
@@ -61,6 +61,20 @@ struct conf_setting {
 	const char *help;
 };
 
+struct conf_table;
+struct conf_error;
+
+/* An option of another system that fingers know, and what becomes of it here. */
+struct conf_foreign {
+	const char *name; /* "cpus-per-task" */
+	char letter;      /* 0: none; a letter that is a setting's is that one's */
+	bool is_alone;    /* it has no value */
+	/* One of three: the setting that means the same; a function that sets some (0 or -EINVAL with the text); what there is instead, said as an error. */
+	const char *means;
+	int (*take)(const struct conf_table *t, void *into, const char *value, struct conf_error *e);
+	const char *instead;
+};
+
 struct conf_table {
 	const char *program; /* "vined", or "vine run" */
 	const char *prefix;  /* of environment variables, "VINED"; NULL: none */
@@ -68,6 +82,7 @@ struct conf_table {
 	const char *usage;   /* what follows the options: "-- COMMAND [ARG ...]", or "" */
 	const struct conf_setting *at;
 	size_t n;
+	const struct conf_foreign *foreign; /* of the command line, ends in one without a name; NULL: none */
 };
 
 /* The text a person gets: where (file:line, variable or option), which name and value, why, what to try (the nearest
@@ -100,6 +115,10 @@ int conf_read_args(const struct conf_table *t, void *into, int argc, char *const
 void conf_print_help(const struct conf_table *t, FILE *to);
 void conf_print_man(const struct conf_table *t, FILE *to);
 void conf_print(const struct conf_table *t, const void *into, FILE *to);
+
+/* The same of those alone that are not as by default, without explanations; false from `is_meant` leaves one out. */
+void conf_print_changed(const struct conf_table *t, const void *into, bool (*is_meant)(const struct conf_setting *s),
+			FILE *to);
 
 /* Units alone, for other tables. 0 or -EINVAL. */
 int conf_parse_size(const char *text, uint64_t *size);

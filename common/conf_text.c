@@ -237,3 +237,46 @@ void conf_print(const struct conf_table *t, const void *into, FILE *to)
 		}
 	}
 }
+
+/* Whether the default would give the same. */
+static bool is_preset(const struct conf_setting *s, const void *into)
+{
+	union {
+		char *text;
+		uint64_t number;
+		struct conf_many many;
+	} field = {.many = {.n = 0}};
+	struct conf_setting alone = *s;
+	struct conf_reason why = {""};
+	struct buf now _cleanup_(buf_fini) = {0}, preset _cleanup_(buf_fini) = {0};
+	bool is_text = s->type == CONF_TYPE_TEXT || s->type == CONF_TYPE_PATH;
+	alone.offset = 0;
+	if (conf_value_set(&alone, &field, s->preset ? s->preset : is_text ? "" : "0", &why) < 0)
+		return false;
+	conf_value_text(s, into, 0, &now);
+	conf_value_text(&alone, &field, 0, &preset);
+	conf_value_fini(&alone, &field);
+	return streq(buf_text(&now), buf_text(&preset));
+}
+
+void conf_print_changed(const struct conf_table *t, const void *into, bool (*is_meant)(const struct conf_setting *s),
+			FILE *to)
+{
+	for (size_t i = 0; i < t->n; i++) {
+		const struct conf_setting *s = &t->at[i];
+		struct buf name _cleanup_(buf_fini) = {0};
+		size_t n = 1;
+		if (s->type == CONF_TYPE_MANY)
+			n = ((const struct conf_many *)(const void *)((const char *)into + s->offset))->n;
+		else if (is_preset(s, into))
+			n = 0;
+		put_name(s->name, &name);
+		for (size_t each = 0; each < n && is_meant(s); each++) {
+			struct buf value _cleanup_(buf_fini) = {0};
+			conf_value_text(s, into, each, &value);
+			fprintf(to, "%s = ", buf_text(&name));
+			print_value(to, buf_text(&value));
+			fputc('\n', to);
+		}
+	}
+}

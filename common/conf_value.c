@@ -279,6 +279,9 @@ static char *home_of_user(void)
 /* Absolute, since a daemon may go on in another directory; "" stays what it is. */
 static char *resolve_path(const char *path)
 {
+	/* As everywhere: standard input or output. */
+	if (streq(path, "-"))
+		return xstrdup(path);
 	bool is_home = path[0] == '~' && (!path[1] || path[1] == '/');
 	_free_ char *from = is_home ? home_of_user() : *path && *path != '/' ? getcwd(NULL, 0) : NULL;
 	if (!from)

@@ -2,12 +2,14 @@
 #include "common/conn_internal.h"
 
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 static void conn_on_ready(struct watch *w, uint32_t events);
@@ -557,4 +559,14 @@ bool conn_is_final(const struct conn *c)
 const struct conn_counters *conn_counters(const struct conn *c)
 {
 	return &c->counters;
+}
+
+void conn_progress(const struct conn *c, uint64_t *gone, uint64_t *pending)
+{
+	int n = 0;
+	if (c->fd < 0 || ioctl(c->fd, SIOCOUTQ, &n) < 0)
+		n = 0;
+	/* TLS adds some to what the kernel has: near the beginning that may be more than was sent. */
+	*gone = c->counters.bytes_out - min(c->counters.bytes_out, (uint64_t)n);
+	*pending = conn_out_size(c) + (uint64_t)n;
 }

@@ -138,5 +138,7 @@ struct conn_counters {
 	uint64_t messages_in, messages_out, bytes_in, bytes_out, writes;
 };
 const struct conn_counters *conn_counters(const struct conn *c);
+/* Bytes that the peer's kernel has, since the beginning, and those that were sent and that it does not have yet, as far as ours tells. */
+void conn_progress(const struct conn *c, uint64_t *gone, uint64_t *pending);
 
 #endif

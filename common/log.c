@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "common/log.h"
+#include "common/log_journal.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -148,6 +148,8 @@ static void _printf_(3, 0) put_line(enum log_level level, const char *cause, con
 		n = snprintf(raw + length, sizeof raw - length, ": %s", cause);
 		length = min(length + (size_t)n, sizeof raw - 1);
 	}
+	if (log_journal_put(level, sink.program, raw, length))
+		return;
 	size_t at = put_prefix(line, level);
 	log_escape(raw, length, line + at, sizeof line - at - 1);
 	at = strlen(line);

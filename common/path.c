@@ -102,8 +102,17 @@ int path_open_beneath(int dir, const char *path, int flags, mode_t mode)
 	return fd;
 }
 
+static bool is_directory(const char *path)
+{
+	struct stat st;
+	return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
 int path_make_dirs(const char *path, mode_t mode)
 {
+	/* Most often only the last one is missing, or none. */
+	if (*path && (mkdir(path, mode) == 0 || (errno == EEXIST && is_directory(path))))
+		return 0;
 	_free_ char *part = xstrdup(path);
 	for (char *at = part + strspn(part, "/");; at += strspn(at, "/")) {
 		at += strcspn(at, "/");
@@ -224,6 +233,24 @@ static int publish(const char *path, const void *p, size_t n, mode_t mode, bool 
 int path_write(const char *path, const void *p, size_t n, mode_t mode, bool durable)
 {
 	return publish(path, p, n, mode, durable, false);
+}
+
+int path_overwrite(const char *path, const void *p, size_t n, mode_t mode, uint64_t usec)
+{
+	struct stat st;
+	struct timespec times[2] = {{.tv_nsec = UTIME_OMIT},
+				    {.tv_sec = (time_t)(usec / 1000000), .tv_nsec = (long)(usec % 1000000) * 1000}};
+	_close_ int fd = open(path, O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, mode);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return -errno;
+	if (!S_ISREG(st.st_mode))
+		return -EINVAL;
+	int r = write_all(fd, p, n, false);
+	if (!r && (uint64_t)st.st_size > n && ftruncate(fd, (off_t)n) < 0)
+		r = -errno;
+	if (!r && usec && futimens(fd, times) < 0)
+		r = -errno;
+	return r;
 }
 
 int path_make(const char *path, const void *p, size_t n, mode_t mode, bool durable)

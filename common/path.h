@@ -33,5 +33,7 @@ char *path_read(const char *path, size_t most, size_t *n);
 int path_write(const char *path, const void *p, size_t n, mode_t mode, bool durable);
 /* The same, but -EEXIST if the name is taken. */
 int path_make(const char *path, const void *p, size_t n, mode_t mode, bool durable);
+/* Over what is there, in place: who meets it meanwhile may meet half. Its time is set to `usec` since the epoch unless that is 0. */
+int path_overwrite(const char *path, const void *p, size_t n, mode_t mode, uint64_t usec);
 
 #endif

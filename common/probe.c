@@ -1,29 +1,27 @@
-/* SPDX-License-Identifier: Apache-2.0
- * Each trial runs in a child that is thrown away and tells in a pipe how far it came. */
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "common/probe.h"
 
+#include "common/cgroup.h"
 #include "common/path.h"
+#include "common/probe_try.h"
 #include "common/service.h"
 
 #include <fcntl.h>
-#include <ftw.h>
 #include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <sys/mount.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/timex.h>
 #include <sys/utsname.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #define LEAST_DISK (1u << 30)
 #define LEAST_FILES 4096u
 #define LEAST_PROCESSES 4096u
+#define MOUNT_HELPER "fusermount3"
 #define CLOCK_FIRST 1704067200 /* 2024: before this program was written */
 
 static const struct probe nothing[PROBE_N] = {
@@ -38,14 +36,14 @@ static const struct probe nothing[PROBE_N] = {
 				   .cure = "sysctl user.max_user_namespaces=15000 kernel.unprivileged_userns_clone=1 "
 					   "kernel.apparmor_restrict_unprivileged_userns=0 (those that exist)"},
 	[PROBE_PID_NAMESPACES] = {.name = "pid namespaces",
-				  .cost = "what a task leaves behind is searched for, without certainty",
+				  .cost = "no views; what a task leaves behind is searched for, without certainty",
 				  .cure = "sysctl user.max_pid_namespaces=15000"},
 	[PROBE_OVERLAY] =
 		{.name = "overlay",
-		 .cost = "rw inputs are copied before the task starts",
+		 .cost = "tasks see inputs below the mount point, and those they may write are copied first",
 		 .cure = "modprobe overlay; kernel 5.11 or newer where there is no root; a local state directory"},
 	[PROBE_CGROUPS] = {.name = "cgroups",
-			   .cost = "memory and cores of tasks are watched, not limited",
+			   .cost = "memory and processes of tasks are looked at now and then, not limited",
 			   .cure = "systemd-run --user --scope -p Delegate=yes vinefs ..."},
 	[PROBE_FILES] = {.name = "open files",
 			 .cost = "few connections and large files at a time",
@@ -59,138 +57,13 @@ static const struct probe nothing[PROBE_N] = {
 	[PROBE_CLOCK] = {.name = "clock",
 			 .cost = "deadlines and times of files mislead",
 			 .cure = "timedatectl set-ntp true"},
+	[PROBE_RECORD] = {.name = "record",
+			  .cost = "vine run --record cannot list what a task reads",
+			  .cure = "kernel 5.0 or newer with CONFIG_SECCOMP_FILTER"},
+	[PROBE_RESUME] = {.name = "resume",
+			  .cost = "where vinefs dies, what reads gets an error, and its tasks run again",
+			  .cure = "kernel 6.9 or newer"},
 };
-
-/* ---- trials */
-
-struct trial {
-	int error;
-	char step[64];
-};
-
-static _Noreturn void finish(int to, int error, const char *step)
-{
-	struct trial t = {.error = error};
-	snprintf(t.step, sizeof t.step, "%s", step);
-	ssize_t n = write(to, &t, sizeof t);
-	_exit(n != sizeof t);
-}
-
-#define TRY(call, step)                          \
-	do {                                     \
-		if ((call) < 0)                  \
-			finish(to, errno, step); \
-	} while (0)
-
-/* Runs it in a child; what the child says, or that it said nothing. */
-static struct trial try_it(void (*trial)(int to, const char *dir), const char *dir)
-{
-	struct trial t = {.error = EIO, .step = "the trial ended without a word"};
-	int ends[2];
-	if (pipe2(ends, O_CLOEXEC) < 0)
-		return (struct trial){.error = errno, .step = "pipe"};
-	pid_t pid = fork();
-	if (pid == 0) {
-		/* Its own maps in /proc belong to root as long as it may not be looked into. */
-		prctl(PR_SET_DUMPABLE, 1);
-		trial(ends[1], dir);
-		finish(ends[1], 0, "");
-	}
-	close_fd(ends[1]);
-	struct trial got;
-	if (pid > 0 && read(ends[0], &got, sizeof got) == sizeof got)
-		t = got;
-	close_fd(ends[0]);
-	while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-		;
-	return pid < 0 ? (struct trial){.error = EAGAIN, .step = "fork"} : t;
-}
-
-static int write_text(const char *path, const char *text)
-{
-	_close_ int fd = open(path, O_WRONLY | O_CLOEXEC);
-	return fd < 0 || write(fd, text, strlen(text)) < 0 ? -1 : 0;
-}
-
-/* As the keeper will: root needs no user namespace. */
-static void enter_namespaces(int to)
-{
-	uid_t uid = geteuid();
-	gid_t gid = getegid();
-	char map[64];
-	TRY(unshare(uid ? CLONE_NEWUSER | CLONE_NEWNS : CLONE_NEWNS), "unshare");
-	if (uid) {
-		TRY(write_text("/proc/self/setgroups", "deny"), "setgroups");
-		snprintf(map, sizeof map, "%u %u 1", uid, uid);
-		TRY(write_text("/proc/self/uid_map", map), "uid_map");
-		snprintf(map, sizeof map, "%u %u 1", gid, gid);
-		TRY(write_text("/proc/self/gid_map", map), "gid_map");
-	}
-	TRY(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), "make / private");
-}
-
-static void try_user_namespace(int to, const char *dir)
-{
-	enter_namespaces(to);
-	TRY(mount(dir, dir, NULL, MS_BIND | MS_REC, NULL), "bind");
-}
-
-static void try_pid_namespace(int to, const char *dir)
-{
-	int status = -1;
-	assert(*dir == '/');
-	enter_namespaces(to);
-	TRY(unshare(CLONE_NEWPID), "unshare");
-	pid_t pid = fork();
-	TRY(pid, "fork");
-	if (pid == 0)
-		_exit(getpid() != 1);
-	TRY(waitpid(pid, &status, 0), "wait");
-	if (status)
-		finish(to, EIO, "the first process there is not number 1");
-}
-
-static void try_overlay(int to, const char *dir)
-{
-	static const char *const parts[] = {"lower", "upper", "work", "merged"};
-	char options[128];
-	uid_t uid = geteuid();
-	enter_namespaces(to);
-	TRY(chdir(dir), "chdir");
-	for (size_t i = 0; i < countof(parts); i++)
-		TRY(mkdir(parts[i], 0700), "mkdir");
-	TRY(close_fd(open("lower/file", O_CREAT | O_WRONLY | O_CLOEXEC, 0600)) + 1, "create");
-	TRY(mkdir("lower/dir", 0700), "mkdir");
-	snprintf(options, sizeof options, "lowerdir=lower,upperdir=upper,workdir=work,xino=on,volatile%s",
-		 uid ? ",userxattr" : "");
-	TRY(mount("overlay", "merged", "overlay", MS_NOSUID | MS_NODEV, options), "mount");
-	/* Whiteouts and opaque marks are what fails when the options are wrong. */
-	TRY(rename("merged/file", "merged/other"), "rename");
-	TRY(rmdir("merged/dir"), "rmdir");
-	TRY(mkdir("merged/dir", 0700), "mkdir over a removed one");
-}
-
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *where)
-{
-	assert(st && where);
-	if (type == FTW_D || type == FTW_DNR)
-		chmod(path, 0700);
-	remove(path);
-	return 0;
-}
-
-/* On the very filesystem that the sandboxes will be on: whether it bears an overlay is its own affair. */
-static struct trial try_overlay_beside(const char *dir)
-{
-	_free_ char *scratch = xasprintf("%s/.vine-probe-XXXXXX", dir);
-	if (!mkdtemp(scratch))
-		return (struct trial){.error = errno, .step = "make a directory to try it in"};
-	struct trial t = try_it(try_overlay, scratch);
-	/* The kernel leaves directories that nobody may enter, one below the other: each round opens one more. */
-	for (int round = 0; round < 8 && access(scratch, F_OK) == 0; round++)
-		nftw(scratch, remove_one, 8, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
-	return t;
-}
 
 /* ---- what needs no trial */
 
@@ -209,6 +82,20 @@ static void say_trial(struct probe *p, struct trial t, const char *good)
 		say(p, false, "%s: %s", t.step, strerror(t.error));
 	else
 		say(p, true, "%s", good);
+}
+
+/* With the options of views; where these are refused it says which. */
+static void probe_overlay(struct probe *p, const char *dir)
+{
+	struct trial t = try_overlay(dir, TRY_XINO | TRY_VOLATILE);
+	say_trial(p, t, "volatile, with whiteouts");
+	if (!t.error)
+		return;
+	const char *hint = !try_overlay(dir, TRY_XINO).error       ? "; it works without volatile"
+			   : !try_overlay(dir, TRY_VOLATILE).error ? "; it works without xino"
+			   : !try_overlay(dir, 0).error            ? "; it works without volatile and xino"
+								   : "";
+	say(p, false, "%s: %s%s", t.step, strerror(t.error), hint);
 }
 
 static void probe_kernel(struct probe *p)
@@ -236,12 +123,11 @@ static bool is_in_path(const char *program)
 static void probe_fuse(struct probe *p)
 {
 	_close_ int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
-	bool has_helper = is_in_path("fusermount3");
 	if (fd < 0)
 		say(p, false, "/dev/fuse: %s", strerror(errno));
 	else
 		say(p, true, "/dev/fuse opens%s",
-		    has_helper ? ", fusermount3 is there" : "; no fusermount3 (vine mount needs it)");
+		    is_in_path(MOUNT_HELPER) ? ", fusermount3 is there" : "; no fusermount3 (vine mount needs it)");
 }
 
 static uint64_t read_number(const char *path)
@@ -252,52 +138,69 @@ static uint64_t read_number(const char *path)
 	return value ? value : UINT64_MAX;
 }
 
-/* Copies our group of a hierarchy ("0::" is version 2) as /proc/self/cgroup names it. */
-static bool find_cgroup(const char *what, char *to, size_t room)
+/* ---- control groups: as vinefs/run/limits takes them */
+
+#define PROBE_GROUP "vine-probe"
+
+/* A group can be made there, and has this file. */
+static bool can_divide(const char *group, const char *file)
 {
-	char line[4096];
-	bool is_found = false;
-	FILE *f = fopen("/proc/self/cgroup", "re");
-	while (f && !is_found && fgets(line, sizeof line, f)) {
-		const char *at = strstr(line, what);
-		line[strcspn(line, "\n")] = 0;
-		is_found = at && (at == line || at[-1] == ',' || at[-1] == ':');
-		if (is_found)
-			snprintf(to, room, "%s", strrchr(line, ':') + 1);
-	}
+	_free_ char *path = xasprintf("%s/" PROBE_GROUP "-%d", group, getpid());
+	_free_ char *inside = path_join(path, file);
+	if (mkdir(path, 0755) < 0)
+		return false;
+	bool has_it = access(inside, F_OK) == 0;
+	rmdir(path);
+	return has_it;
+}
+
+/* Are other processes than this one and what started it in the group? Then its controllers cannot be handed on. */
+static bool is_shared(const char *group)
+{
+	_free_ char *path = path_join(group, "cgroup.procs");
+	bool is_shared = false;
+	int pid;
+	FILE *f = fopen(path, "re");
+	while (f && !is_shared && fscanf(f, "%d", &pid) == 1)
+		is_shared = pid != getpid() && pid != getppid();
 	if (f)
 		fclose(f);
-	return is_found;
+	return is_shared;
+}
+
+/* Which way a controller can be had: "version 2", "version 1", or NULL; `why` then says why not, of version 2. */
+static const char *find_controller(const char *name, const char *file, char why[64])
+{
+	_free_ char *two = cgroup_ours(""), *one = cgroup_ours(name);
+	_free_ char *list = two ? path_join(two, "cgroup.controllers") : NULL;
+	_free_ char *limit = xasprintf("%s.max", name);
+	size_t n;
+	_free_ char *there = list ? path_read(list, 4096, &n) : NULL;
+	if (there && cgroup_has_word(there, name)) {
+		if (can_divide(two, limit) || (access(two, W_OK) == 0 && !is_shared(two)))
+			return "version 2";
+		snprintf(why, 64, "%s",
+			 access(two, W_OK) ? "not delegated to this user" : "shared with other processes");
+	}
+	return one && can_divide(one, file) ? "version 1" : NULL;
 }
 
 static void probe_cgroups(struct probe *p, uint64_t *memory)
 {
-	char group[2048] = "";
-	struct stat st;
-	size_t n;
-	bool has_two = stat("/sys/fs/cgroup/cgroup.controllers", &st) == 0;
-	if (has_two && find_cgroup("0::", group, sizeof group)) {
-		_free_ char *dir = xasprintf("/sys/fs/cgroup%s", group);
-		_free_ char *limit = path_join(dir, "memory.max");
-		_free_ char *list = path_join(dir, "cgroup.controllers");
-		_free_ char *controllers = path_read(list, 256, &n);
-		*memory = min(*memory, read_number(limit));
-		if (controllers)
-			controllers[strcspn(controllers, "\n")] = 0;
-		bool is_delegated = access(dir, W_OK) == 0;
-		say(p, is_delegated && controllers && *controllers, "version 2, %s (%.100s)",
-		    is_delegated ? "ours to divide" : "not delegated to this user", controllers ? controllers : "");
-		return;
-	}
-	if (!find_cgroup("memory:", group, sizeof group)) {
-		say(p, false, "none mounted that limits memory");
-		return;
-	}
-	_free_ char *dir = xasprintf("/sys/fs/cgroup/memory%s", group);
-	_free_ char *limit = path_join(dir, "memory.limit_in_bytes");
-	*memory = min(*memory, read_number(limit));
-	bool is_ours = access(dir, W_OK) == 0;
-	say(p, is_ours, "version 1, memory %s", is_ours ? "ours to divide" : "not writable");
+	char why[64] = "no group that can be written";
+	_free_ char *two = cgroup_ours(""), *one = cgroup_ours("memory");
+	_free_ char *limit = two ? path_join(two, "memory.max") : NULL;
+	_free_ char *limit_one = one ? path_join(one, "memory.limit_in_bytes") : NULL;
+	*memory = min(*memory, limit ? read_number(limit) : UINT64_MAX);
+	*memory = min(*memory, limit_one ? read_number(limit_one) : UINT64_MAX);
+	const char *m = find_controller("memory", "memory.limit_in_bytes", why),
+		   *pids = find_controller("pids", "pids.max", why);
+	bool can_kill = two && can_divide(two, "cgroup.kill");
+	if (m && pids)
+		say(p, true, "memory by %s, processes by %s%s", m, pids, can_kill ? ", cgroup.kill" : "");
+	else
+		say(p, false, "memory %s%s, processes %s%s%s: %s", m ? "by " : "not limited", m ? m : "",
+		    pids ? "by " : "not limited", pids ? pids : "", can_kill ? ", cgroup.kill" : "", why);
 }
 
 static void probe_limit(struct probe *p, __rlimit_resource_t which, uint64_t least)
@@ -353,20 +256,38 @@ static char *existing(const char *path)
 	return at;
 }
 
+/* All that a view needs, the likeliest to lack first. */
+static const enum probe_feature for_views[] = {PROBE_FUSE, PROBE_USER_NAMESPACES, PROBE_PID_NAMESPACES, PROBE_OVERLAY,
+					       PROBE_KERNEL};
+
 static void judge(struct probe_report *r)
 {
-	const struct probe *fuse = &r->at[PROBE_FUSE], *users = &r->at[PROBE_USER_NAMESPACES];
-	const struct probe *missing = !fuse->is_ok ? fuse : users;
-	if (fuse->is_ok && users->is_ok && r->at[PROBE_KERNEL].is_ok) {
+	const struct probe *missing = NULL;
+	for (size_t i = 0; i < countof(for_views) && !missing; i++)
+		missing = r->at[for_views[i]].is_ok ? NULL : &r->at[for_views[i]];
+	if (!missing) {
 		r->tier = PROBE_TIER_VIEWS;
-		snprintf(r->reason, sizeof r->reason, "fuse and namespaces work");
+		snprintf(r->reason, sizeof r->reason, "fuse, namespaces and overlay work");
 		return;
 	}
-	r->tier = fuse->is_ok ? PROBE_TIER_MOUNT : PROBE_TIER_PLAIN;
-	if (fuse->is_ok && users->is_ok)
-		missing = &r->at[PROBE_KERNEL];
+	bool can_mount = r->at[PROBE_FUSE].is_ok && (!probe_needs_user() || is_in_path(MOUNT_HELPER));
+	r->tier = can_mount ? PROBE_TIER_MOUNT : PROBE_TIER_PLAIN;
 	snprintf(r->reason, sizeof r->reason, "%s: %.150s", missing->name, missing->detail);
 	r->lift = missing->cure;
+}
+
+static void probe_mount(struct probe_report *r, const char *dir)
+{
+	struct trial t = try_fuse(dir);
+	struct probe *resume = &r->at[PROBE_RESUME], *users = &r->at[PROBE_USER_NAMESPACES];
+	if (t.error && users->is_ok && r->at[PROBE_FUSE].is_ok)
+		say_trial(users, t, "");
+	if (t.error)
+		say(resume, false, "no mount could be asked: %s: %s", t.step, strerror(t.error));
+	else
+		say(resume, t.found & TRY_FUSE_RESEND, "the kernel %s",
+		    t.found & TRY_FUSE_RESEND ? "asks a restarted vinefs again"
+					      : "cannot ask a restarted vinefs again");
 }
 
 void probe_run(struct probe_report *r, const char *state)
@@ -379,10 +300,12 @@ void probe_run(struct probe_report *r, const char *state)
 	r->memory = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
 	probe_kernel(&r->at[PROBE_KERNEL]);
 	probe_fuse(&r->at[PROBE_FUSE]);
-	say_trial(&r->at[PROBE_USER_NAMESPACES], try_it(try_user_namespace, dir),
-		  geteuid() ? "user and mount namespaces, binds" : "mount namespaces, binds (as root)");
-	say_trial(&r->at[PROBE_PID_NAMESPACES], try_it(try_pid_namespace, dir), "work");
-	say_trial(&r->at[PROBE_OVERLAY], try_overlay_beside(dir), "volatile, with whiteouts");
+	say_trial(&r->at[PROBE_USER_NAMESPACES], try_user_namespace(dir),
+		  probe_needs_user() ? "user and mount namespaces, binds" : "mount namespaces, binds (as root)");
+	say_trial(&r->at[PROBE_PID_NAMESPACES], try_pid_namespace(dir), "work");
+	probe_overlay(&r->at[PROBE_OVERLAY], dir);
+	probe_mount(r, dir);
+	say_trial(&r->at[PROBE_RECORD], try_seccomp(dir), "seccomp notifies");
 	probe_cgroups(&r->at[PROBE_CGROUPS], &r->memory);
 	probe_limit(&r->at[PROBE_FILES], RLIMIT_NOFILE, LEAST_FILES);
 	probe_limit(&r->at[PROBE_PROCESSES], RLIMIT_NPROC, LEAST_PROCESSES);

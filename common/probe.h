@@ -18,6 +18,8 @@ enum probe_feature {
 	PROBE_PROCESSES,
 	PROBE_DISK, /* room and kind of the state directory's filesystem */
 	PROBE_CLOCK,
+	PROBE_RECORD, /* seccomp tells what a task opens */
+	PROBE_RESUME, /* the kernel sends requests again that a vinefs had when it died */
 	PROBE_N
 };
 
@@ -43,6 +45,9 @@ struct probe_report {
 /* Tries everything; takes some 10 ms. `state` (or its nearest parent that exists) is the directory that sandboxes
  * will lie in. Call it from a process without other threads: it forks. */
 void probe_run(struct probe_report *r, const char *state);
+
+/* Namespaces and mounts take a user namespace: of ordinary users, and of root that was denied to mount. */
+bool probe_needs_user(void);
 
 /* "views", "mount", "plain" */
 const char *probe_tier_name(enum probe_tier tier);

@@ -13,13 +13,16 @@
 #include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 
 #define READY_MSEC 60000
 #define READY_LINE_MAX 4096
+#define NOTIFY_SEC 2
 #define LOG_TAIL_LINES 10
 #define LOG_TAIL_MAX 8192
 
@@ -397,6 +400,25 @@ int service_detach(const char *log_path)
 	wait_for_child(pid, ours, log_path, log, log_size);
 }
 
+/* To a service manager that waits for it: a datagram, as sd_notify(3) has it. */
+static void notify(const char *text)
+{
+	const char *path = getenv("NOTIFY_SOCKET");
+	struct sockaddr_un a = {.sun_family = AF_UNIX};
+	size_t n = path ? strlen(path) : 0;
+	if (n < 2 || n >= sizeof a.sun_path || (*path != '/' && *path != '@'))
+		return;
+	memcpy(a.sun_path, path, n);
+	if (*path == '@')
+		a.sun_path[0] = 0;
+	_close_ int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n);
+	const struct timeval most = {.tv_sec = NOTIFY_SEC};
+	/* Whoever started us may have gone, or be stuck: that is no error of ours. */
+	if (fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &most, sizeof most) == 0)
+		(void)!sendto(fd, text, strlen(text), MSG_NOSIGNAL, (const struct sockaddr *)&a, size);
+}
+
 void service_ready(const char *fmt, ...)
 {
 	va_list args;
@@ -411,6 +433,9 @@ void service_ready(const char *fmt, ...)
 	/* Whoever waited may have gone: that is no error of ours. */
 	ssize_t written = write(STDOUT_FILENO, line, (size_t)n + 1);
 	(void)written;
+	line[n] = 0;
+	_free_ char *text = xasprintf("READY=1\nSTATUS=%s", line);
+	notify(text);
 }
 
 void service_harden(void)

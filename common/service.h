@@ -29,7 +29,7 @@ int service_filesystem(const char *path, char name[32], bool *is_network);
  * executed other programs; -errno. Call before threads exist and before descriptors are open that the parent must not share. */
 int service_detach(const char *log_path);
 
-/* Prints the one line scripts wait for, on stdout, and so releases a waiting parent. */
+/* Prints the one line scripts wait for, on stdout, and so releases a waiting parent; tells systemd, where $NOTIFY_SOCKET says that it wants to know. */
 void service_ready(const char *fmt, ...) _printf_(1, 2);
 
 /* No core dumps with secrets, no ptrace by others: PR_SET_DUMPABLE 0; SIGPIPE ignored; descriptors 0-2 open; soft descriptor limit raised to the hard one. Who executes programs of others undoes SIGPIPE and the limit. */

@@ -55,6 +55,7 @@ struct tls {
 	bool is_server, is_done, is_resumed, is_wrong_role, is_broken;
 	bool has_ticket; /* just come */
 	bool is_short;   /* the kernel's last bytes were all it had */
+	bool is_more;    /* another record follows at once */
 	uint8_t events;
 	uint8_t n_first;  /* of first[] */
 	uint8_t first[9]; /* record and handshake header of a peer not yet trusted */
@@ -250,7 +251,7 @@ static int tls_bio_write(BIO *b, const char *p, int n)
 {
 	struct tls *t = BIO_get_data(b);
 	BIO_clear_retry_flags(b);
-	ssize_t r = send(t->fd, p, (size_t)n, MSG_NOSIGNAL | MSG_DONTWAIT);
+	ssize_t r = send(t->fd, p, (size_t)n, MSG_NOSIGNAL | MSG_DONTWAIT | (t->is_more ? MSG_MORE : 0));
 	t->io_error = r < 0 ? errno : 0;
 	if (r < 0 && (errno == EAGAIN || errno == EINTR))
 		BIO_set_retry_write(b);
@@ -538,7 +539,10 @@ ssize_t tls_write(struct tls *t, const void *p, size_t n)
 	assert(t->is_done && n > 0);
 	size_t put = 0;
 	ERR_clear_error();
+	/* One record at a time, and each alone would end in a packet of its own, far from full. */
+	t->is_more = n > SSL3_RT_MAX_PLAIN_LENGTH;
 	int r = SSL_write_ex(t->ssl, p, n, &put);
+	t->is_more = false;
 	if (r == 1)
 		return (ssize_t)put;
 	r = tls_error(t, r);

@@ -13,7 +13,7 @@
 #include "common/digest.h"
 
 #define WIRE_MAJOR 1u
-#define WIRE_MINOR 2u
+#define WIRE_MINOR 4u
 
 #define WIRE_HEAD_SIZE 16
 #define WIRE_BODY_MAX (8u << 20) /* of an authenticated peer */

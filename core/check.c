@@ -108,9 +108,28 @@ static void check_use(const struct core_node *n)
 	require(!n->cores || !memcmp(cores, n->cores, sizeof cores));
 }
 
+/* 14 */
+static void check_move(const struct core *c, const struct core_move *m)
+{
+	unsigned n_live = 0;
+	for (size_t i = 0; m->neighbours && i < CORE_NEIGHBOURS; i++) {
+		const struct core_neighbour *b = &m->neighbours[i];
+		if (!b->node)
+			continue;
+		n_live++;
+		require(b->move == m && !list_is_empty(&b->of_node) && b->node != m->replica->node);
+		require(core_node_gives(b->node) && core_node_find(c, b->node->number) == b->node);
+	}
+	require(n_live == m->n_live && (m->is_begun || (!n_live && !m->source && !m->is_gating)));
+	require(m->is_begun || !list_is_empty(&m->link));
+	require(!m->is_begun || m->source || n_live || !list_is_empty(&m->link));
+	require(!m->woken_by || !m->is_begun);
+	require(m->rank >= CORE_RANK_GATING && m->rank <= CORE_RANK_COPY);
+}
+
 static void check_moves(const struct core *c, const struct core_node *n)
 {
-	unsigned n_in = 0, n_out = 0;
+	unsigned n_in = 0, n_gating = 0, n_serves = 0;
 	const struct core_replica *r;
 	for (size_t i = 0; (r = map_next(&n->replicas, &i));) {
 		require(r->node == n && r->tree->holders[r->at] == r &&
@@ -119,14 +138,35 @@ static void check_moves(const struct core *c, const struct core_node *n)
 		require(list_is_empty(&r->waits) || r->move);
 		require(r->is_whole == (r->size && r->size >= r->tree->size));
 		require(!r->move || (r->move->replica == r && !r->is_whole));
-		n_in += r->move && r->move->is_begun; /* 14 */
+		if (!r->move)
+			continue;
+		check_move(c, r->move);
+		n_in += r->move->is_begun;
+		n_gating += r->move->is_gating;
 	}
-	list_foreach (&n->serves, const struct core_move, of_from, m) {
-		require(m->from == n && m->is_begun);
-		n_out++;
+	list_foreach (&n->serves, const struct core_neighbour, of_node, b) {
+		require(b->node == n && b->move->is_begun);
+		n_serves++;
 	}
-	require(n_in == n->n_in && n_out == n->n_out);
-	require(n_in <= c->o.fetches && n_out <= c->o.uploads);
+	require(n_in == n->n_in[0] && n_gating == n->n_in[1] && n_serves == n->n_serves);
+	require(n_in - n_gating <= c->o.fetches && n_gating <= 4 * c->o.fetches);
+	require(!n->rack == !n->in_rack && (!n->in_rack || n->in_rack->nodes[n->rack_at] == n));
+}
+
+static bool has_slot(const struct core *c, const struct core_node *n, const struct core_move *m)
+{
+	return m->rank == CORE_RANK_GATING ? n->n_in[1] < 4 * c->o.fetches : n->n_in[0] - n->n_in[1] < c->o.fetches;
+}
+
+/* Nobody is forgotten who may begin. */
+static void check_wanting(const struct core *c, const struct core_node *n)
+{
+	bool may = false;
+	for (size_t i = 0; i < CORE_WANTS; i++) {
+		const struct core_move *m = list_first(&n->wants[i], struct core_move, link);
+		may |= m && has_slot(c, n, m);
+	}
+	require(!may || !n->is_present || !list_is_empty(&n->wanting));
 }
 
 static void check_nodes(const struct core *c)
@@ -138,6 +178,7 @@ static void check_nodes(const struct core *c)
 		check_use(n);
 		check_rooms(c, n);
 		check_moves(c, n);
+		check_wanting(c, n);
 		n_present += n->is_present;
 		n_open += n->is_open;
 		n_idle += n->is_idle;
@@ -270,11 +311,14 @@ static void check_trees(const struct core *c)
 		for (uint32_t i = 0; i < t->n_holders; i++) {
 			require(t->holders[i]->tree == t && t->holders[i]->at == i); /* 13 */
 			n_whole += t->holders[i]->is_whole;
+			require(t->holders[i]->is_whole == (i < t->n_whole));
 			require(!t->holders[i]->local_at == !t->is_local);
 			require(!t->is_local ||
 				core_bracket_at(&t->holders[i]->node->local, t->holders[i]->local_at) == t->holders[i]);
 		}
 		require(n_whole == t->n_whole);
+		require(!t->reader || (t->reader->replica->tree == t && t->reader->replica->move == t->reader));
+		require(!t->reader || t->reader->source || t->reader->woken_by || !list_is_empty(&t->reader->link));
 		require(t->is_local == (t->local.n > 0)); /* 8 */
 		core_bracket_check(&t->local);
 		require(t->is_wide ? t->n_holders > CORE_RARE / 2 : t->n_holders <= CORE_RARE);
@@ -282,8 +326,12 @@ static void check_trees(const struct core *c)
 	}
 	require(n_replicas == c->n_replicas);
 	const struct core_source *s;
-	for (size_t k = 0; (s = map_next(&c->sources, &k));)
+	uint64_t n_tokens = 0;
+	for (size_t k = 0; (s = map_next(&c->sources, &k));) {
 		require(s->n_active <= s->limit || s->was_lowered); /* 14 */
+		n_tokens += s->n_active;
+	}
+	require(n_tokens == c->n_tokens);
 }
 
 void core_check(const struct core *c)

@@ -21,7 +21,9 @@
  *     nor DONE and name it as an input.
  * 12. A task is WAITING if and only if an input is not THERE, and counts those.
  * 13. A replica is in its node's map and its tree's array; it has bytes, or they are on the way, or it is pinned to a group.
- * 14. n_in, n_out and a source's n_active count the moves under way; none is over its limit.
+ * 14. n_in and a source's n_active count the moves under way; none is over its limit. Who is told to fetch something has a token, or
+ *     neighbours; these are nodes that give, and know of which moves they are. Of one tree at most one move is the reader: it has a
+ *     token or is in line for one. A move that is not under way is in the wants of its node, parked at its tree or source, or woken.
  * 15. A second attempt belongs to a RUNNING task, on another node; n_seconds counts them. Besides these no task runs twice.
  */
 #include "core/core_internal.h"
@@ -42,7 +44,7 @@ struct core *core_new(const struct core_actions *actions, void *arg, const struc
 		c->o = *o;
 	c->o.crash_limit = c->o.crash_limit ? c->o.crash_limit : CRASH_LIMIT;
 	c->o.fetches = c->o.fetches ? c->o.fetches : FETCHES;
-	c->o.uploads = c->o.uploads ? c->o.uploads : FETCHES;
+	c->random = (c->o.seed ? c->o.seed : 1) * UINT64_C(0x9e3779b97f4a7c15);
 	c->o.token_usec = c->o.token_usec ? c->o.token_usec : TOKEN_USEC;
 	c->rate = c->o.rate ? c->o.rate : RATE;
 	c->n_dims = CORE_DIM_NAMED;
@@ -53,7 +55,10 @@ struct core *core_new(const struct core_actions *actions, void *arg, const struc
 	list_init(&c->asked);
 	list_init(&c->hungry);
 	list_init(&c->slow);
-	list_init(&c->wanting);
+	for (size_t i = 0; i < CORE_WANTS; i++)
+		list_init(&c->wanting[i]);
+	list_init(&c->woken);
+	list_init(&c->lonely);
 	return c;
 }
 
@@ -64,7 +69,10 @@ static void drop_replicas(struct core *c, struct core_node *n)
 		struct core_tree *t = r->tree;
 		if (r->move)
 			core_move_end(c, r->move);
+		bool was_whole = r->is_whole;
 		core_replica_free(c, r);
+		if (was_whole)
+			core_move_orphaned(c, t);
 		core_supply_settle_all(c, t);
 		core_tree_put(c, t);
 	}
@@ -94,8 +102,8 @@ static void free_names(struct core *c)
 
 static void fini_indexes(struct core *c)
 {
-	struct map *maps[] = {&c->tasks, &c->nodes, &c->classes, &c->lanes,      &c->items,
-			      &c->trees, &c->users, &c->sources, &c->categories, &c->counters};
+	struct map *maps[] = {&c->tasks, &c->nodes,   &c->classes,    &c->lanes,    &c->items, &c->trees,
+			      &c->users, &c->sources, &c->categories, &c->counters, &c->racks};
 	for (size_t i = 0; i < countof(maps); i++)
 		map_fini(maps[i]);
 	core_heap_fini(&c->fresh);
@@ -105,6 +113,7 @@ static void fini_indexes(struct core *c)
 	core_bracket_fini(&c->free);
 	core_bracket_fini(&c->whole);
 	buf_fini(&c->orders);
+	buf_fini(&c->bad);
 }
 
 static void set_node(struct core *c, struct core_node *n, bool is_present, bool is_open)
@@ -128,6 +137,7 @@ void core_free(struct core *c)
 		core_task_free(c, t);
 	for (size_t i = 0; (n = map_next(&c->nodes, &i));) {
 		set_node(c, n, false, false);
+		core_neighbours_leave(c, n);
 		drop_replicas(c, n);
 	}
 	for (size_t i = 0; (n = map_next(&c->nodes, &i));)
@@ -142,6 +152,15 @@ void core_free(struct core *c)
 
 /* ---- time */
 
+/* Who waits for a tree that it has may be told of it. */
+static void gives_again(struct core *c, const struct core_node *n)
+{
+	const struct core_replica *r;
+	for (size_t i = 0; (r = map_next(&n->replicas, &i));)
+		if (r->is_whole)
+			core_move_unpark(c, r->tree);
+}
+
 static void wake(struct core *c, struct core_timer *timer)
 {
 	struct core_task *t;
@@ -155,7 +174,7 @@ static void wake(struct core *c, struct core_timer *timer)
 		core_task_step(c, t, CORE_EVENT_FAIL);
 		break;
 	case CORE_TIMER_TOKEN:
-		core_move_expire(c, container_of(timer, struct core_move, token));
+		core_move_due(c, container_of(timer, struct core_move, token));
 		break;
 	case CORE_TIMER_SLOW:
 		core_slow_due(c, container_of(timer, struct core_category, slow));
@@ -165,6 +184,9 @@ static void wake(struct core *c, struct core_timer *timer)
 		break;
 	case CORE_TIMER_SWEEP:
 		core_supply_sweep(c);
+		break;
+	case CORE_TIMER_SHUNNED:
+		gives_again(c, container_of(timer, struct core_node, shunned));
 		break;
 	}
 }
@@ -249,8 +271,10 @@ int core_node_add(struct core *c, uint64_t node, const struct core_node_spec *sp
 	int e = core_node_offer(c, n, spec);
 	if (e && is_new)
 		core_node_free(c, n);
-	if (!e)
+	if (!e) {
+		n->is_mute = false;
 		set_node(c, n, true, true);
+	}
 	return e;
 }
 
@@ -285,15 +309,21 @@ int core_node_resume(struct core *c, uint64_t node, const struct core_node_spec 
 	return e;
 }
 
-/* Nothing comes from there any more: who waited for it looks elsewhere. */
-static void drop_uploads(struct core *c, struct core_node *n)
+int core_node_serve(struct core *c, uint64_t node, bool serves)
 {
-	struct core_tree *t;
-	struct core_move *m;
-	while ((m = list_first(&n->serves, struct core_move, of_from)))
-		core_move_again(c, m);
-	while ((t = list_first(&n->parked, struct core_tree, parked_at)))
-		core_move_unpark(c, t, UINT32_MAX);
+	struct core_node *n = core_node_find(c, node);
+	if (!n || !n->is_present)
+		return -ENOENT;
+	if (n->is_mute == !serves)
+		return 0;
+	n->is_mute = !serves;
+	if (n->is_mute) {
+		core_neighbours_leave(c, n);
+		core_move_unread(c, n);
+	} else {
+		gives_again(c, n);
+	}
+	return 0;
 }
 
 int core_node_lost(struct core *c, uint64_t node)
@@ -308,8 +338,8 @@ int core_node_lost(struct core *c, uint64_t node)
 		assert(!e);
 		(void)e;
 	}
+	core_neighbours_leave(c, n);
 	drop_replicas(c, n);
-	drop_uploads(c, n);
 	core_node_free(c, n);
 	return 0;
 }

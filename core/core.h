@@ -4,7 +4,8 @@
  *
  * Files, top to bottom: core.c (events of tasks and nodes), attempt.c (of attempts), data.c (of core_data.h), decide.c (the
  * decisions of one turn), check.c (the invariants), why.c (reasons and numbers), match.c (which task on which node), warm.c (what
- * the processor will need next), place.c (what a placed task needs there), move.c (transfers), supply.c (what an item's coming or
+ * the processor will need next), place.c (what a placed task needs there), move.c (transfers), neighbour.c (whom they are told),
+ * source.c (how many read one at once), supply.c (what an item's coming or
  * failing means), task.c (the life of one), second.c (two attempts of one), wait.c (for items), anchor.c (by which tree it looks
  * for its node), item.c, health.c
  * (nodes judged), category.c (categories, counters, users), slow.c (who gets a second attempt), class.c (tasks alike), node.c,
@@ -69,6 +70,7 @@ struct core_node_spec {
 	const char *const *features;
 	size_t n_features;
 	uint64_t end_usec; /* it goes away then; 0: it stays */
+	uint64_t rack;     /* nodes of one rack are near each other; 0: not said */
 };
 
 enum core_reason {                           /* why a task is not running; core_reason_text() */
@@ -129,9 +131,10 @@ struct core_options {
 	unsigned patience; /* starts of others that a task too large for what is free lets pass, then a node is kept for
 				       it; 0: 64 and two a node */
 	uint64_t rate;     /* bytes a second of a transfer, until some were measured; 0: 125 MB/s */
-	unsigned fetches, uploads; /* at once into, and out of, one node; 0: 4 */
+	unsigned fetches;  /* at once into one node; 0: 4. For what tasks wait for there are four times as many more */
 	uint64_t
-		token_usec; /* a source's token, or a peer's upload, is good for so long, more if the bytes take longer; 0: 60 s */
+		token_usec; /* a source's token is good for so long, more if the bytes take longer or come; a transfer of which nothing has come for so long is told other neighbours; 0: 60 s */
+	uint64_t seed;      /* of the choice of neighbours; 0: always the same */
 	bool is_blind, has_no_foresight; /* for comparison: the best free node; no look-ahead */
 };
 
@@ -226,11 +229,20 @@ const char *core_reason_text(enum core_reason r);
 enum core_health { CORE_HEALTH_GOOD, CORE_HEALTH_PROBATION, CORE_HEALTH_BLOCKED };
 enum core_health core_node_health(const struct core *c, uint64_t node);
 
+/* What of a node is not in use. False: it takes no tasks. */
+struct core_room {
+	uint64_t cores, memory, disk, gpus;
+	uint32_t n_tasks; /* that run there */
+	bool is_full;     /* of as many tasks as it takes at once */
+};
+bool core_room_of(const struct core *c, uint64_t node, struct core_room *room);
+
 struct core_numbers {
 	uint64_t queued, running, held, nodes, cores, cores_free;
 	uint64_t largest_cores, largest_memory; /* what the open node of most cores offers */
 	uint64_t waiting, staging;              /* for inputs that others make; for bytes that come */
 	uint64_t items, trees, replicas, fetches;
+	uint64_t tokens;  /* fetches that may read a source just now */
 	uint64_t seconds; /* second attempts, which are not in `running` */
 };
 void core_numbers(const struct core *c, struct core_numbers *n);

@@ -126,7 +126,14 @@ unsigned core_bucket_of(uint64_t amount);
 uint64_t core_bucket_end(unsigned bucket);
 
 /* ---- timers: what core_set_time() wakes. */
-enum core_timer_kind { CORE_TIMER_DEADLINE, CORE_TIMER_TOKEN, CORE_TIMER_BLOCKED, CORE_TIMER_SLOW, CORE_TIMER_SWEEP };
+enum core_timer_kind {
+	CORE_TIMER_DEADLINE,
+	CORE_TIMER_TOKEN,
+	CORE_TIMER_BLOCKED,
+	CORE_TIMER_SLOW,
+	CORE_TIMER_SWEEP,
+	CORE_TIMER_SHUNNED
+};
 
 struct core_timer {
 	struct core_link link;

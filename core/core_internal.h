@@ -11,6 +11,8 @@
 #include "core/core_index.h"
 
 /* ---- nodes */
+#define CORE_WANTS 5u
+
 /* Hot first: whoever looks for a node for a task reads one line of it. */
 struct core_node {
 	uint64_t number, score, score_of;
@@ -19,6 +21,7 @@ struct core_node {
 	uint32_t free_at, whole_at; /* in c->free and c->whole */
 	bool is_present;            /* else only known from recorded attempts */
 	bool is_open;               /* present and not suspended */
+	bool is_mute;               /* no bytes come from it */
 	bool is_offered;            /* open, not blocked: counted in the sums and in `whole` */
 	bool is_special;            /* it has GPUs or something named */
 	bool is_idle;               /* in c->free, and in neither c->grown nor c->asked */
@@ -28,18 +31,31 @@ struct core_node {
 	uint64_t n_turns, n_rotated;
 	struct list tasks;
 	struct core_vector whole, used;
-	struct map replicas; /* by the tree's number */
-	struct list wants;   /* moves to it that have not begun */
-	struct list wanting; /* in c->wanting */
-	struct list parked;  /* trees of which moves wait for an upload of its */
-	struct list serves;  /* moves from it */
-	unsigned n_in, n_out;
-	uint64_t gpus;   /* bits in use */
-	uint64_t *cores; /* the same; NULL until the first start */
+	struct map replicas;           /* by the tree's number */
+	struct list wants[CORE_WANTS]; /* moves to it that have not begun: by rank, then those that failed before */
+	struct list wanting;           /* in c->wanting of the first that may begin */
+	struct list serves;            /* neighbours that it is, to moves */
+	uint32_t n_serves, n_in[2];    /* n_in: under way to it, of any rank; that tasks wait for */
+	uint64_t rack, seen;           /* seen: by which choice of neighbours */
+	struct core_rack *in_rack;
+	uint32_t rack_at;
+	/* ---- neighbour.c */
+	uint64_t slow_usec;              /* until then it is named last */
+	uint64_t blamed_by, blamed_usec; /* who could not reach it */
+	struct core_timer shunned;       /* runs while it is not named */
+	uint64_t gpus;                   /* bits in use */
+	uint64_t *cores;                 /* the same; NULL until the first start */
 	/* ---- health.c */
 	uint32_t n_well, n_ill;
 	uint64_t blocked_usec;
 	struct core_timer blocked;
+};
+
+/* Nodes that are near each other. */
+struct core_rack {
+	uint64_t number;
+	struct core_node **nodes;
+	uint32_t n, room;
 };
 
 struct core_class;
@@ -251,13 +267,14 @@ struct core_replica {
 	uint32_t local_at; /* in the node's bracket */
 	bool is_whole, is_hot;
 	bool is_pinned;         /* of a group */
+	bool is_bad;            /* it gave wrong bytes: nobody is told to ask for it */
 	struct core_move *move; /* it is on the way; NULL: it is not */
 	struct list waits;      /* of tasks placed there that wait for it */
 };
 
 struct core_tree {
 	uint64_t number, size;
-	struct core_replica **holders; /* on the way, too */
+	struct core_replica **holders; /* on the way, too; the n_whole whole ones first */
 	uint32_t n_holders, room, n_whole;
 	uint32_t id;               /* with a class's, the key of a lane */
 	bool is_wide;              /* has been on more than CORE_RARE nodes */
@@ -266,8 +283,8 @@ struct core_tree {
 	uint64_t major;            /* what the holders' brackets have of it */
 	struct core_bracket local; /* of lanes that wait for holders */
 	struct list lanes, items;
-	struct list parked;    /* moves that wait for a holder with an upload to spare */
-	struct list parked_at; /* in the list of one */
+	struct list parked;       /* moves that wait for somebody who has it or reads it */
+	struct core_move *reader; /* has its source's token, or is in line for it; NULL: none */
 };
 
 struct core_tree *core_tree_get(struct core *c, uint64_t number);
@@ -393,6 +410,7 @@ enum core_order_kind {
 	CORE_ORDER_FAILED,
 	CORE_ORDER_START, /* staged: its bytes are there */
 	CORE_ORDER_FETCH_STOP,
+	CORE_ORDER_PIN,
 	CORE_ORDER_FAIL,   /* of a task with a place: node is the item */
 	CORE_ORDER_RETURN, /* it does not get its bytes there */
 	CORE_ORDER_AGAIN,  /* make an item once more */
@@ -401,7 +419,7 @@ enum core_order_kind {
 
 struct core_order {
 	enum core_order_kind kind;
-	uint64_t task, node, attempt; /* FETCH_STOP, AGAIN: task is the item */
+	uint64_t task, node, attempt; /* FETCH_STOP, PIN, AGAIN: task is the item */
 };
 
 #define CORE_WORDS 16u /* a node of more cores than fit gets no bits for the rest */
@@ -476,41 +494,6 @@ void core_task_end_second(struct core *c, struct core_task *second, bool is_fenc
 bool core_second_leaves(struct core *c, struct core_task *t, enum core_event e, enum core_state next);
 void core_order(struct core *c, enum core_order_kind kind, uint64_t task, uint64_t node, uint64_t attempt);
 
-/* ---- moves: transfers that are wanted or under way */
-struct core_move {
-	struct core_replica *replica;
-	struct core_item *item;
-	struct list link; /* in the node's wants, the tree's or the source's parked; in nothing while it is under way */
-	struct list of_from; /* in from->serves */
-	bool is_begun, is_gating;
-	unsigned n_tries;
-	struct core_node *from;                /* whose upload it is counted as; NULL: a source's */
-	struct core_source *source, *woken_by; /* woken: who wakes another if this one does not use what was offered */
-	uint64_t woken_at;                     /* the same of a node, by its number */
-	uint64_t began_usec;
-	struct core_timer token;
-};
-
-struct core_source {
-	uint64_t number;
-	unsigned limit, n_active;
-	bool was_lowered; /* more may be under way than the limit */
-	struct list parked;
-};
-
-struct core_move *core_move_want(struct core *c, struct core_replica *r, struct core_item *i, bool is_gating);
-/* It has come, or is not to come any more; what waited for its slots goes on. */
-void core_move_end(struct core *c, struct core_move *m);
-/* It looks for bytes once more. */
-void core_move_again(struct core *c, struct core_move *m);
-void core_move_expire(struct core *c, struct core_move *m);
-void core_move_stop(struct core *c, struct core_move *m); /* the node is told */
-void core_move_arrived(struct core *c, struct core_replica *r);
-/* Moves that wait for a holder of the tree look again. */
-void core_move_unpark(struct core *c, struct core_tree *t, unsigned most);
-bool core_move_next(struct core *c); /* begins one */
-struct core_source *core_source_get(struct core *c, uint64_t number);
-
 /* ---- warm: before a node is asked; before the holders of a task's inputs are */
 void core_warm(struct core *c);
 void core_warm_holders(const struct core_task *t);
@@ -549,7 +532,12 @@ struct core {
 	struct list slow;       /* holds of attempts that are to get a second one */
 	struct core_node *kept; /* no task goes there but of kept_for, the lane that waits for a large room */
 	struct core_lane *kept_for;
-	struct list wanting; /* nodes with wants that may begin */
+	struct list wanting[CORE_WANTS]; /* nodes with wants that may begin, by the first of these */
+	struct list woken;               /* moves for which there is a token */
+	struct list lonely;              /* moves under way with few neighbours, or that are to be told something */
+	struct map racks;
+	struct buf bad;            /* replicas that gave wrong bytes; neighbour.c */
+	uint64_t random, n_chosen; /* n_chosen: choices of neighbours */
 	struct buf orders;
 	uint64_t n_arrived, n_started, last_attempt, turn;
 	uint32_t n_ids;
@@ -561,8 +549,11 @@ struct core {
 	uint64_t n_in_state[CORE_STATES];
 	uint64_t n_present, n_open, n_idle, cores, cores_free;
 	uint64_t n_judged, n_ill, n_seconds;
+	uint64_t n_tokens;                /* of all sources, with those that fetch */
 	const struct core_task *starting; /* while `start` is called */
 	bool is_deciding;
 };
+
+#include "core/core_moves.h"
 
 #endif

@@ -48,6 +48,9 @@ static bool carry_out_data(struct core *c, const struct core_order *o, struct co
 	case CORE_ORDER_FETCH_STOP:
 		c->actions.fetch_stop(c->arg, o->node, o->task);
 		return true;
+	case CORE_ORDER_PIN:
+		core_move_tell_pin(c, o);
+		return true;
 	default:
 		return false;
 	}

@@ -2,6 +2,7 @@
  * A node is judged by its rate of attempts gone wrong against everyone's: a task that always fails must not bring down
  * the nodes it visits, and a broken node, on which everything fails fast, must not eat the queue.
  *
+ * Nothing is held against the only one that takes tasks: there is nowhere else to go.
  * Good: its room. Probation: one task at a time until three in a row went well. Blocked: none for a minute, twice as long each time
  * again, then probation. */
 #include "core/core_internal.h"
@@ -34,6 +35,17 @@ void core_health_unblock(struct core *c, struct core_node *n)
 	enter(c, n, CORE_HEALTH_PROBATION);
 }
 
+/* Somewhere else to go. Who is away, rests or is blocked takes nothing. */
+static bool has_other(const struct core *c, const struct core_node *n)
+{
+	const struct core_node *each;
+	for (size_t i = 0; c->n_open > n->is_open && (each = map_next(&c->nodes, &i));) {
+		if (each != n && each->is_open && each->health != CORE_HEALTH_BLOCKED)
+			return true;
+	}
+	return false;
+}
+
 /* Three times as often as the others, and a tenth more than that, so that one of two nodes can be told apart as well. */
 static bool is_unusual(const struct core *c, const struct core_node *n)
 {
@@ -48,15 +60,16 @@ void core_health_count(struct core *c, struct core_node *n, bool went_well)
 	n->n_ill += !went_well;
 	c->n_judged++;
 	c->n_ill += !went_well;
-	if (c->n_present < 2)
-		return; /* nothing to compare it with, and nowhere else to go */
+	bool is_held_against = !went_well && has_other(c, n);
 	if (n->health == CORE_HEALTH_PROBATION) {
-		if (!went_well)
+		if (is_held_against)
 			enter(c, n, CORE_HEALTH_BLOCKED);
+		else if (!went_well)
+			n->n_well = 0;
 		else if (n->n_well >= REDEMPTION)
 			enter(c, n, CORE_HEALTH_GOOD);
 	} else if (n->health == CORE_HEALTH_GOOD) {
-		if (!went_well && is_unusual(c, n))
+		if (is_held_against && is_unusual(c, n))
 			enter(c, n, CORE_HEALTH_PROBATION);
 		else if (n->n_well + n->n_ill >= MEMORY)
 			n->n_well /= 2, n->n_ill /= 2;

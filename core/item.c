@@ -58,11 +58,18 @@ static void drop_move(struct core *c, struct core_move *m)
 static void hand_over(struct core *c, struct core_replica *from, struct core_tree *to)
 {
 	struct core_replica *r = core_replica_get(c, from->node, to);
+	bool was_reader = from->move && from->tree->reader == from->move;
+	if (was_reader)
+		from->tree->reader = NULL;
 	if (from->move && !r->move) {
 		r->move = steal(from->move);
 		r->move->replica = r;
+		if (was_reader && !to->reader)
+			to->reader = r->move;
 	} else if (from->move) {
-		core_move_want(c, r, from->move->item, from->move->is_gating);
+		struct core_move *m = core_move_want(c, r, from->move->item, from->move->rank);
+		m->is_needed |= from->move->is_needed;
+		m->is_pinned |= from->move->is_pinned;
 		drop_move(c, from->move);
 	}
 	assert(!from->move);

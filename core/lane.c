@@ -8,6 +8,8 @@
  * and in c->fresh until it is known to fit nowhere. A lane whose class is stopped is in none of them. */
 #include "core/core_internal.h"
 
+#define HOLDERS_MOST 64u
+
 static uint64_t key_of(const struct core_class *k, const struct core_tree *tree)
 {
 	return (uint64_t)tree->id << 32 | k->id;
@@ -101,12 +103,26 @@ static void end_hunger(struct core_lane *l)
 	list_remove(&l->turn);
 }
 
+/* A holder that has too little, even when nothing runs there, is none to wait for. Of many one will do. */
+static bool has_fitting_holder(const struct core *c, const struct core_lane *l)
+{
+	const struct core_vector need = core_vector_at(c, &l->class->need);
+	if (l->tree->n_holders > HOLDERS_MOST)
+		return true;
+	for (uint32_t i = 0; i < l->tree->n_holders; i++) {
+		const struct core_node *n = l->tree->holders[i]->node;
+		if (n->is_offered && core_vector_covers(&n->whole, &need, c->n_dims))
+			return true;
+	}
+	return false;
+}
+
 /* The clock runs from when it could first have gone elsewhere. */
 static void begin_patience(struct core *c, struct core_lane *l)
 {
 	unsigned bucket = core_bucket_of(core_lane_wait_usec(c, l));
 	/* For what takes no time to bring nobody waits. */
-	l->is_late = !core_bucket_end(bucket);
+	l->is_late = !core_bucket_end(bucket) || !has_fitting_holder(c, l);
 	if (l->is_late) {
 		l->is_blocked = false;
 		return;

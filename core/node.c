@@ -16,9 +16,9 @@ struct core_node *core_node_new(struct core *c, uint64_t number)
 	n->local.n_dims = c->n_dims;
 	list_init(&n->tasks);
 	list_init(&n->grown);
-	list_init(&n->wants);
+	for (size_t i = 0; i < CORE_WANTS; i++)
+		list_init(&n->wants[i]);
 	list_init(&n->wanting);
-	list_init(&n->parked);
 	list_init(&n->serves);
 	void *before = map_put(&c->nodes, number, n);
 	assert(!before);
@@ -26,13 +26,54 @@ struct core_node *core_node_new(struct core *c, uint64_t number)
 	return n;
 }
 
+static struct core_rack *rack_get(struct core *c, uint64_t number)
+{
+	struct core_rack *k = map_get(&c->racks, number);
+	if (!k) {
+		k = NEW(struct core_rack);
+		k->number = number;
+		map_put(&c->racks, number, k);
+	}
+	return k;
+}
+
+/* Out of the one it was in; the last one of a rack takes that along. */
+static void set_rack(struct core *c, struct core_node *n, uint64_t number)
+{
+	struct core_rack *k = n->in_rack;
+	if (n->rack == number)
+		return;
+	if (k) {
+		k->nodes[n->rack_at] = k->nodes[--k->n];
+		k->nodes[n->rack_at]->rack_at = n->rack_at;
+		n->in_rack = NULL;
+	}
+	if (k && !k->n) {
+		map_remove(&c->racks, k->number);
+		free(k->nodes);
+		free(k);
+	}
+	n->rack = number;
+	if (!number)
+		return;
+	k = n->in_rack = rack_get(c, number);
+	if (k->n == k->room) {
+		k->room = max(2 * k->room, 8u);
+		k->nodes = xrealloc(k->nodes, k->room * sizeof(struct core_node *));
+	}
+	n->rack_at = k->n;
+	k->nodes[k->n++] = n;
+}
+
 void core_node_free(struct core *c, struct core_node *n)
 {
 	assert(list_is_empty(&n->tasks) && !n->is_open && !n->is_present);
-	assert(!n->free_at && !n->whole_at && !n->replicas.n && !n->local.n);
+	assert(!n->free_at && !n->whole_at && !n->replicas.n && !n->local.n && list_is_empty(&n->serves));
+	set_rack(c, n, 0);
 	list_remove(&n->grown);
 	list_remove(&n->wanting);
 	core_timer_stop(c, &n->blocked);
+	core_timer_stop(c, &n->shunned);
 	core_bracket_fini(&n->local);
 	map_remove(&c->nodes, n->number);
 	map_fini(&n->replicas);
@@ -102,6 +143,7 @@ int core_node_offer(struct core *c, struct core_node *n, const struct core_node_
 	n->whole = v;
 	n->is_special = s->gpus || s->n_named;
 	n->task_limit = s->task_limit;
+	set_rack(c, n, s->rack);
 	return 0;
 }
 

@@ -33,7 +33,7 @@ static void supply(struct core *c, struct core_task *t, struct core_node *n)
 			continue;
 		r = core_replica_get(c, n, it->tree);
 		bool is_gating = !is_enough(t, r);
-		core_move_want(c, r, it, is_gating);
+		core_move_want(c, r, it, is_gating ? CORE_RANK_GATING : CORE_RANK_HOT)->is_needed = true;
 		if (!is_gating)
 			continue;
 		if (!t->waits)

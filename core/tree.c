@@ -20,7 +20,6 @@ struct core_tree *core_tree_get(struct core *c, uint64_t number)
 	t->local.n_dims = c->n_dims;
 	list_init(&t->items);
 	list_init(&t->parked);
-	list_init(&t->parked_at);
 	map_put(&c->trees, number, t);
 	return t;
 }
@@ -29,8 +28,7 @@ void core_tree_put(struct core *c, struct core_tree *t)
 {
 	if (t->n_holders || !list_is_empty(&t->lanes) || t->is_owned || !list_is_empty(&t->items))
 		return;
-	assert(list_is_empty(&t->parked));
-	list_remove(&t->parked_at);
+	assert(list_is_empty(&t->parked) && !t->reader);
 	map_remove(&c->trees, t->number);
 	free(t->holders);
 	free(t);
@@ -96,7 +94,8 @@ struct core_replica *core_replica_get(struct core *c, struct core_node *n, struc
 	if (r)
 		return r;
 	r = NEW(struct core_replica);
-	*r = (struct core_replica){.tree = t, .node = n, .at = t->n_holders};
+	*r = (struct core_replica){
+		.tree = t, .node = n, .at = t->n_holders, .is_bad = core_bad_is(c, t->number, n->number)};
 	list_init(&r->waits);
 	if (t->n_holders == t->room) {
 		t->room = max(t->room * 2, 2u);
@@ -119,19 +118,37 @@ struct core_replica *core_replica_get(struct core *c, struct core_node *n, struc
 	return r;
 }
 
+/* They change places. */
+static void put_at(struct core_replica *r, uint32_t at)
+{
+	struct core_replica **holders = r->tree->holders, *other = holders[at];
+	holders[r->at] = other;
+	other->at = r->at;
+	holders[at] = r;
+	r->at = at;
+}
+
+static void set_whole(struct core_replica *r, bool is_whole)
+{
+	struct core_tree *t = r->tree;
+	if (is_whole && !r->is_whole)
+		put_at(r, t->n_whole++);
+	else if (!is_whole && r->is_whole)
+		put_at(r, --t->n_whole);
+	r->is_whole = is_whole;
+}
+
 void core_replica_free(struct core *c, struct core_replica *r)
 {
 	struct core_tree *t = r->tree;
 	assert(!r->move && list_is_empty(&r->waits) && t->holders[r->at] == r);
-	uint32_t last = t->n_holders - 1;
 	if (r->local_at)
 		core_bracket_remove(&r->node->local, r->local_at);
-	t->holders[r->at] = t->holders[last];
-	t->holders[r->at]->at = r->at;
+	set_whole(r, false);
+	put_at(r, t->n_holders - 1);
 	t->n_holders--;
 	if (!t->n_holders)
 		t->is_local = false;
-	t->n_whole -= r->is_whole;
 	map_remove(&r->node->replicas, t->number);
 	c->n_replicas--;
 	free(r);
@@ -150,18 +167,20 @@ void core_replica_put(struct core *c, struct core_replica *r)
 
 void core_replica_sized(struct core_replica *r, uint64_t size)
 {
-	bool is_whole = size && size >= r->tree->size;
 	r->size = size;
-	r->tree->n_whole += (uint32_t)is_whole - r->is_whole;
-	r->is_whole = is_whole;
+	set_whole(r, size && size >= r->tree->size);
 }
 
 void core_tree_sized(struct core *c, struct core_tree *t, uint64_t size)
 {
 	if (!size || size == t->size)
 		return;
+	bool is_larger = size > t->size;
 	t->size = size;
-	for (uint32_t i = 0; i < t->n_holders; i++)
-		core_replica_sized(t->holders[i], t->holders[i]->size);
+	/* From the end that loses none to the other as it goes. */
+	for (uint32_t i = 0; i < t->n_holders; i++) {
+		struct core_replica *r = t->holders[is_larger ? t->n_holders - 1 - i : i];
+		core_replica_sized(r, r->size);
+	}
 	settle_lanes(c, t);
 }

@@ -149,6 +149,28 @@ const char *core_reason_text(enum core_reason r)
 	return (size_t)r < countof(texts) ? texts[r] : "unknown";
 }
 
+static uint64_t unused(const struct core_node *n, enum core_dim dim)
+{
+	return n->whole.at[dim] - min(n->used.at[dim], n->whole.at[dim]);
+}
+
+bool core_room_of(const struct core *c, uint64_t node, struct core_room *room)
+{
+	const struct core_node *n = core_node_find(c, node);
+	*room = (struct core_room){.cores = 0};
+	if (!n || !n->is_offered)
+		return false;
+	*room = (struct core_room){
+		.cores = unused(n, CORE_DIM_CORES),
+		.memory = unused(n, CORE_DIM_MEMORY),
+		.disk = unused(n, CORE_DIM_DISK),
+		.gpus = unused(n, CORE_DIM_GPUS),
+		.n_tasks = n->n_tasks,
+		.is_full = n->task_limit && n->n_tasks >= n->task_limit,
+	};
+	return true;
+}
+
 void core_numbers(const struct core *c, struct core_numbers *n)
 {
 	const uint64_t *in = c->n_in_state;
@@ -169,6 +191,7 @@ void core_numbers(const struct core *c, struct core_numbers *n)
 		.trees = c->trees.n,
 		.replicas = c->n_replicas,
 		.fetches = c->n_moves,
+		.tokens = c->n_tokens,
 		.seconds = c->n_seconds,
 	};
 }

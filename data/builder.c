@@ -369,7 +369,7 @@ int builder_draft(struct builder *b, struct tree **out, struct signature **signa
 	_cleanup_(buf_fini) struct buf names = {0};
 	int r = output_names(&o, b, &names);
 	if (r == 0)
-		r = tree_take_names(steal(names.base), names.n, out);
+		r = tree_take_draft(steal(names.base), names.n, out);
 	if (r < 0)
 		return r;
 	*signatures = xcalloc(tree_n_nodes(*out), sizeof **signatures);

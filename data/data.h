@@ -4,7 +4,7 @@
  * Files, top to bottom: seal.c (a directory becomes a tree), archive.c (an archive does), archive_stream.c (its bytes, uncompressed
  * and checked), archive_gzip.c (gzip's), archive_zip.c (a zip agrees with itself), walk.c (names of a directory), linked.c
  * (files of several names), feeder.c (reads and digests ahead), assembler.c (packs and blobs), builder.c (makes an index),
- * export.c and compare.c (a tree against files), tree.c (reads an index), address.c (content addresses). decisions/0002 has
+ * compose.c (files of several trees as one directory), export.c and compare.c (a tree against files), tree.c (reads an index), address.c (content addresses). decisions/0002 has
  * the format. */
 #ifndef DATA_H
 #define DATA_H
@@ -79,6 +79,8 @@ struct tree;
 /* Takes over `p` (from malloc, n bytes of a .vti) in every case. Verifies every digest and offset; `id` NULL: whatever it is. 0, -EBADMSG (damaged or hostile),
  * -EPROTONOSUPPORT (a format we do not know), -ESTALE (a good tree, but not `id`). */
 int tree_take(void *p, size_t n, const struct digest *id, struct tree **out);
+/* The same of what tree_bytes() gives of a draft. */
+int tree_take_draft(void *p, size_t n, struct tree **out);
 /* Reads a file of at most 4 GiB. 0 or as above or -errno. */
 int tree_read(int fd, const struct digest *id, struct tree **out);
 void tree_free(struct tree *t);
@@ -86,6 +88,8 @@ DEFINE_FREEP(struct tree, tree_free)
 
 const struct digest *tree_id(const struct tree *t); /* of a draft: the digest of names, attributes and sizes */
 const struct digest *tree_layout_id(const struct tree *t);
+/* The bytes that it was read from, all *n of them: of a draft its names. */
+const void *tree_bytes(const struct tree *t, size_t *n);
 uint32_t tree_n_nodes(const struct tree *t);
 uint64_t tree_size(const struct tree *t); /* sum of its files' sizes */
 const struct tree_node *tree_node(const struct tree *t, uint32_t i);
@@ -99,12 +103,17 @@ int64_t tree_find(const struct tree *t, const char *path);
 /* The path of a node, yours to free. */
 char *tree_path(const struct tree *t, uint32_t i);
 
+/* Trees that are single files, as one directory: a draft whose root has node i + 1 for files[i], under names[i]: single components in the order of raw bytes, no two alike. 0, -EBADMSG (they
+ * are not), -EOVERFLOW. Nothing is borrowed. */
+int tree_compose(const struct tree *const *files, const char *const *names, size_t n, struct tree **out);
+
 uint32_t tree_n_contents(const struct tree *t);
 const struct tree_content *tree_content(const struct tree *t, uint32_t content);
 const struct tree_extent *tree_extent(const struct tree *t, uint32_t content);
 uint32_t tree_n_blobs(const struct tree *t);
 const struct tree_blob *tree_blob(const struct tree *t, uint32_t blob);
 uint64_t tree_n_chunks(const struct tree *t);
+uint32_t tree_blob_of(const struct tree *t, uint64_t chunk); /* that it lies in */
 void tree_chunk_digest(const struct tree *t, uint64_t chunk, struct digest *d);
 
 /* ---- sealing */
@@ -134,6 +143,9 @@ struct seal_store {
 	/* A new blob of this size: reserve the room. */
 	int (*begin)(void *arg, uint64_t size, void **blob);
 	int (*write)(void *arg, void *blob, uint64_t offset, const void *p, size_t n);
+	/* Not NULL: this file of that size may itself become the blob: 1 and the blob, into which nothing is written, while nobody else can write to the file; 0: it is to be copied. The descriptor is borrowed until
+	 * commit or abort. */
+	int (*take)(void *arg, int fd, uint64_t size, void **blob);
 	/* Publish it, or drop it if it is there; the blob is gone afterwards. */
 	int (*commit)(void *arg, void *blob, const struct blob_chunks *chunks);
 	void (*abort)(void *arg, void *blob);
@@ -156,6 +168,8 @@ struct seal_options {
 			    const struct seal_progress *p); /* a few times a second, from the calling thread; NULL */
 	void *arg;
 	const bool *is_cancelled; /* set by anybody: -ECANCELED */
+	/* Of a directory, NULL: all of it. Any thread: is what lies at this path below it to be sealed (of a directory: anything below it)? */
+	bool (*is_wanted)(void *arg, const char *path);
 	/* Of a directory, NULL: its names are known and no content is read yet; from the calling thread. `draft` is a tree without contents: files have sizes, no extents, no blobs, and the
 	 * numbers that they will have; signatures[i] is what the walk saw of node i. Both are the callee's. */
 	void (*on_names)(void *arg, struct tree *draft, struct signature *signatures);
@@ -170,7 +184,7 @@ struct seal_report {
 void seal_report_fini(struct seal_report *r);
 void seal_report_add(struct seal_report *r, const char *fmt, ...) _printf_(2, 3);
 
-/* The result of sealing: the bytes of a .vti, ready for tree_take() or to be written. 0 or -errno; `errors` lists what is unreadable or changed thrice (-EIO, -ESTALE), `notes` what was left
+/* The result of sealing: the bytes of a .vti, ready for tree_take() or to be written. 0 or -errno; `errors` lists what is unreadable or changed thrice (-EACCES, -ESTALE ...; of several kinds -EIO), `notes` what was left
  * out (sockets, devices, setuid bits cleared). `path` names it in messages. */
 int seal_directory(int directory, const char *path, const struct seal_options *o, void **vti, size_t *n,
 		   struct seal_report *errors, struct seal_report *notes);

@@ -121,7 +121,7 @@ static void digest_zeros(struct zeros *z, size_t n, struct digest *d)
 	*d = z->digest;
 }
 
-/* Reads, digests and stores n chunks. */
+/* Reads, digests and, where there is a blob, stores n chunks. */
 static int copy_block(struct feeder *f, struct blob_chunks *c, const struct reading *from, void *blob, uint32_t first,
 		      uint32_t n)
 {
@@ -135,7 +135,7 @@ static int copy_block(struct feeder *f, struct blob_chunks *c, const struct read
 	digest_chunks(from->room, size, c->chunk_size, 1, &c->chunks[first]);
 	__atomic_fetch_add(&f->job.progress->bytes_read, size, __ATOMIC_RELAXED);
 	__atomic_fetch_add(&f->job.progress->bytes_done, size, __ATOMIC_RELAXED);
-	return store->write(store->arg, blob, offset, from->room, size);
+	return blob ? store->write(store->arg, blob, offset, from->room, size) : 0;
 }
 
 /* How many chunks from here on are no holes, as far as a block goes. */
@@ -188,7 +188,25 @@ static int is_as_before(const struct reading *from)
 	return signature_is_equal(&from->before, &after) ? 0 : -ESTALE;
 }
 
-static int read_large(struct feeder *f, struct feed *d, const struct reading *from)
+/* Where the file itself is to become the blob, 1: a second name and the loss of marks have changed its ctime. */
+static int take_or_begin(const struct seal_store *store, struct reading *from, uint64_t size, void **blob)
+{
+	struct stat st;
+	int r = store->take ? store->take(store->arg, from->fd, size, blob) : 0;
+	if (r == 0)
+		return store->begin(store->arg, size, blob);
+	if (r < 0)
+		return r;
+	if (fstat(from->fd, &st) == 0 && st.st_mtim.tv_sec == from->st.st_mtim.tv_sec &&
+	    st.st_mtim.tv_nsec == from->st.st_mtim.tv_nsec) {
+		signature_of(&st, &from->before);
+		return 1;
+	}
+	store->abort(store->arg, *blob);
+	return -ESTALE;
+}
+
+static int read_large(struct feeder *f, struct feed *d, struct reading *from)
 {
 	const struct seal_store *store = f->job.options->store;
 	struct blob_chunks *c = &d->chunks;
@@ -202,10 +220,10 @@ static int read_large(struct feeder *f, struct feed *d, const struct reading *fr
 	c->chunks = malloc(c->n * sizeof *c->chunks);
 	if (!c->chunks)
 		return -ENOMEM;
-	int r = store->begin(store->arg, d->size, &blob);
+	int r = take_or_begin(store, from, d->size, &blob);
 	if (r < 0)
 		return r;
-	r = copy_chunks(f, c, from, blob);
+	r = copy_chunks(f, c, from, r > 0 ? NULL : blob);
 	if (r == 0)
 		r = is_as_before(from);
 	if (r < 0) {
@@ -220,7 +238,7 @@ static int read_large(struct feeder *f, struct feed *d, const struct reading *fr
 	return r;
 }
 
-static int read_contents(struct feeder *f, struct feed *d, const struct reading *from)
+static int read_contents(struct feeder *f, struct feed *d, struct reading *from)
 {
 	free(steal(d->bytes));
 	forget_chunks(d);
@@ -418,6 +436,7 @@ struct feeder *feeder_new(const struct feeder_job *job)
 	pthread_condattr_destroy(&attributes);
 	f->linked = linked_new();
 	unsigned wanted = min(max(job->n_threads, THREADS_LEAST), (unsigned)countof(f->threads));
+	wanted = min(wanted, max(job->n_files, 1u)); /* a lone output is not worth four */
 	while (f->n_threads < wanted && pthread_create(&f->threads[f->n_threads], NULL, feeder_thread, f) == 0)
 		f->n_threads++;
 	if (!f->n_threads)

@@ -40,9 +40,6 @@ _Static_assert(sizeof(struct tree_content) == 40, "content");
 _Static_assert(sizeof(struct tree_blob) == 56, "blob");
 _Static_assert(sizeof(struct tree_extent) == 16, "extent");
 
-/* A draft: a names section alone, taken over in every case. 0 or -EBADMSG. */
-int tree_take_names(void *p, size_t n, struct tree **out);
-
 /* The address of a section: by chunks, like that of any bytes, so that it can travel in chunks. */
 static inline void format_address(const void *p, size_t n, struct digest *address)
 {

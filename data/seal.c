@@ -119,7 +119,7 @@ static int assemble(const struct feeder_job *job, const struct sequence *s)
 	_cleanup_(feeder_freep) struct feeder *f = feeder_new(job);
 	_cleanup_(assembler_freep) struct assembler *a = assembler_new(job->builder, job->options->store, load, f);
 	const struct seal_options *o = job->options;
-	bool has_errors = false;
+	int error = 0; /* of what cannot be read; of several kinds: -EIO */
 	for (uint32_t i = 0; i < s->n;) {
 		const struct feed *d = feeder_next(f, PROGRESS_MSEC);
 		if (o->on_progress && (!d || i % PROGRESS_FILES == 0))
@@ -128,7 +128,7 @@ static int assemble(const struct feeder_job *job, const struct sequence *s)
 			continue;
 		int r = s->has_left[i] ? assembler_leave(a) : 0;
 		if (r == 0 && d->error && !is_fatal(d->error))
-			has_errors = true;
+			error = !error || error == d->error ? d->error : -EIO;
 		else if (r == 0)
 			r = assemble_one(a, d);
 		feeder_done(f);
@@ -136,7 +136,7 @@ static int assemble(const struct feeder_job *job, const struct sequence *s)
 			return r;
 		i++;
 	}
-	return has_errors ? -EIO : assembler_end(a);
+	return error ? error : assembler_end(a);
 }
 
 static int hand_out_names(struct builder *b, const struct seal_options *o)
@@ -200,6 +200,8 @@ int seal_directory(int directory, const char *path, const struct seal_options *o
 				      .builder = b,
 				      .n_threads = n_threads,
 				      .is_cancelled = o->is_cancelled,
+				      .is_wanted = o->is_wanted,
+				      .arg = o->arg,
 				      .progress = &progress,
 				      .errors = errors,
 				      .notes = notes};

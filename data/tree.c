@@ -15,6 +15,7 @@
 
 struct tree {
 	uint8_t *memory; /* the whole .vti; of a draft its names section */
+	size_t n_memory;
 	const struct tree_node *nodes;
 	const struct tree_content *contents;
 	const char *text;
@@ -253,16 +254,18 @@ int tree_take(void *p, size_t n, const struct digest *id, struct tree **out)
 {
 	_cleanup_(tree_freep) struct tree *t = NEW(struct tree);
 	t->memory = p;
+	t->n_memory = n;
 	int r = tree_map(t, n, id);
 	if (r == 0)
 		*out = steal(t);
 	return r;
 }
 
-int tree_take_names(void *p, size_t n, struct tree **out)
+int tree_take_draft(void *p, size_t n, struct tree **out)
 {
 	_cleanup_(tree_freep) struct tree *t = NEW(struct tree);
 	t->memory = p;
+	t->n_memory = n;
 	format_address(p, n, &t->id);
 	int r = map_names(t, p, n);
 	if (r == 0)
@@ -310,6 +313,12 @@ const struct digest *tree_id(const struct tree *t)
 const struct digest *tree_layout_id(const struct tree *t)
 {
 	return &t->layout_id;
+}
+
+const void *tree_bytes(const struct tree *t, size_t *n)
+{
+	*n = t->n_memory;
+	return t->memory;
 }
 
 uint32_t tree_n_nodes(const struct tree *t)
@@ -424,6 +433,20 @@ const struct tree_blob *tree_blob(const struct tree *t, uint32_t blob)
 uint64_t tree_n_chunks(const struct tree *t)
 {
 	return t->n_chunks;
+}
+
+uint32_t tree_blob_of(const struct tree *t, uint64_t chunk)
+{
+	uint32_t low = 0, high = tree_n_blobs(t);
+	assert(chunk < tree_n_chunks(t));
+	while (high - low > 1) {
+		uint32_t middle = low + (high - low) / 2;
+		if (tree_blob(t, middle)->first_chunk <= chunk)
+			low = middle;
+		else
+			high = middle;
+	}
+	return low;
 }
 
 void tree_chunk_digest(const struct tree *t, uint64_t chunk, struct digest *d)

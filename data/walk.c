@@ -11,8 +11,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#define SLICE 16u         /* names that a thread looks at before others may have the rest of a directory */
+#define SLICE 16u /* names that a thread looks at before others may have the rest of a directory */
+#define SLOW_SLICE \
+	2u /* where each takes a millisecond: so others are found to help, and none is at it alone at the end */
 #define THREADS_MOST 64u  /* that wait for a slow source */
+#define OPEN_MOST 64u     /* directories whose names were read and not looked at yet */
 #define SLOW_NSEC 200000u /* an operation that waits for a server: another thread is worth its while */
 
 /* The names of a directory. */
@@ -26,16 +29,17 @@ struct listing {
 	struct listing *next;
 };
 
-/* Directories to read, as a stack: depth first keeps it small. Listings that have names left come first, so that there are no more open directories than
- * threads. A thread that finds nothing waits until another one has put something there or all are idle. */
+/* Directories to read, the first found first, and before the names that were read already, up to a bound of open ones: so a deep place is found while there is
+ * much else to do, and at the end nobody waits for one step after the other. A thread that finds nothing waits until another one has put something there or all are idle. */
 struct walk {
 	const struct walk_job *job;
 	pthread_mutex_t lock;
 	pthread_cond_t change;
 	uint32_t *todo;
-	size_t n, room;
+	size_t at, n, room; /* the first that no thread has taken; the end of them */
 	struct listing *listings;
-	unsigned n_busy, n_threads;
+	unsigned n_busy, n_threads, n_open;
+	bool is_slow; /* its source was, the last time */
 	pthread_t threads[THREADS_MOST];
 	int result;
 };
@@ -106,11 +110,21 @@ static char *read_target(int directory, const char *name, size_t size)
 	}
 }
 
+static bool is_wanted(const struct walk *w, const char *directory, const char *name)
+{
+	if (!w->job->is_wanted)
+		return true;
+	_free_ char *path = path_join(directory, name);
+	return w->job->is_wanted(w->job->arg, *directory ? path : name);
+}
+
 static void walk_one(struct walk *w, struct batch *batch, int fd, const char *directory, const char *name)
 {
 	struct seal_progress *p = w->job->progress;
 	struct stat st;
 	char text[128];
+	if (!is_wanted(w, directory, name))
+		return;
 	if (strlen(directory) + strlen(name) + 2 > DATA_PATH_MAX) {
 		walk_report(w, w->job->errors, directory, name, "a path of more than 4095 bytes");
 		return;
@@ -153,18 +167,23 @@ static bool is_cancelled(const struct walk *w)
 	return w->job->is_cancelled && __atomic_load_n(w->job->is_cancelled, __ATOMIC_RELAXED);
 }
 
+/* Directories first, where the source tells: what lies below them is to be found soon. */
 static int read_names(const struct walk *w, struct listing *l)
 {
+	_cleanup_(buf_fini) struct buf others = {0};
 	for (;;) {
 		errno = 0;
 		const struct dirent *e = readdir(l->d);
-		if (!e)
-			return -errno;
+		if (!e) {
+			int r = -errno;
+			buf_put(&l->names, others.at, others.n);
+			return r;
+		}
 		if (streq(e->d_name, ".") || streq(e->d_name, ".."))
 			continue;
 		if (is_cancelled(w))
 			return -ECANCELED;
-		buf_put(&l->names, e->d_name, strlen(e->d_name) + 1);
+		buf_put(e->d_type == DT_DIR ? &l->names : &others, e->d_name, strlen(e->d_name) + 1);
 		l->n++;
 	}
 }
@@ -242,6 +261,7 @@ static int walk_directory(struct walk *w, uint32_t directory)
 	pthread_mutex_lock(&w->lock);
 	l->next = w->listings;
 	w->listings = l;
+	w->n_open++;
 	pthread_cond_broadcast(&w->change);
 	pthread_mutex_unlock(&w->lock);
 	return 0;
@@ -258,19 +278,30 @@ static int walk_slice(struct walk *w, const struct listing *l, size_t at, size_t
 	return walk_hand_over(w, l->directory, &batch);
 }
 
+/* Locked. The one with the fewest threads at it, since a filesystem may look up one name of a directory at a time; of those the longest, which takes longest. */
+static struct listing **choose_listing(struct walk *w)
+{
+	struct listing **best = &w->listings;
+	for (struct listing **each = best; *each; each = &(*each)->next)
+		if ((*each)->n_users < (*best)->n_users ||
+		    ((*each)->n_users == (*best)->n_users && (*each)->n > (*best)->n))
+			best = each;
+	return best;
+}
+
 /* Locked. */
 static struct listing *take_slice(struct walk *w, size_t *at, size_t *n)
 {
-	struct listing *l = w->listings;
+	struct listing **place = choose_listing(w), *l = *place;
 	assert(l->n);
 	*at = l->at;
-	*n = min(l->n, (size_t)SLICE);
+	*n = min(l->n, (size_t)(w->is_slow ? SLOW_SLICE : SLICE));
 	for (size_t i = 0; i < *n; i++)
 		l->at += strlen((const char *)l->names.at + l->at) + 1;
 	l->n -= *n;
 	l->n_users++;
 	if (!l->n)
-		w->listings = l->next;
+		*place = l->next;
 	return l;
 }
 
@@ -278,14 +309,17 @@ static struct listing *take_slice(struct walk *w, size_t *at, size_t *n)
 static int walk_some(struct walk *w, size_t *n)
 {
 	size_t at = 0;
-	struct listing *l = w->listings ? take_slice(w, &at, n) : NULL;
-	uint32_t directory = l ? 0 : w->todo[--w->n];
+	bool is_full = w->n_open >= OPEN_MOST || w->at == w->n;
+	struct listing *l = w->listings && is_full ? take_slice(w, &at, n) : NULL;
+	uint32_t directory = l ? 0 : w->todo[w->at++];
 	*n = l ? *n : 2; /* to open it, to read it */
 	pthread_mutex_unlock(&w->lock);
 	int r = l ? walk_slice(w, l, at, *n) : walk_directory(w, directory);
 	pthread_mutex_lock(&w->lock);
-	if (l && !--l->n_users && !l->n)
+	if (l && !--l->n_users && !l->n) {
+		w->n_open--;
 		listing_free(l);
+	}
 	return r;
 }
 
@@ -305,14 +339,20 @@ static void add_thread(struct walk *w)
 		w->n_threads++;
 }
 
+/* Locked. */
+static bool has_more(const struct walk *w)
+{
+	return w->at < w->n || w->listings;
+}
+
 static void *walk_thread(void *arg)
 {
 	struct walk *w = arg;
 	pthread_mutex_lock(&w->lock);
 	for (;;) {
-		while (!w->n && !w->listings && w->n_busy && !w->result)
+		while (!has_more(w) && w->n_busy && !w->result)
 			pthread_cond_wait(&w->change, &w->lock);
-		if ((!w->n && !w->listings) || w->result)
+		if (!has_more(w) || w->result)
 			break;
 		uint64_t began = now_nsec();
 		size_t n;
@@ -321,8 +361,9 @@ static void *walk_thread(void *arg)
 		w->n_busy--;
 		if (r < 0 && !w->result)
 			w->result = r;
+		w->is_slow = now_nsec() - began > n * SLOW_NSEC;
 		/* All are at work and there is more. */
-		if (now_nsec() - began > n * SLOW_NSEC && w->n_busy >= w->n_threads && (w->n || w->listings))
+		if (w->is_slow && w->n_busy >= w->n_threads && has_more(w))
 			add_thread(w);
 		pthread_cond_broadcast(&w->change);
 	}

@@ -11,6 +11,8 @@ struct walk_job {
 	struct builder *builder;
 	unsigned n_threads;
 	const bool *is_cancelled;
+	bool (*is_wanted)(void *arg, const char *path); /* as in seal_options */
+	void *arg;
 	struct seal_progress *progress; /* files_found, bytes_found; updated atomically */
 	struct seal_report *errors, *notes;
 };

@@ -23,7 +23,8 @@ static void ask_finish(struct ask *a, int error, const char *text)
 	assert(!a->is_over);
 	assert(error >= 0);
 	a->error = error;
-	snprintf(a->text, sizeof a->text, "%s", text ? text : "");
+	snprintf(a->text, sizeof a->text, "%s%s", text ? text : "",
+		 error == EPROTONOSUPPORT ? "; the older of the two must be upgraded" : "");
 	a->is_over = true;
 	pthread_cond_signal(&a->wake);
 	pthread_mutex_unlock(&v->lock);
@@ -34,6 +35,13 @@ static bool is_loss(int error)
 {
 	return error == -ECONNRESET || error == -ECONNABORTED || error == -ENOTCONN || error == -EPIPE ||
 	       error == -ETIMEDOUT || error == -ECANCELED;
+}
+
+/* Where in a stream of trees' bytes to go on only its reader knows. */
+static void ask_lost(struct ask *a)
+{
+	if (a->take)
+		ask_finish(a, ECONNRESET, "the connection was lost");
 }
 
 static void ask_send(struct ask *a);
@@ -64,7 +72,7 @@ static bool ask_is_refused(struct ask *a, int error)
 		timer_start(&a->again, v->loop, ASK_AGAIN_USEC, ask_on_again);
 		return true;
 	}
-	if (error == -EAGAIN && a->type == WIRE_SUBMIT)
+	if (error == -EAGAIN && (a->type == WIRE_SUBMIT || a->type == WIRE_OFFER))
 		timer_start(&v->room, v->loop, ASK_AGAIN_USEC, ask_on_room);
 	return false;
 }
@@ -79,12 +87,25 @@ static void ask_on_reply(struct call *call, int error, uint16_t type, const void
 		ask_finish(a, -error, *status->reason ? status->reason : strerror(-error));
 		return;
 	}
-	if (error < 0)
+	if (error < 0) {
+		ask_lost(a);
 		return;
+	}
 	if (a->on_answer)
 		a->on_answer(a, type, message);
 	if (!a->has_stream || !call->is_streaming)
 		ask_finish(a, 0, NULL);
+}
+
+/* The user's own cluster is started by a word; who names a directory or a host has one that somebody looks after. */
+static const char *cure_silence(const struct vine *v)
+{
+	const char *told = getenv("VINE");
+	bool is_own = v->cluster.is_local && (!told || !*told || !strpbrk(told, "/:"));
+	bool is_default = is_own && (!told || !*told || streq(told, "default"));
+	return is_default ? "`vine up` starts it, and so does `vine run -- COMMAND`"
+	       : is_own   ? "`vine up --name NAME` starts one of this machine's"
+			  : "start vined there, or name another cluster with VINE=NAME, /DIR or HOST:PORT";
 }
 
 static void ask_on_expire(struct timer *t)
@@ -93,8 +114,9 @@ static void ask_on_expire(struct timer *t)
 	struct vine *v = a->v;
 	pthread_mutex_lock(&v->lock);
 	/* A reader who looks at a page of output is no silence of the other side's. */
-	bool is_ours = a->is_held || a->data.n;
+	bool is_ours = a->is_held || a->data.n || (a->n_moved && *a->n_moved != a->n_before);
 	pthread_mutex_unlock(&v->lock);
+	a->n_before = a->n_moved ? *a->n_moved : 0;
 	if (is_ours) {
 		timer_start(t, v->loop, a->patience_usec, ask_on_expire);
 		return;
@@ -110,10 +132,9 @@ static void ask_on_expire(struct timer *t)
 	else if (v->conn)
 		snprintf(text, sizeof text, "cluster %.400s: vined did not answer for %u s", v->cluster.name, sec);
 	else
-		snprintf(text, sizeof text,
-			 "cluster %.300s: nobody answered at %.200s for %u s (%.200s); start vined there, or name "
-			 "another cluster with VINE=NAME, /DIR or HOST:PORT",
-			 v->cluster.name, v->cluster.address, sec, *v->failure ? v->failure : "connecting");
+		snprintf(text, sizeof text, "cluster %.300s: nobody answered at %.200s for %u s (%.200s); %s",
+			 v->cluster.name, v->cluster.address, sec, *v->failure ? v->failure : "connecting",
+			 cure_silence(v));
 	ask_finish(a, ETIMEDOUT, text);
 }
 
@@ -121,7 +142,8 @@ static bool ask_on_data(struct call *call, const void *p, size_t n)
 {
 	struct ask *a = container_of(call, struct ask, call);
 	struct vine *v = a->v;
-	a->rest.offset += n;
+	if (!a->take)
+		a->rest.offset += n;
 	timer_start(&a->timer, v->loop, a->patience_usec, ask_on_expire);
 	pthread_mutex_lock(&v->lock);
 	buf_put(&a->data, p, n);
@@ -135,9 +157,16 @@ static bool ask_on_data(struct call *call, const void *p, size_t n)
 static void ask_on_end(struct call *call, int error)
 {
 	struct ask *a = container_of(call, struct ask, call);
+	struct vine *v = a->v;
 	error = error > 0 ? -error : error;
-	if (!is_loss(error))
-		ask_finish(a, -error, strerror(-error));
+	/* The same errors come from the other side, of a connection that it has lost: its node's. */
+	if (is_loss(error) && !(v->conn && conn_is_open(v->conn))) {
+		ask_lost(a);
+		return;
+	}
+	char text[ERROR_SIZE];
+	snprintf(text, sizeof text, "it was cut off on its way to vined: %s", strerror(-error));
+	ask_finish(a, -error, text);
 }
 
 static void ask_send(struct ask *a)
@@ -158,10 +187,11 @@ static void ask_send(struct ask *a)
 	}
 	if (a->run)
 		*a->run = v->run;
+	bool has_rest = a->has_stream && !a->take;
 	a->call = (struct call){.on_reply = ask_on_reply,
 				.on_data = a->has_stream ? ask_on_data : NULL,
 				.on_end = a->has_stream ? ask_on_end : NULL};
-	int r = call_start(&a->call, v->conn, a->type, a->has_stream ? &a->rest : a->message, 0);
+	int r = call_start(&a->call, v->conn, a->type, has_rest ? &a->rest : a->message, 0);
 	a->n_sent += r == 0;
 	if (r == -EMSGSIZE)
 		ask_finish(a, E2BIG, "too much for one message of 8 MiB; split it");
@@ -181,6 +211,18 @@ void ask_end_all(struct vine *v, int error, const char *text)
 		ask_finish(a, error, text);
 }
 
+/* What may take long is not begun any more when the session is being closed; those that were, vine_close has ended. */
+static bool ask_is_late(struct ask *a)
+{
+	struct vine *v = a->v;
+	if (!a->has_stream && a->type != WIRE_OFFER)
+		return false;
+	pthread_mutex_lock(&v->lock);
+	bool is_closing = v->is_closing;
+	pthread_mutex_unlock(&v->lock);
+	return is_closing;
+}
+
 static void ask_on_post(struct post *p)
 {
 	struct ask *a = container_of(p, struct ask, post);
@@ -189,6 +231,10 @@ static void ask_on_post(struct post *p)
 	timer_start(&a->timer, v->loop, a->patience_usec, ask_on_expire);
 	if (v->broken) { /* written by this thread alone */
 		ask_finish(a, v->broken, v->why_broken);
+		return;
+	}
+	if (ask_is_late(a)) {
+		ask_finish(a, ECANCELED, "the session is being closed");
 		return;
 	}
 	if (a->is_watch)
@@ -242,7 +288,9 @@ static int ask_write_data(struct ask *a)
 	a->data = (struct buf){0};
 	a->is_held = false;
 	pthread_mutex_unlock(&v->lock);
-	int r = a->is_abandoned ? 0 : write_all(a->fd, taken.at, taken.n);
+	int r = 0;
+	if (!a->is_abandoned)
+		r = a->take ? a->take(a, taken.at, taken.n) : write_all(a->fd, taken.at, taken.n);
 	if (!r)
 		a->n_written += taken.n;
 	buf_fini(&taken);
@@ -255,9 +303,13 @@ static int ask_write_data(struct ask *a)
 	return r;
 }
 
-int ask_wait(struct vine *v, struct ask *a)
+void ask_fail(struct ask *a, int error, const char *text)
 {
-	int write_error = 0;
+	ask_finish(a, error, text);
+}
+
+void ask_begin(struct vine *v, struct ask *a)
+{
 	assert(!a->v);
 	assert(a->patience_usec);
 	a->v = v;
@@ -265,9 +317,15 @@ int ask_wait(struct vine *v, struct ask *a)
 	a->more.on_post = ask_on_more;
 	list_init(&a->link);
 	pthread_cond_init(&a->wake, NULL);
-	if (a->has_stream)
+	if (a->has_stream && !a->take)
 		a->rest = *(const struct wire_read_output *)a->message;
 	loop_post(v->loop, &a->post);
+}
+
+int ask_end(struct ask *a)
+{
+	struct vine *v = a->v;
+	int write_error = 0;
 	pthread_mutex_lock(&v->lock);
 	while (!a->is_over || a->data.n || a->is_more_posted) {
 		if (a->data.n)
@@ -280,7 +338,15 @@ int ask_wait(struct vine *v, struct ask *a)
 	pthread_mutex_unlock(&v->lock);
 	pthread_cond_destroy(&a->wake);
 	buf_fini(&a->data);
+	if (write_error && a->take)
+		return write_error;
 	if (write_error)
 		return error_set(-write_error, "write the output: %s", strerror(-write_error));
 	return a->error ? error_set(a->error, "%s", a->text) : 0;
+}
+
+int ask_wait(struct vine *v, struct ask *a)
+{
+	ask_begin(v, a);
+	return ask_end(a);
 }

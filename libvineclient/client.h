@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Inside the library: one background thread runs a loop with the connection (link.c); public calls hand it an `ask` and
  * wait. Files, top to bottom: session.c (open, close, who is inside), post.c, task.c, file.c, event.c, setting.c, query.c (the
- * calls), value.c (what is set of a task), ready.c (events nobody has taken), ack.c, ask.c (a request and its answer), link.c (the
- * connection), cluster.c (where it is), ids.c, error.c. task.h is what post.c, task.c, file.c and value.c share.
+ * calls), how.c and value.c (what is set of a task), ready.c (events nobody has taken), ack.c, ask.c (a request and its answer), link.c (the
+ * connection), cluster.c (where it is), ids.c, error.c. task.h is what post.c, task.c, file.c, how.c and value.c share.
+ * What only this process sees: sealed.c (as a tree), offer.c (on its way to a node); fetch.c and
+ * fetch_to.c: what tasks left, on its way here.
  *
  * 1. What stands under "loop" belongs to the loop's thread, what stands under "lock" to who holds it; the rest does not change
  *    after vine_open. The lock is never held across I/O or a user's function.
@@ -93,6 +95,7 @@ struct vine {
 	char host[256];
 	atomic_bool has_run;   /* one is to be made, or attached to */
 	atomic_bool has_watch; /* nodes that come and go are to be told */
+	bool is_sealing_over;  /* vine_close ends what is being sealed; by __atomic functions */
 
 	pthread_mutex_t lock;
 	pthread_cond_t wake; /* `users` or `acks` became fewer */
@@ -109,6 +112,7 @@ struct vine {
 	struct ready ready;
 	struct buf acks;    /* u64: acknowledged by the user, not by vined */
 	bool is_ack_posted; /* ack_post is with the loop */
+	struct map offers;  /* by tree id */
 
 	/* loop */
 	struct loop *loop;
@@ -116,7 +120,7 @@ struct vine {
 	struct conn *conn;        /* open, else NULL */
 	char *cluster_uuid;       /* of the first HELLO; another one is not our cluster */
 	char failure[ERROR_SIZE]; /* why there is no connection */
-	uint32_t minor;           /* of who is at its other end */
+	atomic_uint minor;        /* of who is at its other end; any thread */
 	bool is_attached, was_attached, is_stopping;
 	bool is_watching; /* the last ATTACH asked for nodes, too */
 	struct call attach;
@@ -126,6 +130,7 @@ struct vine {
 	size_t n_acking; /* the first so many of `acks` are in `ack` */
 	struct timer ack_again;
 	struct timer room; /* after "full": when to try again */
+	struct list servings;
 	struct post ack_post, stop_post, flush_post;
 };
 
@@ -154,6 +159,9 @@ struct ask {
 	bool has_stream;
 	int fd;
 	uint64_t n_written;
+	/* In place of fd: it takes the bytes, and -errno ends the request. Such a stream does not go on after a loss: -ECONNRESET. */
+	int (*take)(struct ask *a, const void *p, size_t n);
+	const uint64_t *n_moved; /* loop: while this rises there is no silence; NULL: nothing moves but the answer */
 	/* private */
 	struct vine *v;
 	struct wire_read_output rest; /* of a stream: from where it goes on after a loss */
@@ -162,7 +170,8 @@ struct ask {
 	struct call call;
 	struct timer timer, again;
 	unsigned n_sent;
-	bool is_refused; /* vined was full, which of a request that is sent again says nothing of the first time */
+	uint64_t n_before; /* what *n_moved was */
+	bool is_refused;   /* vined was full, which of a request that is sent again says nothing of the first time */
 	pthread_cond_t wake;
 	struct buf data;     /* lock: of the stream, not yet written */
 	bool is_held;        /* lock: credit is held back until data is taken */
@@ -172,11 +181,28 @@ struct ask {
 	int error;
 	char text[ERROR_SIZE];
 };
-/* Sends it, again after every loss, until it is answered. 0 or -errno with the text set. */
+/* Sends it, again after every loss, until it is answered. 0 or -errno with the text set (but for what `take` returned). */
 int ask_wait(struct vine *v, struct ask *a);
+/* The same in two parts, so that several can be under way. */
+void ask_begin(struct vine *v, struct ask *a);
+int ask_end(struct ask *a);
+/* Loop: it is over, by our own decision. */
+void ask_fail(struct ask *a, int error, const char *text);
 /* Loop: those that wait are sent; all are ended. */
 void ask_send_all(struct vine *v);
 void ask_end_all(struct vine *v, int error, const char *text);
+
+/* ---- offer.c */
+struct sealed;
+/* Returns when nodes have all of these trees, which are read out of here meanwhile. 0 or -errno with the text set; -ESTALE: one is not as it was sealed. */
+int offer_all(struct vine *v, struct sealed *const s[], size_t n);
+/* As vine_query: file, size, sent of each that is under way. */
+int offer_list(struct vine *v, vine_row_fn *fn, void *arg);
+void offer_free_all(struct vine *v); /* the thread is not there any more */
+/* Loop. */
+void offer_read_index(struct vine *v, struct conn *c, uint64_t id, const struct wire_read_index *m);
+void offer_read_chunks(struct vine *v, struct conn *c, uint64_t id, const struct wire_read_chunks *m);
+void offer_lost(struct vine *v); /* the connection, and what the other side knew of it */
 
 /* ---- event.c, loop */
 /* Posted: their results are to come, or came before the answer did. is_new[i]: it had no key of the user's. */

@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 /* vined takes nobody in but its own user, so another one need not wait to be let in. A socket that is not there may come. */
@@ -17,6 +18,15 @@ static int check_owner(const struct cluster *c)
 		return error_set(EPERM, "cluster %s: its socket belongs to user %u, and this is user %u", c->name,
 				 (unsigned)st.st_uid, (unsigned)geteuid());
 	return 0;
+}
+
+/* Where its path is too long for a socket the directory may be a link to one whose path is not. */
+static char *socket_in(const char *directory)
+{
+	struct sockaddr_un un;
+	_free_ char *path = path_join(directory, "vined.sock");
+	_free_ char *real = strlen(path) < sizeof un.sun_path ? NULL : realpath(directory, NULL);
+	return real ? path_join(real, "vined.sock") : steal(path);
 }
 
 static int find_directory(struct cluster *c, const char *name, char *directory)
@@ -35,7 +45,7 @@ static int find_directory(struct cluster *c, const char *name, char *directory)
 		int e = errno;
 		if (e == ENOENT)
 			return error_set(e,
-					 "there is no cluster %s: %s does not exist; start vined, or name a "
+					 "there is no cluster %s: %s does not exist; `vine up` starts one, or name a "
 					 "cluster with VINE=NAME, /DIR or HOST:PORT",
 					 name, at);
 		return error_set(e, "cluster %s: %s: %s", name, at, strerror(e));
@@ -45,7 +55,7 @@ static int find_directory(struct cluster *c, const char *name, char *directory)
 				 "cluster %s: %s is not a directory; name the directory that vined keeps "
 				 "its state in",
 				 name, at);
-	c->address = path_join(at, "vined.sock");
+	c->address = socket_in(at);
 	c->name = streq(name, at) ? xstrdup(at) : xasprintf("%s (%s)", name, at);
 	return check_owner(c);
 }

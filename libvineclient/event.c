@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Events: from the connection into `ready`, and to the user. */
+#include "common/log.h"
 #include "libvineclient/client.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <unistd.h>
 
-enum field_type { FIELD_U64, FIELD_U32, FIELD_TEXT, FIELD_BYTES, FIELD_WORD, FIELD_TYPE };
+enum field_type { FIELD_U64, FIELD_U32, FIELD_TEXT, FIELD_BYTES, FIELD_TEXTS, FIELD_WORD, FIELD_TYPE };
 
 struct field {
 	const char *name;
@@ -16,7 +17,8 @@ struct field {
 		words; /* of FIELD_WORD: a u8 is an index into them; ends in NULL, the first stands for what is unknown */
 };
 
-static const char *const how_words[] = {"unknown", "exited", "killed", "not-started", "lost", "cancelled", NULL};
+static const char *const how_words[] = {"unknown",   "exited",      "killed",    "not-started", "lost",
+					"cancelled", "not-started", "no-output", NULL};
 static const char *const exceeded_words[] = {"", "memory", "disk", "wall-time", "processes", NULL};
 
 #define RESULT(name) offsetof(struct wire_result, name)
@@ -40,6 +42,12 @@ static const struct field result_fields[] = {
 	{"peak-disk", FIELD_U64, RESULT(peak_disk), NULL},
 	{"local-size", FIELD_U64, RESULT(local_size), NULL},
 	{"moved-size", FIELD_U64, RESULT(moved_size), NULL},
+	{"peer-size", FIELD_U64, RESULT(peer_size), NULL},
+	{"source-size", FIELD_U64, RESULT(source_size), NULL},
+	{"client-size", FIELD_U64, RESULT(client_size), NULL},
+	{"written-size", FIELD_U64, RESULT(written_size), NULL},
+	{"n-left", FIELD_U64, RESULT(n_left), NULL},
+	{"left", FIELD_TEXTS, RESULT(left), NULL},
 	{"out-size", FIELD_U64, RESULT(out_size), NULL},
 	{"err-size", FIELD_U64, RESULT(err_size), NULL},
 	{"out", FIELD_BYTES, RESULT(out), NULL},
@@ -229,6 +237,18 @@ static char *event_bytes(const struct wire_bytes *b)
 	return text;
 }
 
+/* A line each; what names hold is escaped so that it stays one. */
+static char *event_lines(const struct wire_texts *t)
+{
+	_cleanup_(buf_fini) struct buf lines = {0};
+	for (uint32_t i = 0; i < t->n; i++) {
+		size_t n = 4 * strlen(t->at[i]) + 1;
+		_free_ char *line = xmalloc(n);
+		buf_printf(&lines, "%s%s", i ? "\n" : "", log_escape(t->at[i], strlen(t->at[i]), line, n));
+	}
+	return buf_steal_text(&lines);
+}
+
 static const char *event_word(const struct field *f, uint8_t i)
 {
 	size_t n = 0;
@@ -262,6 +282,9 @@ int64_t vine_event_get(struct vine_event *e, const char *name, const char **valu
 	case FIELD_BYTES:
 		*value = *text = *text ?: event_bytes(at);
 		return ((const struct wire_bytes *)at)->n;
+	case FIELD_TEXTS:
+		*value = *text = *text ?: event_lines(at);
+		break;
 	case FIELD_U32:
 		*value = *text = *text ?: xasprintf("%" PRIu32, *(const uint32_t *)at);
 		break;

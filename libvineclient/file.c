@@ -5,17 +5,21 @@
 #include "common/path.h"
 #include "common/secret.h"
 #include "libvineclient/client.h"
+#include "libvineclient/sealed.h"
 #include "libvineclient/task.h"
 
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #define ITEM_MOST 4095
 #define TEMP_MOST 255
+#define BYTES_MOST (256u << 20)
+#define BYTES_TIME 315619200 /* 1980-01-02 */
 
 struct file_settings {
 	uint64_t size;
@@ -62,6 +66,7 @@ void vine_file_free(struct vine_file *f)
 		return;
 	free(f->item);
 	free(f->signature);
+	local_free(f->local);
 	free(f);
 }
 DEFINE_FREEP(struct vine_file, vine_file_free)
@@ -73,7 +78,12 @@ const char *vine_file_name(const struct vine_file *f)
 
 const char *file_path(const struct vine_file *f)
 {
-	return has_prefix(f->item, "file:") || has_prefix(f->item, "node:") ? f->item + 5 : NULL;
+	static const char *const kinds[] = {"file:", "node:", "client:"};
+	for (size_t i = 0; i < countof(kinds); i++) {
+		if (has_prefix(f->item, kinds[i]))
+			return f->item + strlen(kinds[i]);
+	}
+	return NULL;
 }
 
 /* ---- names that are not looked at */
@@ -129,16 +139,28 @@ static int clean_path(const char *uri, const char *path, char **out)
 	return 0;
 }
 
-static int new_node(const char *uri, struct vine_file **out)
+/* What is behind `prefix` is absolute and becomes an item of this kind. */
+static int new_unseen(const char *uri, const char *prefix, const char *kind, struct vine_file **out)
 {
-	const char *path = uri + strlen("node:");
+	const char *path = uri + strlen(prefix);
 	if (*path != '/')
-		return error_set(EINVAL, "file '%s': after node: stands an absolute path, as nodes see it", uri);
+		return error_set(EINVAL, "file '%s': after %s stands an absolute path, as nodes see it", uri, prefix);
 	_free_ char *clean = NULL;
 	int r = clean_path(uri, path, &clean);
 	if (!r)
-		*out = file_new(xasprintf("node:%s", clean));
+		*out = file_new(xasprintf("%s%s", kind, clean));
 	return r;
+}
+
+static int new_node(const char *uri, struct vine_file **out)
+{
+	return new_unseen(uri, "node:", "node:", out);
+}
+
+/* What a task will leave there is not there yet. */
+static int new_keep(const char *uri, struct vine_file **out)
+{
+	return new_unseen(uri, "keep:", "file:", out);
 }
 
 /* ---- shared paths */
@@ -215,15 +237,82 @@ static int new_path(const char *uri, struct vine_file **out)
 	return 0;
 }
 
+/* ---- what this process alone sees */
+
+static int new_client(const char *uri, struct vine_file **out)
+{
+	const char *path = uri + strlen("client:");
+	_free_ char *whole = NULL;
+	if (!*path)
+		return error_set(EINVAL, "file '%s': the path is missing", uri);
+	if (strstr(path, "{index}"))
+		return error_set(EOPNOTSUPP,
+				 "file '%s': each element of an array has its own only of shared paths; give all of "
+				 "them the directory",
+				 uri);
+	int r = make_absolute(uri, path, &whole);
+	if (r < 0)
+		return r;
+	_cleanup_(vine_file_freep) struct vine_file *f = file_new(xasprintf("client:%s", whole));
+	r = look(whole, f);
+	if (r < 0)
+		return r;
+	free(steal(f->signature)); /* nobody else can compare it */
+	f->local = local_new(whole);
+	*out = steal(f);
+	return 0;
+}
+
+/* A file in memory, with one time for all, so that the same bytes are the same tree: of 1980, before which some programs refuse one. */
+static int make_memory(const void *p, size_t n)
+{
+	_close_ int fd = memfd_create("vine", MFD_CLOEXEC);
+	const struct timespec times[2] = {{.tv_sec = BYTES_TIME}, {.tv_sec = BYTES_TIME}};
+	for (size_t done = 0; fd >= 0 && done < n;) {
+		ssize_t w = pwrite(fd, (const char *)p + done, n - done, (off_t)done);
+		if (w < 0 && errno != EINTR)
+			return -errno;
+		done += w > 0 ? (size_t)w : 0;
+	}
+	if (fd < 0 || fchmod(fd, 0644) < 0 || futimens(fd, times) < 0)
+		return -errno;
+	return steal_fd(&fd);
+}
+
+int vine_file_bytes(struct vine *v, const void *p, size_t n, struct vine_file **f)
+{
+	struct sealed *s;
+	*f = NULL;
+	if (n > BYTES_MOST)
+		return error_set(E2BIG, "%zu bytes are too many to be held in memory; at most %u: make a file of them",
+				 n, BYTES_MOST);
+	int r = session_enter(v);
+	if (r < 0)
+		return r;
+	int fd = make_memory(p, n);
+	r = fd < 0 ? error_set(-fd, "%zu bytes cannot be held: %s", n, strerror(-fd))
+		   : sealed_new("(bytes)", fd, NULL, &s);
+	if (!r) {
+		*f = file_new(xstrdup(s->name));
+		(*f)->size = sealed_size(s);
+		(*f)->local = local_of(s);
+	}
+	session_leave(v);
+	return r;
+}
+
 int vine_file_new(struct vine *v, const char *uri, struct vine_file **f)
 {
 	static const struct {
 		const char *prefix;
 		int (*make)(const char *uri, struct vine_file **out);
-	} kinds[] = {{"temp:", new_temp}, {"tree:", new_tree}, {"node:", new_node}, {"", new_path}};
+	} kinds[] = {{"temp:", new_temp}, {"tree:", new_tree},     {"node:", new_node},
+		     {"keep:", new_keep}, {"client:", new_client}, {"", new_path}};
 	*f = NULL;
 	if (!uri || !*uri)
-		return error_set(EINVAL, "the name of a file is empty: give a path, node:/PATH, tree:ID or temp:NAME");
+		return error_set(
+			EINVAL,
+			"the name of a file is empty: give a path, client:PATH, node:/PATH, tree:ID or temp:NAME");
 	int r = value_check_word("file", uri, ITEM_MOST);
 	if (!r)
 		r = session_enter(v);
@@ -240,7 +329,7 @@ int vine_file_new(struct vine *v, const char *uri, struct vine_file **f)
 
 int vine_file_set(struct vine_file *f, const char *name, const char *value)
 {
-	static const char *const later[] = {"checksum", "keep", "lifetime", "mode", "replicas"};
+	static const char *const later[] = {"checksum", "lifetime", "mode", "replicas"};
 	struct file_settings s = {.size = f->size};
 	struct conf_error e;
 	for (size_t i = 0; i < countof(later); i++) {

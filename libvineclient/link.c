@@ -110,6 +110,10 @@ static void on_message(struct conn *c, const struct wire_head *h, const void *me
 		conn_reply_status(c, h->id, 0, "%s", "");
 	} else if (h->type == WIRE_EVENT) {
 		event_noticed(v, message);
+	} else if (h->type == WIRE_READ_INDEX) {
+		offer_read_index(v, c, h->id, message);
+	} else if (h->type == WIRE_READ_CHUNKS) {
+		offer_read_chunks(v, c, h->id, message);
 	} else {
 		conn_reply_status(c, h->id, ENOSYS, "a client does not answer %s", wire_name(h->type));
 	}
@@ -121,6 +125,7 @@ static void on_close(struct conn *c, int error, const char *reason)
 	snprintf(v->failure, sizeof v->failure, "%s", reason ? reason : strerror(error));
 	v->conn = NULL;
 	v->is_attached = false;
+	offer_lost(v);
 	if (v->is_stopping)
 		loop_stop(v->loop, 0);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Posting tasks. What equal descriptions have in common is made once: a batch costs little more than its message. */
 #include "libvineclient/client.h"
+#include "libvineclient/sealed.h"
 #include "libvineclient/task.h"
 
 #include <stdio.h>
@@ -23,7 +24,9 @@ struct batch {
 	size_t n_inherited;
 	bool is_sorted;
 	struct buf merged; /* const char **: lists that tasks have of their own */
-	bool is_modern;    /* something in it is unknown to an older vined, which would not say so */
+	struct buf shared; /* struct wire_variables: lists that several tasks have */
+	uint32_t minor;    /* that vined must know, since an older one would overlook something and not say so */
+	struct map sealed; /* struct sealed by its struct vine_file */
 	uint64_t *ids;
 	bool is_short; /* answered with something else than n ids */
 };
@@ -34,6 +37,11 @@ static void batch_fini(struct batch *b)
 	for (size_t i = 0; i < b->merged.n / sizeof *merged; i++)
 		free(merged[i]);
 	buf_fini(&b->merged);
+	buf_fini(&b->shared);
+	size_t k = 0;
+	for (struct sealed *s; (s = map_next(&b->sealed, &k));)
+		sealed_unref(s);
+	map_fini(&b->sealed);
 	free(b->inherited);
 	free(b->tasks);
 	free(b->bindings);
@@ -108,6 +116,42 @@ static struct wire_texts environment_of(struct batch *b, const struct vine_task 
 	return (struct wire_texts){b->inherited, (uint32_t)b->n_inherited};
 }
 
+struct environment {
+	uint32_t n_uses, number; /* among what is shared, from 1 on */
+};
+
+/* What several tasks have goes once with all of them, if vined knows how: of an environment of 1.5 KB a message holds 5,600 otherwise. */
+static void share_environments(struct batch *b)
+{
+	struct map by_list = {0}; /* the list's address */
+	_free_ struct environment *all = xcalloc(b->n, sizeof *all);
+	size_t n = 0;
+	for (size_t i = 0; i < b->n; i++) {
+		uint64_t key = (uint64_t)(uintptr_t)b->tasks[i].environment.at;
+		struct environment *e = b->tasks[i].environment.n ? map_get(&by_list, key) : NULL;
+		if (b->tasks[i].environment.n && !e)
+			map_put(&by_list, key, e = &all[n++]);
+		if (e)
+			e->n_uses++;
+	}
+	for (size_t i = 0; i < b->n; i++) {
+		struct wire_task *t = &b->tasks[i];
+		struct wire_variables list = {.environment = t->environment};
+		struct environment *e =
+			t->environment.n ? map_get(&by_list, (uint64_t)(uintptr_t)t->environment.at) : NULL;
+		if (!e || e->n_uses < 2)
+			continue;
+		if (!e->number) {
+			buf_put(&b->shared, &list, sizeof list);
+			e->number = (uint32_t)(b->shared.n / sizeof list);
+		}
+		t->environment_of = e->number;
+		t->environment = (struct wire_texts){0};
+		b->minor = 3;
+	}
+	map_fini(&by_list);
+}
+
 /* ---- a batch */
 
 static uint64_t now_usec(void)
@@ -136,6 +180,11 @@ static void make_keys(struct batch *b)
 	}
 }
 
+static uint64_t key_of(const struct vine_file *f)
+{
+	return (uint64_t)(uintptr_t)f;
+}
+
 /* Only an element of an array has an index. */
 static int check_pattern(const struct vine_task *t, const struct binding *b)
 {
@@ -156,21 +205,31 @@ static int put_bindings(struct batch *b, const struct vine_task *t, struct wire_
 		int r = check_pattern(t, from);
 		if (r < 0)
 			return r;
+		const struct sealed *s = from->file->local ? map_get(&b->sealed, key_of(from->file)) : NULL;
 		b->bindings[b->n_bindings++] = (struct wire_binding){
 			.path = from->path ?: file_path(from->file),
-			.item = from->file->item,
+			.item = s ? s->name : from->file->item,
 			.mode = from->mode,
-			.size = from->size,
-			.signature = from->file->signature,
+			.size = s ? sealed_size(s) : from->size,
+			.signature = from->mode == BINDING_OUT ? NULL : from->file->signature,
+			.flags = from->flags,
 		};
 	}
 	return 0;
 }
 
-static bool is_modern(const struct wire_task *t)
+static uint32_t minor_of(const struct wire_task *t)
 {
-	return t->bindings.n || t->gpus || t->disk || t->named.n || t->counters.n || t->features.n || t->category ||
-	       t->wall_usec || t->deadline_usec || t->staging || t->retries || t->array_n;
+	for (uint32_t i = 0; i < t->bindings.n; i++) {
+		const struct wire_binding *b = &t->bindings.at[i];
+		if (b->flags || (b->mode == BINDING_OUT && has_prefix(b->item, "file:")))
+			return 3;
+	}
+	if (t->how.n)
+		return 3;
+	bool is_modern = t->bindings.n || t->gpus || t->disk || t->named.n || t->counters.n || t->features.n ||
+			 t->category || t->wall_usec || t->deadline_usec || t->staging || t->retries || t->array_n;
+	return is_modern ? 2 : 0;
 }
 
 static int put_task(struct batch *b, const struct vine_task *t, struct wire_task *to)
@@ -198,20 +257,65 @@ static int put_task(struct batch *b, const struct vine_task *t, struct wire_task
 		.array_step = t->array.step,
 		.array_n = t->array.n,
 		.array_running = t->array.running,
+		.how = {(const char *const *)t->how.at, t->how.n},
 	};
 	int r = put_bindings(b, t, to);
-	b->is_modern |= is_modern(to);
+	b->minor = max(b->minor, minor_of(to));
 	return r;
 }
 
-static int batch_init(struct batch *b, struct vine_task *const t[], size_t n, uint64_t *ids)
+/* ---- what only this process sees goes first */
+
+static int seal_bindings(struct vine *v, struct batch *b, const struct vine_task *t, struct buf *sealed)
+{
+	for (uint32_t i = 0; i < t->n_bindings; i++) {
+		struct vine_file *f = t->bindings[i].file;
+		struct sealed *s;
+		if (!f->local || map_get(&b->sealed, key_of(f)))
+			continue;
+		int r = local_seal(f->local, &v->is_sealing_over, &s);
+		if (r < 0)
+			return r;
+		map_put(&b->sealed, key_of(f), s);
+		buf_put(sealed, &s, sizeof s);
+	}
+	return 0;
+}
+
+static void drop_changed(const struct batch *b, struct vine_task *const t[], size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		for (uint32_t k = 0; k < t[i]->n_bindings; k++) {
+			const struct vine_file *f = t[i]->bindings[k].file;
+			if (f->local)
+				local_drop(f->local, map_get(&b->sealed, key_of(f)));
+		}
+	}
+}
+
+/* Returns when nodes have all of it: what is posted then does not need us. */
+static int bring(struct vine *v, struct batch *b, struct vine_task *const t[], size_t n)
+{
+	_cleanup_(buf_fini) struct buf sealed = {0};
+	int r = 0;
+	for (size_t i = 0; i < n && !r; i++)
+		r = i && t[i] == t[i - 1] ? 0 : seal_bindings(v, b, t[i], &sealed);
+	if (!r && sealed.n)
+		r = offer_all(v, (struct sealed *const *)(const void *)sealed.at, sealed.n / sizeof(struct sealed *));
+	if (r == -ESTALE)
+		drop_changed(b, t, n);
+	return r;
+}
+
+static int batch_init(struct batch *b, struct vine_task *const t[], size_t n, uint64_t *ids, bool is_sharing)
 {
 	size_t n_bindings = 0;
 	assert(n && n <= POST_MOST);
 	_Static_assert(POST_MOST < 1u << 4 * KEY_DIGITS, "each has a key of its own");
 	for (size_t i = 0; i < n; i++)
 		n_bindings += i && t[i] == t[i - 1] ? 0 : t[i]->n_bindings;
-	*b = (struct batch){.n = n, .ids = ids};
+	b->n = n;
+	b->ids = ids;
 	b->tasks = xcalloc(n, sizeof *b->tasks);
 	b->bindings = xcalloc(n_bindings, sizeof *b->bindings);
 	b->keys = xcalloc(n, sizeof *b->keys);
@@ -230,6 +334,8 @@ static int batch_init(struct batch *b, struct vine_task *const t[], size_t n, ui
 		b->tasks[i].key = b->is_new[i] ? b->keys[i] : key;
 	}
 	assert(b->n_bindings == n_bindings);
+	if (is_sharing)
+		share_environments(b);
 	return 0;
 }
 
@@ -247,12 +353,14 @@ static void on_submitted(struct ask *a, uint16_t type, const void *message)
 
 static int post(struct vine *v, struct batch *b)
 {
-	struct wire_submit message = {.tasks = {b->tasks, (uint32_t)b->n}};
+	struct wire_submit message = {.tasks = {b->tasks, (uint32_t)b->n},
+				      .environments = {(const struct wire_variables *)(const void *)b->shared.at,
+						       (uint32_t)(b->shared.n / sizeof(struct wire_variables))}};
 	struct ask ask = {.type = WIRE_SUBMIT,
 			  .message = &message,
 			  .needs_run = true,
 			  .run = &message.run,
-			  .needs_minor = b->is_modern ? 2 : 0,
+			  .needs_minor = b->minor,
 			  .patience_usec = POST_USEC,
 			  .on_answer = on_submitted,
 			  .arg = b};
@@ -273,7 +381,9 @@ int vine_post(struct vine *v, struct vine_task *const t[], size_t n, uint64_t id
 	if (n > POST_MOST)
 		r = error_set(E2BIG, "%zu tasks in one batch; at most %u: split it", n, POST_MOST);
 	else if (n)
-		r = batch_init(&b, t, n, ids);
+		r = bring(v, &b, t, n);
+	if (!r && n)
+		r = batch_init(&b, t, n, ids, v->minor >= 3);
 	if (!r && n)
 		r = post(v, &b);
 	session_leave(v);

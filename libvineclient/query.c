@@ -3,25 +3,32 @@
 #include "libvineclient/client.h"
 
 #define QUERY_USEC 30000000u
+#define FOLLOW_USEC \
+	(365ull * 86400 * 1000000) /* a task may be silent as long as it likes; its node is looked after by vined */
 #define QUERY_MOST 10000u
 #define CANCEL_MOST 100000u
 
 int64_t vine_output(struct vine *v, uint64_t task, int which, uint64_t offset, int fd)
 {
-	if (which != 1 && which != 2)
-		return error_set(EINVAL, "output %d: 1 is standard output, 2 standard error", which);
+	bool is_following = which & VINE_FOLLOW;
+	which &= ~VINE_FOLLOW;
+	if (which < 1 || which > 3)
+		return error_set(EINVAL, "output %d: 1 is standard output, 2 standard error, 3 the record", which);
 	int r = session_enter(v);
 	if (r < 0)
 		return r;
-	struct wire_read_output message = {.task = task, .which = (uint8_t)which, .offset = offset};
+	struct wire_read_output message = {
+		.task = task, .which = (uint8_t)which, .offset = offset, .follow = is_following};
 	struct ask ask = {.type = WIRE_READ_OUTPUT,
 			  .message = &message,
-			  .patience_usec = QUERY_USEC,
+			  .needs_minor = which == 3 ? 3 : 0,
+			  .patience_usec = is_following ? FOLLOW_USEC : QUERY_USEC,
 			  .has_stream = true,
 			  .fd = fd};
 	r = ask_wait(v, &ask);
 	session_leave(v);
-	return r < 0 ? r : (int64_t)ask.n_written;
+	bool is_part = is_following && ask.n_written && r != -EPIPE;
+	return r < 0 && !is_part ? r : (int64_t)ask.n_written;
 }
 
 /* "17" or "17,18"; returns how many, or -errno. */
@@ -94,6 +101,11 @@ int vine_query(struct vine *v, const char *what, const char *selector, vine_row_
 	int r = session_enter(v);
 	if (r < 0)
 		return r;
+	if (streq(what, "sending")) {
+		r = offer_list(v, fn, arg);
+		session_leave(v);
+		return r;
+	}
 	_free_ struct wire_rows *rows = NULL;
 	struct wire_query message = {.what = what, .selector = selector, .most = QUERY_MOST};
 	struct ask ask = {.type = WIRE_QUERY,

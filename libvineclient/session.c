@@ -86,6 +86,7 @@ static struct vine *session_new(void)
 	v->ack_post.on_post = ack_on_post;
 	ready_init(&v->ready);
 	list_init(&v->asks);
+	list_init(&v->servings);
 	pthread_mutex_init(&v->lock, NULL);
 	session_cond_init(&v->wake);
 	return v;
@@ -96,6 +97,7 @@ static void session_free(struct vine *v)
 {
 	assert(list_is_empty(&v->asks));
 	event_drop_all(v);
+	offer_free_all(v);
 	ready_fini(&v->ready);
 	cluster_fini(&v->cluster);
 	ids_fini(&v->seen);
@@ -227,6 +229,7 @@ int vine_close(struct vine *v, int detach)
 	int r = session_enter(v);
 	if (r < 0)
 		return r;
+	__atomic_store_n(&v->is_sealing_over, true, __ATOMIC_RELAXED);
 	pthread_mutex_lock(&v->lock);
 	v->is_closing = true;
 	pthread_cond_broadcast(&v->wake);

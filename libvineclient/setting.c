@@ -11,7 +11,7 @@
 #define ITEM_MOST 4095
 
 struct run_settings {
-	char *category, *counter, *events;
+	char *category, *counter, *source, *events;
 	int lifetime;
 };
 
@@ -22,6 +22,7 @@ static const struct conf_setting run_settings_table[] = {
 	{.name = "events", .type = CONF_TYPE_TEXT, .offset = offsetof(struct run_settings, events)},
 	{.name = "category", .type = CONF_TYPE_TEXT, .offset = offsetof(struct run_settings, category)},
 	{.name = "counter", .type = CONF_TYPE_TEXT, .offset = offsetof(struct run_settings, counter)},
+	{.name = "source", .type = CONF_TYPE_TEXT, .offset = offsetof(struct run_settings, source)},
 	{.name = "lifetime",
 	 .type = CONF_TYPE_WORD,
 	 .offset = offsetof(struct run_settings, lifetime),
@@ -99,6 +100,20 @@ static int check_counter(const char *name, const char *value)
 	return 0;
 }
 
+/* "/DIRECTORY.running" = value: a filesystem is known by its first directory. */
+static int check_source(const char *rest, const char *value)
+{
+	size_t n = strlen(rest), n_end = strlen(".running");
+	if (n <= n_end + 1 || *rest != '/' || !streq(rest + n - n_end, ".running") || memchr(rest + 1, '/', n - 1))
+		return error_set(EINVAL,
+				 "source.%.300s: write source./DIRECTORY.running, with a first directory as in "
+				 "source./data.running",
+				 rest);
+	if (strspn(value, "0123456789") != strlen(value) || strlen(value) > 9)
+		return error_set(EINVAL, "source.%s '%s': not an amount: give a number like 4", rest, value);
+	return 0;
+}
+
 static int set_events(struct vine *v, const char *value)
 {
 	bool is_nodes = streq(value, "nodes");
@@ -115,7 +130,7 @@ static int set_events(struct vine *v, const char *value)
 	return r;
 }
 
-/* Counters are the cluster's, the rest is the run's. */
+/* Counters and sources are the cluster's, the rest is the run's. */
 static int send_setting(struct vine *v, bool is_of_run, const char *name, const char *value)
 {
 	struct wire_set message = {.name = name, .value = value};
@@ -136,8 +151,9 @@ static int check_plain(const char *name, const char *value)
 	struct run_settings s = {.lifetime = 0};
 	struct conf_error e;
 	_free_ char *first = xasprintf("%.*s", (int)strcspn(name, "."), name);
-	if (streq(first, "category") || streq(first, "counter"))
-		return error_set(EINVAL, "%s: write category.NAME.SETTING or counter.NAME", name);
+	if (streq(first, "category") || streq(first, "counter") || streq(first, "source"))
+		return error_set(EINVAL, "%s: write category.NAME.SETTING, counter.NAME or source./DIRECTORY.running",
+				 name);
 	if (strchr(name, '.') && (streq(first, "lifetime") || streq(first, "events")))
 		return error_set(EINVAL, "unknown setting %s: did you mean %s?", name, first);
 	return conf_set(&run_table, &s, first, *value ? value : lifetime_words[0], &e) < 0
@@ -158,9 +174,12 @@ static int set(struct vine *v, const char *name, const char *value)
 		r = check_category(name + strlen("category."), value);
 	else if (has_prefix(name, "counter."))
 		r = check_counter(name + strlen("counter."), value);
+	else if (has_prefix(name, "source."))
+		r = check_source(name + strlen("source."), value);
 	else
 		r = check_plain(name, value);
-	return r < 0 ? r : send_setting(v, !has_prefix(name, "counter."), name, value);
+	bool is_of_cluster = has_prefix(name, "counter.") || has_prefix(name, "source.");
+	return r < 0 ? r : send_setting(v, !is_of_cluster, name, value);
 }
 
 int vine_set(struct vine *v, const char *name, const char *value)
@@ -186,11 +205,11 @@ static int send_forget(struct vine *v, const struct wire_forget *m, const char *
 	return ask_wait(v, &ask);
 }
 
-/* Another run than the session's is attached to first, without its results. If the connection is lost in between, again. */
-static int forget_run(struct vine *v, const char *run)
+/* Another run than the session's is attached to first, without its results. If the connection is lost in between, again. `item` NULL: all of it. */
+static int forget_run(struct vine *v, const char *run, const char *item)
 {
 	struct wire_attach attach = {.run = run, .must_exist = true};
-	struct wire_forget forget = {.run = run};
+	struct wire_forget forget = {.run = run, .items = {&item, item != NULL}};
 	int r = -ENOENT;
 	for (int i = 0; i < FORGET_TRIES && r == -ENOENT; i++) {
 		struct ask ask = {
@@ -221,12 +240,16 @@ int vine_forget(struct vine *v, const char *selector)
 	r = session_enter(v);
 	if (r < 0)
 		return r;
-	/* A run's name has no colon, a file's always has one. */
-	bool is_own = !selector || strchr(selector, ':') || streq(selector, vine_run(v));
-	if (!is_own)
-		r = forget_run(v, selector);
+	/* A run's name has neither colon nor slash, a file's always has a colon, and a slash before it only if a run stands there. */
+	const char *colon = selector ? strchr(selector, ':') : NULL, *slash = selector ? strchr(selector, '/') : NULL;
+	bool is_of_run = slash && colon && slash < colon;
+	_free_ char *run = is_of_run ? xstrndup(selector, (size_t)(slash - selector))
+				     : xstrdup(selector && !colon ? selector : "");
+	const char *item = is_of_run ? slash + 1 : colon ? selector : NULL;
+	if (*run && !streq(run, vine_run(v)))
+		r = forget_run(v, run, item);
 	else if (v->has_run) /* one that nothing was posted to knows nothing */
-		r = forget_own(v, selector && strchr(selector, ':') ? selector : NULL);
+		r = forget_own(v, item);
 	session_leave(v);
 	return r;
 }

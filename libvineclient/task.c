@@ -80,6 +80,7 @@ void vine_task_free(struct vine_task *t)
 	amounts_fini(&t->resources);
 	amounts_fini(&t->counters);
 	words_fini(&t->features);
+	words_fini(&t->how);
 	conf_fini(&task_table, &t->settings);
 	free(t);
 }
@@ -200,6 +201,8 @@ int vine_task_set(struct vine_task *t, const char *name, const char *value)
 	int r = 0;
 	if (strchr(name, '.'))
 		return set_named(t, name, value);
+	if (how_is_name(name))
+		return how_set(&t->how, name, value);
 	for (size_t i = 0; i < countof(own); i++) {
 		if (streq(name, own[i].name))
 			return own[i].set(t, value);
@@ -209,6 +212,8 @@ int vine_task_set(struct vine_task *t, const char *name, const char *value)
 	if (r < 0)
 		return r;
 	r = conf_set(&task_table, &t->settings, name, value, &e);
+	if (r < 0 && has_prefix(e.text, "unknown setting") && !strstr(e.text, "did you mean"))
+		return how_set(&t->how, name, value); /* the nearest name may be there */
 	return r < 0 ? error_set(-r, "%s", e.text) : 0;
 }
 
@@ -230,7 +235,7 @@ static int check_path(const char *path)
 }
 
 /* Takes over nothing; the file is held as long as the description. */
-static int add_binding(struct vine_task *t, struct vine_file *f, const char *path, uint8_t mode)
+static int add_binding(struct vine_task *t, struct vine_file *f, const char *path, uint8_t mode, uint32_t flags)
 {
 	int r = path ? check_path(path) : 0;
 	if (r < 0)
@@ -240,8 +245,11 @@ static int add_binding(struct vine_task *t, struct vine_file *f, const char *pat
 				 "path '%.200s': a task has at most %u inputs and outputs; make a directory of them",
 				 path ?: f->item, BINDINGS_MOST);
 	t->bindings = xrealloc(t->bindings, (t->n_bindings + 1) * sizeof *t->bindings);
-	t->bindings[t->n_bindings++] = (struct binding){
-		.file = file_ref(f), .path = path ? xstrdup(path) : NULL, .size = f->size, .mode = mode};
+	t->bindings[t->n_bindings++] = (struct binding){.file = file_ref(f),
+							.path = path ? xstrdup(path) : NULL,
+							.size = f->size,
+							.mode = mode,
+							.flags = flags};
 	return 0;
 }
 
@@ -256,26 +264,61 @@ int vine_task_input(struct vine_task *t, struct vine_file *f, const char *path, 
 		return error_set(EINVAL,
 				 "input %s: it lies nowhere by itself: give the path where the task shall see it",
 				 f->item);
-	return add_binding(t, f, path, flags & VINE_RW ? BINDING_RW : BINDING_RO);
+	return add_binding(t, f, path, flags & VINE_RW ? BINDING_RW : BINDING_RO, 0);
+}
+
+/* As the wire has them. */
+static int output_flags(const char *path, unsigned flags, uint32_t *wire)
+{
+	static const struct {
+		unsigned flag;
+		uint32_t wire;
+	} all[] = {{VINE_OPTIONAL, 1}, {VINE_ON_FAILURE, 2}, {VINE_ALWAYS, 4}, {VINE_PATTERN, 8}};
+	unsigned known = VINE_NAMED;
+	*wire = 0;
+	for (size_t i = 0; i < countof(all); i++) {
+		known |= all[i].flag;
+		*wire |= flags & all[i].flag ? all[i].wire : 0;
+	}
+	if (flags & ~known)
+		return error_set(EINVAL,
+				 "output %.200s: unknown flags %#x; VINE_NAMED, VINE_OPTIONAL, VINE_ON_FAILURE, "
+				 "VINE_ALWAYS and VINE_PATTERN can be given",
+				 path, flags & ~known);
+	if (flags & VINE_ON_FAILURE && flags & VINE_ALWAYS)
+		return error_set(EINVAL,
+				 "output %.200s: VINE_ON_FAILURE is of failures alone, VINE_ALWAYS of both: give one",
+				 path);
+	return 0;
+}
+
+/* What somebody else reads later must be a name that a task can leave something under. */
+static int check_named(const char *path, const struct vine_file *f)
+{
+	if (!f)
+		return error_set(EINVAL, "output %s: with VINE_NAMED the file that it is must be given", path);
+	if (!has_prefix(f->item, "temp:") && !has_prefix(f->item, "file:"))
+		return error_set(EINVAL,
+				 "output %s: %s is nothing that a task can leave; name it temp:NAME, or keep:/PATH to "
+				 "have it published there",
+				 path, f->item);
+	return 0;
 }
 
 int vine_task_output(struct vine_task *t, const char *path, unsigned flags, struct vine_file **out)
 {
-	if (flags & ~VINE_NAMED)
-		return error_set(EINVAL, "output %.200s: unknown flags %#x; VINE_NAMED can be given", path ?: "",
-				 flags);
+	uint32_t wire;
 	if (!path)
 		return error_set(EINVAL, "output: the path where the task leaves it is missing");
+	int r = output_flags(path, flags, &wire);
+	if (r < 0)
+		return r;
 	if (flags & VINE_NAMED) {
-		if (!out || !*out)
-			return error_set(EINVAL, "output %s: with VINE_NAMED the file that it is must be given", path);
-		if (!has_prefix((*out)->item, "temp:"))
-			return error_set(EINVAL, "output %s: %s is not a temporary; name it temp:NAME", path,
-					 (*out)->item);
-		return add_binding(t, *out, path, BINDING_OUT);
+		r = check_named(path, out ? *out : NULL);
+		return r < 0 ? r : add_binding(t, *out, path, BINDING_OUT, wire);
 	}
 	struct vine_file *f = file_new_temp();
-	int r = add_binding(t, f, path, BINDING_OUT);
+	r = add_binding(t, f, path, BINDING_OUT, wire);
 	if (out)
 		*out = r < 0 ? NULL : file_ref(f);
 	vine_file_free(f);

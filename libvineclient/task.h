@@ -19,17 +19,19 @@ enum { TASK_ENV_INHERIT, TASK_ENV_CLEAN };
 /* Does not change once it is made, but for `size`; the bindings that name it hold it, too, from any thread. */
 struct vine_file {
 	atomic_uint refs;
-	char *item;      /* "file:/PATH", "node:/PATH", "tree:ID", "temp:NAME" */
-	char *signature; /* as in the wire; NULL: it was not looked at */
-	uint64_t size;   /* estimated; 0: not known */
-	bool is_pattern; /* {index} is in its name: each element of an array has its own */
+	char *item;          /* "file:/PATH", "node:/PATH", "tree:ID", "temp:NAME" */
+	char *signature;     /* as in the wire; NULL: it was not looked at */
+	uint64_t size;       /* estimated; 0: not known */
+	bool is_pattern;     /* {index} is in its name: each element of an array has its own */
+	struct local *local; /* NULL, or what this process alone sees; sealed.c */
 };
 
 struct binding {
 	struct vine_file *file;
 	char *path; /* where the task sees it; NULL: where the file itself lies */
 	uint64_t size;
-	uint8_t mode; /* as in the wire */
+	uint8_t mode;   /* as in the wire */
+	uint32_t flags; /* as in the wire */
 };
 
 enum { BINDING_RO = 1, BINDING_RW = 2, BINDING_OUT = 3 };
@@ -37,7 +39,7 @@ enum { BINDING_RO = 1, BINDING_RW = 2, BINDING_OUT = 3 };
 /* An output that has no name of its user's. */
 struct vine_file *file_new_temp(void);
 struct vine_file *file_ref(struct vine_file *f);
-/* Where the file itself lies: the path of file: and node:, else NULL. Borrowed. */
+/* Where the file itself lies: the path of file:, node: and client:, else NULL. Borrowed. */
 const char *file_path(const struct vine_file *f);
 
 /* ---- value.c: values of settings that are more than a number or a word. Each takes a whole text and returns 0, or -errno with the text
@@ -75,6 +77,12 @@ int value_deadline(struct deadline *d, const char *text);
 void amounts_fini(struct amounts *a);
 void words_fini(struct words *w);
 
+/* ---- how.c: what common/how.def has, as the wire takes it: NAME=value of what is not as by default */
+
+bool how_is_name(const char *name);
+/* 0, or -errno with the text set, and then nothing has changed. */
+int how_set(struct words *how, const char *name, const char *value);
+
 /* ---- task.c */
 
 struct vine_task {
@@ -84,7 +92,7 @@ struct vine_task {
 	size_t n_environment;
 	struct task_settings settings;
 	struct amounts resources, counters;
-	struct words features;
+	struct words features, how;
 	struct array array;
 	struct deadline deadline;
 	struct binding *bindings;

@@ -71,6 +71,7 @@ VINE_API int vine_fd(struct vine *v);
  *   category.NAME.disk      the same of disk
  *   category.NAME.learn     "yes": they begin with what their like needed, and with all of that if it was too little
  *   counter.NAME            of the cluster: so many of these (licences, say) there are for all tasks that run
+ *   source./DIRECTORY.running   of the cluster: so many nodes read what is below it at once; empty: learnt
  *   lifetime                what tasks leave is kept "run": until all results are acknowledged, and a while after (default),
  *                           "task": until the tasks submitted so far have read it, "forever": until it is forgotten
  *   events                  of this session: "nodes": vine_next tells of nodes, too; "none" (default) */
@@ -78,14 +79,21 @@ VINE_API int vine_set(struct vine *v, const char *name, const char *value);
 
 /* ---- a file: a handle on what tasks read and leave. Freeing it does nothing to what it names */
 
-/* `uri`: a path that nodes see under the same name (relative ones are made absolute), "node:/PATH" that only nodes see, "tree:ID" of
- * a sealed tree, "temp:NAME" that a task of the run leaves. A path is looked at now, once: what is there when a task reads it must be
+/* `uri`: a path that nodes see under the same name (relative ones are made absolute), "node:/PATH" that only nodes see, "client:PATH" that
+ * only this process sees, "tree:ID" of a sealed tree, "temp:NAME" that a task of the run leaves, "keep:/PATH" that a task will leave at a
+ * shared path, and others may read then ("file:/PATH" from then on). A path is looked at now, once: what is there when a task reads it must be
  * the same. It must be a file or a directory and readable. Where {index} is in the name it is not looked at: each element of an array
- * has its own. -ENOENT, -EACCES: as it says; -EINVAL: no such name can be, or it is a FIFO, socket or device; -EOPNOTSUPP: URLs. */
+ * has its own. -ENOENT, -EACCES: as it says; -EINVAL: no such name can be, or it is a FIFO, socket or device; -EOPNOTSUPP: URLs.
+ *
+ * What stands behind client: is read and sealed by the first vine_post of a task that names it, and sent: vine_post returns when a node has all of
+ * it. It is sent once, whatever else is posted with it; tasks get what it was then. Until vine_post returns it must not change. */
 VINE_API int vine_file_new(struct vine *v, const char *uri, struct vine_file **f);
 VINE_API void vine_file_free(struct vine_file *f);
 
-/* What the cluster calls it: "file:/PATH", "node:/PATH", "tree:ID", "temp:NAME"; vine_forget takes it. Borrowed from the handle. */
+/* The same of n bytes, at most 256 MiB, that are a file. They are copied, and held until file and session are gone. Equal bytes are one file. */
+VINE_API int vine_file_bytes(struct vine *v, const void *p, size_t n, struct vine_file **f);
+
+/* What the cluster calls it: "file:/PATH", "node:/PATH", "tree:ID", "temp:NAME", "client:/PATH"; vine_forget takes it. Borrowed from the handle. */
 VINE_API const char *vine_file_name(const struct vine_file *f);
 
 /* Settings, before the file is given to tasks:
@@ -109,7 +117,7 @@ VINE_API void vine_task_free(struct vine_task *t);
  *   priority       higher goes first: "-5"; default 0
  *   wall-time      it is ended after so long, "1h30m", and goes only where a node stays so long; default: no limit
  *   deadline       not begun by then, it fails: "2026-11-21T17:00:00Z", or "+90m" from vine_post on
- *   staging        it starts with its place ("lazy", default), what it reads first ("hot"), or all of its inputs ("full") there
+ *   staging        it starts with its place ("lazy"), what it reads first ("hot"), or all of its inputs ("full") there; default: hot where that is known, else lazy
  *   retries        so often it runs again after a failure of its own; a lost node is not counted; default 0
  *   array          "1-1000", "0-998:2", "1-1000%50": so many tasks, 50 at a time. Their numbers follow the one that vine_post
  *                  gives, in order; {index} in argv, in paths, and in names of shared and nodes' files is each one's index
@@ -117,7 +125,17 @@ VINE_API void vine_task_free(struct vine_task *t);
  *   key            your name for this piece of work in its run: posted again under the same key, it gives the first one's id
  *   directory      absolute working directory on the node; default: a private one on its local disk
  *   env            "inherit" (default: the environment as it is at vine_post) or "clean"
- *   env.NAME       a variable of the task's environment, over what is inherited */
+ *   env.NAME       a variable of the task's environment, over what is inherited
+ * How its node runs it (-ENOSYS by vine_post: the cluster is older and cannot):
+ *   view           "yes" (default): it sees its inputs at the paths it was given; "none": it runs as the node's processes do
+ *   strict         "yes": of the node it sees the system's directories and what it declares, nothing else; default "no"
+ *   stdin          its standard input: a file, absolute or below its directory; default /dev/null
+ *   umask          "027"; default 022
+ *   grace          between SIGTERM and SIGKILL when it is ended: "30s"; default 10s
+ *   processes      so many processes and threads at once; default: as the node says
+ *   record         "yes": what it reads and writes is listed (`vine inputs`, vine_output with 3); it runs slower
+ *   home           its HOME: a directory, or "sandbox"; default: as in its environment
+ *   trust          "yes": where there are no views it gets links to what was unpacked for all, which it must not write, and no copies */
 VINE_API int vine_task_set(struct vine_task *t, const char *name, const char *value);
 
 /* The task reads `f`, at `path` (absolute, or below its directory; NULL: where the file itself lies). It waits until what makes the
@@ -127,8 +145,17 @@ VINE_API int vine_task_input(struct vine_task *t, struct vine_file *f, const cha
 
 /* The task leaves a file or directory at `path` (absolute, or below its directory), which is a temporary of the run: *f is a new
  * handle on it (f may be NULL) that can be an input of others at once, in the same vine_post, too. One task makes it: a description
- * with outputs is posted once. Arrays have no outputs yet (vine_post: -EOPNOTSUPP). */
-#define VINE_NAMED 2u /* *f is given, not made: a handle on "temp:NAME", by which it is found later, and by others */
+ * with outputs is posted once. Arrays have no outputs yet (vine_post: -EOPNOTSUPP). If it ends well and an output is missing it has failed
+ * ("no-output"). What a task that failed leaves is dropped, unless a flag says otherwise.
+ *
+ * With VINE_NAMED *f is given, not made: a handle on "temp:NAME", by which it is found later, and by others; or on "keep:/PATH", a shared path, where it is
+ * published by its node when the task has ended well, once and all at once, in the place of what is there. */
+#define VINE_NAMED 2u
+#define VINE_OPTIONAL 4u   /* it may be missing */
+#define VINE_ON_FAILURE 8u /* only of an attempt that failed */
+#define VINE_ALWAYS 16u    /* of one that failed, too */
+#define VINE_PATTERN \
+	32u /* `path` is a pattern like "out/part-*.csv": what it matches becomes a directory with these names */
 VINE_API int vine_task_output(struct vine_task *t, const char *path, unsigned flags, struct vine_file **f);
 
 /* ---- submitting and waiting */
@@ -152,12 +179,16 @@ VINE_API int vine_next(struct vine *v, const char *selector, int msec, struct vi
  *   type         "result"
  *   task tag category run node attempt attempts
  *   index        of an array's element
- *   how          "exited", "killed" (by a signal), "not-started", "lost" or "cancelled"
+ *   how          "exited", "killed" (by a signal), "not-started", "lost", "cancelled" or "no-output": it ended well, but an output that it
+ *                declared is missing or could not be kept, and reason says which
  *   status       exit status, signal or errno
  *   exceeded     the limit that ended it: "memory", "disk", "wall-time", "processes"; else empty
  *   reason       why, for people; may be empty
  *   wall-usec cpu-usec peak-memory peak-disk
  *   local-size moved-size bytes of its inputs that were on its node before, and that were moved for it
+ *   peer-size source-size client-size of moved-size: from other nodes, from where the data lies, from a client over the scheduler
+ *   written-size bytes that it wrote in its sandbox
+ *   left         paths that it made, changed or removed without having declared that, a line each, the first of them; n-left: how many there were
  *   out-size err-size     bytes of standard output and error
  *   out err               their beginnings, all of it up to 64 KiB; vine_output has the rest
  * Of a node:
@@ -169,22 +200,46 @@ VINE_API int64_t vine_event_get(struct vine_event *e, const char *name, const ch
  * nodes does not (of what nobody takes, the last 10,000 are kept). */
 VINE_API int vine_event_done(struct vine_event *e);
 
-/* Writes a task's standard output (which 1) or error (2) from `offset` on to fd, which may be a pipe. Returns how many bytes. Of
- * a task whose session's run this is not, too. The calling thread does the writing. */
+/* Writes a task's standard output (which 1), error (2), or of one with record=yes the list of what it read and wrote (3: lines "r PATH" read, "w" written,
+ * "x" executed, "d" removed, "m" renamed to) from `offset` on to fd, which may be a pipe. Returns how many bytes. Of
+ * a task whose session's run this is not, too. The calling thread does the writing. With `which` | VINE_FOLLOW of one that runs: as it is written,
+ * until the task is over; if that goes wrong in between, it returns what it has written, and the error the next time. -ENODATA: it does not run yet. */
+#define VINE_FOLLOW 16
 VINE_API int64_t vine_output(struct vine *v, uint64_t task, int which, uint64_t offset, int fd);
+
+/* Brings what a task left here, when it is there: a file's bytes to fd, which may be a pipe, returning how many (-EISDIR: it is a directory) ... */
+VINE_API int64_t vine_fetch(struct vine *v, struct vine_file *f, int fd);
+/* ... or a file or directory to `path`, with modes and times. It is made beside and renamed when all of it is there; in the place of a file, but not of a
+ * directory that is not empty (-ENOTEMPTY). All bytes are verified. -ENOENT: nobody has left it yet; -EHOSTUNREACH: the nodes that
+ * have it are away, and were waited for, for 30 s; -EIO, -EBADMSG: no node gives it whole. */
+VINE_API int vine_fetch_to(struct vine *v, struct vine_file *f, const char *path);
 
 /* Cancels unfinished tasks of the run: NULL all, "17" or "17,18" these, "tag:WORD", "category:WORD", "key:WORD" those. Each still
  * gets its event. */
 VINE_API int vine_cancel(struct vine *v, const char *selector);
 
-/* Nobody will name it again, so that what the cluster keeps of it may go: what a task of the run left, "temp:NAME" (vine_file_name), or
- * by its name a run that is over (NULL: this session's), with all that is known of it. -ENOENT: there is no such thing; -EBUSY: the run
+/* Nobody will name it again, so that what the cluster keeps of it may go: what a task of the run left, "temp:NAME" (vine_file_name; of another
+ * run "RUN/temp:NAME"), or by its name a run that is over (NULL: this session's), with all that is known of it. -ENOENT: there is no such thing; -EBUSY: the run
  * is not over, or a task that is not over makes or reads it. */
 VINE_API int vine_forget(struct vine *v, const char *selector);
 
-/* Rows for people about "cluster", "nodes", "tasks", "runs", "items", "replicas", "categories" or "why" (a task is as it is); the selector
- * is a run's name, a task's number, a node's or an item's name, as fits, or NULL: all. fn is called in the calling thread for each,
- * n cells of text with n names; something else than 0 ends it and is returned if negative. Else the number of rows, at most 10,000. */
+/* Brings what `f` names to nodes, though no task asks for it: those named, or with n 0 all that are there and those that join. VINE_PIN: it stays there until
+ * that is over; VINE_OVER: it need not be there any more, and is not pinned any more. Returns when that is recorded (of client: when a node has it); vine_query
+ * "staged" tells how far it is, of what *item (or NULL) then names; free() it. -ENOENT: no such node, no such item, or with VINE_OVER it is not staged. */
+#define VINE_PIN 1u
+#define VINE_OVER 2u
+VINE_API int vine_stage(struct vine *v, struct vine_file *f, const char *const nodes[], size_t n, unsigned flags,
+			char **item);
+
+/* A node, by its name or id: "drain": it gets no more tasks until "resume", also after a restart of it or of the cluster. With wait it returns when nothing runs
+ * there any more, and nothing that is needed is there alone; -EHOSTUNREACH: no other node can take what is there alone. */
+VINE_API int vine_node(struct vine *v, const char *node, const char *what, int wait);
+
+/* Rows for people about "cluster", "nodes", "tasks", "counts" (of tasks by state), "waiting" (why they do, by reason), "runs", "items", "replicas",
+ * "categories", "staged" (what vine_stage asked for) or "why" (a task is as it is); the selector is a run's name, a task's number, a node's or an item's name, as fits, or NULL: all. Tasks
+ * can also be "RUN/WORD" (a key, or an element's index), "RUN/1-9" and "RUN@failed" (running, waiting, done, cancelled). fn is called in the calling thread for each,
+ * n cells of text with n names; something else than 0 ends it and is returned if negative. Else the number of rows, at most 10,000.
+ * "sending": what vine_post sends just now for other threads of this session, which asks nobody: file, size, sent. */
 typedef int vine_row_fn(void *arg, size_t n, const char *const names[], const char *const cells[]);
 VINE_API int vine_query(struct vine *v, const char *what, const char *selector, vine_row_fn *fn, void *arg);
 

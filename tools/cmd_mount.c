@@ -284,8 +284,17 @@ static int check_place(const char *directory, const struct node *n, bool is_priv
 	return 0;
 }
 
+/* One that is missing is made, but not the one it lies in, for a mistyped path shall make no tree of directories. True: it is to be removed if nothing
+ * comes of it. One for a command alone would be left over. */
+static bool make_place(char *const *words)
+{
+	struct stat st;
+	return *words[0] && *words[1] && !words[2] && stat(words[1], &st) < 0 && errno == ENOENT &&
+	       mkdir(words[1], 0777) == 0;
+}
+
 /* words: what, where, and the command, if there is one. */
-static int mount_it(const struct mount_options *o, char *const *words)
+static int mount_there(const struct mount_options *o, char *const *words)
 {
 	const char *what = words[0], *directory = words[1];
 	_cleanup_(node_freep) struct node *n = NULL;
@@ -308,6 +317,15 @@ static int mount_it(const struct mount_options *o, char *const *words)
 		return tool_fail(&mount_table, "%s", node_error(n));
 	status = find(o, n, what, is_here ? &st : NULL, &tree, &draft);
 	return status ? status : attach(o, n, &tree, draft, words);
+}
+
+static int mount_it(const struct mount_options *o, char *const *words)
+{
+	bool is_made = make_place(words);
+	int status = mount_there(o, words);
+	if (status && is_made)
+		rmdir(words[1]);
+	return status;
 }
 
 /* Where the command begins, after "--"; argc: there is none. */

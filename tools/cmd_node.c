@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
- * vine node: this machine's vinefs, and another one in its place. */
+ * vine node: this machine's vinefs, and another one in its place; and nodes of the cluster that are to be left. */
+#include "libvineclient/vine.h"
 #include "tools/cmd.h"
 #include "tools/json.h"
 #include "tools/node.h"
+#include "tools/session.h"
 
 #include <time.h>
 
@@ -15,8 +17,8 @@
 
 const struct conf_table node_table = {
 	.program = "vine node",
-	.summary = "show this machine's vinefs, or replace it by the program now installed",
-	.usage = "status|upgrade",
+	.summary = "drain a node of the cluster, or look at and replace this machine's vinefs",
+	.usage = "drain NAME|resume NAME|status|upgrade",
 	.at = node_options_table,
 	.n = countof(node_options_table),
 };
@@ -121,6 +123,36 @@ static int upgrade(const struct node_options *o)
 	return tool_end(&node_table, 0);
 }
 
+/* ---- drain and resume */
+
+static int change(const struct node_options *o, const char *what, const char *name)
+{
+	struct vine *v;
+	int status = session_look(&node_table, NULL, &v);
+	if (status)
+		return status;
+	int r = vine_node(v, name, what, o->wait && streq(what, "drain"));
+	status = r < 0 ? tool_fail(&node_table, "%s", vine_error()) : 0;
+	vine_close(v, 1);
+	if (status)
+		return status;
+	if (o->json) {
+		struct json j = {0};
+		json_begin(&j, NULL, '{');
+		json_text(&j, "node", name);
+		json_text(&j, "state", streq(what, "resume") ? "resumed" : o->wait ? "empty" : "drained");
+		json_end(&j, '}');
+		json_print(&j);
+	} else if (streq(what, "resume")) {
+		printf("%s gets tasks again\n", name);
+	} else if (o->wait) {
+		printf("%s is empty: nothing runs there, and nothing that is needed is there alone\n", name);
+	} else {
+		printf("%s gets no more tasks; vine node drain %s --wait says when it is empty\n", name, name);
+	}
+	return tool_end(&node_table, 0);
+}
+
 int cmd_node(int argc, char **argv)
 {
 	struct node_options o = {0};
@@ -129,8 +161,15 @@ int cmd_node(int argc, char **argv)
 		status = show(&o);
 	else if (n == 1 && streq(argv[1], "upgrade"))
 		status = upgrade(&o);
+	else if (n == 2 && (streq(argv[1], "drain") || streq(argv[1], "resume")))
+		status = change(&o, argv[1], argv[2]);
+	else if (n == 1 && (streq(argv[1], "drain") || streq(argv[1], "resume")))
+		status = tool_fail(&node_table, "%s which node? `vine status` lists them", argv[1]);
+	else if (n == 2 && (streq(argv[1], "status") || streq(argv[1], "upgrade")))
+		status = tool_fail(&node_table, "%s is of this machine's vinefs alone. Of node %s of the cluster: vine why %s",
+				   argv[1], argv[2], argv[2]);
 	else if (n >= 0)
-		status = tool_fail(&node_table, "status or upgrade? Try: vine node status");
+		status = tool_fail(&node_table, "drain, resume, status or upgrade? Try: vine node status");
 	conf_fini(&node_table, &o);
 	return status;
 }

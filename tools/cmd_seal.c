@@ -4,6 +4,7 @@
 #include "tools/cmd.h"
 #include "tools/json.h"
 #include "tools/node.h"
+#include "tools/spool.h"
 
 #include <inttypes.h>
 #include <time.h>
@@ -19,7 +20,7 @@
 const struct conf_table seal_table = {
 	.program = "vine seal",
 	.summary = "turn a directory, an archive or a file into a tree",
-	.usage = "PATH",
+	.usage = "PATH|-",
 	.at = seal_words_table,
 	.n = countof(seal_words_table),
 };
@@ -159,9 +160,19 @@ static int seal(const struct seal_words *o, const char *path)
 	char id[DIGEST_TEXT_SIZE];
 	if (node_open(&n, true) || node_catch_signals(n))
 		return tool_fail(&seal_table, "%s", node_error(n));
-	int status = seal_path(&seal_table, n, path, o->name, o->refresh, o->quiet || o->json, &m);
+	bool is_stdin = streq(path, "-"), is_quiet = o->quiet || o->json;
+	_cleanup_(spool_fini) struct spool spool = {.fd = -1};
+	if (is_stdin && spool_read(&spool, STDIN_FILENO, node_directory(n)) < 0)
+		return tool_fail(&seal_table, "standard input: %s", spool.error);
+	int status =
+		seal_path(&seal_table, n, is_stdin ? spool.path : path, o->name, o->refresh, is_quiet || is_stdin, &m);
 	if (status)
 		return status;
+	if (is_stdin && !is_quiet) {
+		print_summary("standard input", m);
+		fprintf(stderr, "note: it came from standard input and is only here, so that it cannot come again once "
+				"it is evicted: vine cache pin keeps it\n");
+	}
 	if (o->json)
 		print_json(path, o, m);
 	else

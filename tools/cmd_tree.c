@@ -3,6 +3,7 @@
 #include "common/log.h"
 #include "tools/cmd.h"
 #include "tools/json.h"
+#include "tools/moved.h"
 #include "tools/node.h"
 
 #include <fcntl.h>
@@ -20,8 +21,8 @@
 
 const struct conf_table tree_table = {
 	.program = "vine tree",
-	.summary = "list, read, compare or export a tree",
-	.usage = "ls|cat|diff|check|export TREE[/PATH] ...",
+	.summary = "list, read, compare or export a tree, or say whence its bytes came",
+	.usage = "ls|cat|diff|check|export|bytes TREE[/PATH] ...",
 	.at = tree_options_table,
 	.n = countof(tree_options_table),
 };
@@ -282,6 +283,10 @@ static const struct {
 
 static int act(const struct tree_options *o, int n, char **words)
 {
+	/* The scheduler's to tell, not the node's. */
+	if (n && streq(words[0], "bytes"))
+		return n > 2 ? tool_fail(&tree_table, "bytes takes other words. Try: vine tree bytes env")
+			     : moved_trees(&tree_table, n == 2 ? words[1] : "", o->json);
 	for (size_t i = 0; n && i < countof(actions); i++) {
 		if (!streq(words[0], actions[i].name))
 			continue;
@@ -292,7 +297,7 @@ static int act(const struct tree_options *o, int n, char **words)
 		node_free(a.node);
 		return status;
 	}
-	return tool_fail(&tree_table, "%s%s%sls, cat, diff, check or export? Try: vine tree ls env",
+	return tool_fail(&tree_table, "%s%s%sls, cat, diff, check, export or bytes? Try: vine tree ls env",
 			 n ? "there is no '" : "", n ? words[0] : "", n ? "'; " : "");
 }
 

@@ -2,6 +2,7 @@
  * vine umount: ends a mount, or says who holds it. */
 #include "common/path.h"
 #include "tools/cmd.h"
+#include "tools/json.h"
 #include "tools/node.h"
 
 #include <fcntl.h>
@@ -51,6 +52,8 @@ int cmd_umount(int argc, char **argv)
 		status = tool_fail(&umount_table, "which directory? `vine mount` lists the mounts");
 	else if (n > 0 && !program)
 		status = tool_fail(&umount_table, "vine-mount is not found: set VINE_MOUNT to its path");
+	struct json j = {0};
+	json_begin(&j, NULL, '[');
 	for (int i = 1; i <= n && program; i++) {
 		fflush(stdout);
 		_free_ char *directory = *argv[i] ? path_join(here ?: "/", argv[i]) : xstrdup("");
@@ -60,8 +63,15 @@ int cmd_umount(int argc, char **argv)
 				"vine umount: %s is in use, by the processes above; `vine umount -f %s` takes it from "
 				"them\n",
 				argv[i], argv[i]);
+		if (r == 0)
+			json_text(&j, NULL, directory);
 		status = status ? status : r;
 	}
+	json_end(&j, ']');
+	if (o.json && n > 0)
+		json_print(&j);
+	else
+		buf_fini(&j.out);
 	conf_fini(&umount_table, &o);
 	return status;
 }

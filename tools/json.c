@@ -2,6 +2,7 @@
 #include "tools/json.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 
 /* Bytes of the valid UTF-8 character at p (n > 0 left), or 0. */
 static size_t utf8_length(const uint8_t *p, size_t n)
@@ -95,4 +96,11 @@ void json_bool(struct json *j, const char *key, bool value)
 {
 	begin_value(j, key);
 	buf_puts(&j->out, value ? "true" : "false");
+}
+
+void json_print(struct json *j)
+{
+	assert(!j->depth);
+	fwrite(j->out.at, 1, j->out.n, stdout);
+	buf_fini(&j->out);
 }

@@ -17,4 +17,7 @@ void json_text(struct json *j, const char *key, const char *text);
 void json_number(struct json *j, const char *key, int64_t number);
 void json_bool(struct json *j, const char *key, bool value);
 
+/* Writes it to standard output, and frees it. */
+void json_print(struct json *j);
+
 #endif

@@ -5,6 +5,7 @@
 #include "common/path.h"
 #include "common/secret.h"
 #include "common/service.h"
+#include "tools/embed.h"
 
 #include <fcntl.h>
 #include <limits.h>
@@ -173,7 +174,7 @@ static char *find_directory(void)
 {
 	const char *told = getenv("VINE_NODE");
 	if (!told || !*told)
-		return service_state_path("node");
+		return embed_first_node() ?: service_state_path("node");
 	size_t n = strlen(told);
 	return n > 5 && streq(told + n - 5, ".sock") && strchr(told, '/')
 		       ? xstrndup(told, (size_t)(strrchr(told, '/') - told))

@@ -3,8 +3,10 @@
 
 #include "common/log.h"
 #include "common/secret.h"
+#include "vined/relay.h"
 
 #define ATTACHMENTS_MOST 1024 /* of one connection */
+#define TREE_USEC 60000000u   /* for a node to say or send something of a tree */
 
 struct client {
 	struct list link;
@@ -12,7 +14,7 @@ struct client {
 	struct conn *conn;
 	uint64_t session; /* the same after it has connected again */
 	bool is_local, may_return, has_events;
-	struct list promises, outputs, attachments;
+	struct list promises, outputs, relays, attachments;
 	size_t n_attachments;
 };
 
@@ -28,6 +30,8 @@ static void client_free(struct client *k)
 	k->clients->n--;
 	promise_forget_all(&k->promises);
 	client_stop_outputs(&k->outputs);
+	relay_stop(&k->relays);
+	driver_offer_leave(k->clients->driver, k->conn);
 	list_foreach (&k->attachments, struct attachment, link, a) {
 		list_remove(&a->link);
 		driver_detach(a->run, k->conn, k->may_return);
@@ -113,6 +117,54 @@ static void on_forget(struct client *k, uint64_t id, const struct wire_forget *m
 		conn_reply_status(k->conn, id, ENOENT, "run %s is not attached on this connection", m->run);
 }
 
+static void on_stage(struct client *k, uint64_t id, const struct wire_stage *m)
+{
+	struct run *run = m->run[0] ? find_run(k, m->run) : NULL;
+	if (m->run[0] && !run)
+		conn_reply_status(k->conn, id, ENOENT, "run %s is not attached on this connection", m->run);
+	else
+		driver_stage(k->clients->driver, run, m, promise_new(&k->promises, k->conn, id));
+}
+
+/* Only one question has an answer that takes its time. */
+static void on_query(struct client *k, uint64_t id, const struct wire_query *m)
+{
+	struct clients *s = k->clients;
+	if (streq(m->what, "over"))
+		driver_await(s->driver, m->selector, promise_new(&k->promises, k->conn, id));
+	else
+		s->on_query(s->arg, k->conn, id, m);
+}
+
+/* It asks for a tree that a node has. */
+static void read_tree(struct client *k, const struct wire_head *h, const struct digest *tree, const void *message)
+{
+	char reason[256];
+	struct conn *from = NULL;
+	int r = driver_find_holder(k->clients->driver, tree, &from, reason);
+	if (r < 0)
+		conn_reply_status(k->conn, h->id, -r, "%s", reason);
+	else
+		relay_start(&(struct relay_ask){.all = &k->relays,
+						.to = k->conn,
+						.id = h->id,
+						.from = from,
+						.whom = "the node that has the tree",
+						.type = h->type,
+						.message = message,
+						.timeout_usec = TREE_USEC});
+}
+
+static void on_read_index(struct client *k, const struct wire_head *h, const struct wire_read_index *m)
+{
+	struct digest tree;
+	if (digest_parse(m->tree, &tree))
+		conn_reply_status(k->conn, h->id, EINVAL, "tree '%.80s': its whole id is needed, 64 hex digits",
+				  m->tree);
+	else
+		read_tree(k, h, &tree, m);
+}
+
 static void on_message(struct conn *c, const struct wire_head *h, const void *message)
 {
 	struct client *k = conn_owner(c);
@@ -137,11 +189,26 @@ static void on_message(struct conn *c, const struct wire_head *h, const void *me
 	case WIRE_FORGET:
 		on_forget(k, h->id, message);
 		break;
+	case WIRE_STAGE:
+		on_stage(k, h->id, message);
+		break;
+	case WIRE_CHANGE_NODE:
+		driver_change_node(s->driver, message, promise_new(&k->promises, c, h->id));
+		break;
 	case WIRE_QUERY:
-		s->on_query(s->arg, c, h->id, message);
+		on_query(k, h->id, message);
 		break;
 	case WIRE_READ_OUTPUT:
-		client_read_output(&k->outputs, s->driver, c, h->id, message);
+		client_read_output(&k->outputs, &k->relays, s->driver, c, h->id, message);
+		break;
+	case WIRE_OFFER:
+		driver_offer(s->driver, c, h->id, message, promise_new(&k->promises, c, h->id));
+		break;
+	case WIRE_READ_INDEX:
+		on_read_index(k, h, message);
+		break;
+	case WIRE_READ_CHUNKS:
+		read_tree(k, h, &((const struct wire_read_chunks *)message)->tree, message);
 		break;
 	default:
 		conn_reply_status(c, h->id, ENOSYS, "vined takes no %s from a client", wire_name(h->type));
@@ -161,6 +228,8 @@ static void on_cancel(struct conn *c, uint64_t id)
 {
 	struct client *k = conn_owner(c);
 	client_cancel_output(&k->outputs, id);
+	relay_cancel(&k->relays, id);
+	driver_offer_cancel(k->clients->driver, c, id);
 }
 
 static void on_close(struct conn *c, int error, const char *reason)
@@ -213,6 +282,7 @@ void clients_take(struct clients *s, struct conn *c, const struct wire_hello *pe
 	list_init(&k->link);
 	list_init(&k->promises);
 	list_init(&k->outputs);
+	list_init(&k->relays);
 	list_init(&k->attachments);
 	list_append(&s->all, &k->link);
 	s->n++;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Connections of clients.
  *
- * Files: client.c (connections, messages), client_check.c (what may be submitted), client_output.c (output relayed from nodes).
+ * Files: client.c (connections, messages), client_check.c (what may be submitted), client_output.c (output); relay.h.
  *
  * Several connections may be attached to one run; each gets the results of what it submitted (driver_session.c). */
 #ifndef VINED_CLIENT_H
@@ -30,8 +30,8 @@ int client_check_run(const char *name, char reason[256]);
 int client_check_submit(const struct wire_submit *m, char reason[256]);
 
 /* ---- client_output.c */
-/* Answers READ_OUTPUT; relays are linked into `all` and ended by client_stop_outputs. */
-void client_read_output(struct list *all, struct driver *d, struct conn *c, uint64_t id,
+/* Answers READ_OUTPUT; what is under way is linked into `all` and ended by client_stop_outputs, or into `relays` (relay.h). */
+void client_read_output(struct list *all, struct list *relays, struct driver *d, struct conn *c, uint64_t id,
 			const struct wire_read_output *m);
 void client_cancel_output(struct list *all, uint64_t id);
 void client_stop_outputs(struct list *all);

@@ -10,8 +10,11 @@
 #define CATEGORY_MOST 64
 #define BINDINGS_MOST 10000u
 #define ARRAY_MOST 100000000u
+#define FLAGS_ALL 15u
 #define GPUS_MOST 64u
 #define RETRIES_MOST 10000u
+#define HOW_MOST 64u
+#define HOW_SIZE_MOST 16384u
 #define STRING_MOST ((128u << 10) - 1) /* the kernel's limit of one argument or variable */
 #define STRINGS_MOST (2u << 20)        /* and about its limit of all */
 
@@ -62,9 +65,25 @@ static int check_word(const char *what, const char *word, char reason[256])
 	return 0;
 }
 
-static int check_strings(const struct wire_task *t, char reason[256])
+static int check_environment(const struct wire_texts *e, size_t *total, char reason[256])
 {
-	size_t total = 0;
+	for (uint32_t i = 0; i < e->n; i++) {
+		const char *variable = e->at[i], *equals = strchr(variable, '=');
+		size_t n = strlen(variable);
+		if (!equals || equals == variable)
+			return say(reason, EINVAL, "its environment entry %u is not NAME=value", i);
+		if (n > STRING_MOST)
+			return say(reason, E2BIG, "its variable %.*s has %zu bytes, the kernel takes %u",
+				   (int)min(equals - variable, (ptrdiff_t)64), variable, n, STRING_MOST);
+		*total += n + 1;
+	}
+	return 0;
+}
+
+/* shared: the sizes of the environments that tasks share. */
+static int check_strings(const struct wire_task *t, const size_t *shared, char reason[256])
+{
+	size_t total = t->environment_of ? shared[t->environment_of - 1] : 0;
 	for (uint32_t i = 0; i < t->argv.n; i++) {
 		size_t n = strlen(t->argv.at[i]);
 		if (n > STRING_MOST)
@@ -72,16 +91,9 @@ static int check_strings(const struct wire_task *t, char reason[256])
 				   STRING_MOST);
 		total += n + 1;
 	}
-	for (uint32_t i = 0; i < t->environment.n; i++) {
-		const char *variable = t->environment.at[i], *equals = strchr(variable, '=');
-		size_t n = strlen(variable);
-		if (!equals || equals == variable)
-			return say(reason, EINVAL, "its environment entry %u is not NAME=value", i);
-		if (n > STRING_MOST)
-			return say(reason, E2BIG, "its variable %.*s has %zu bytes, the kernel takes %u",
-				   (int)min(equals - variable, (ptrdiff_t)64), variable, n, STRING_MOST);
-		total += n + 1;
-	}
+	int r = check_environment(&t->environment, &total, reason);
+	if (r)
+		return r;
 	if (total > STRINGS_MOST)
 		return say(reason, E2BIG,
 			   "its arguments and environment have %zu bytes together, at most %u are allowed", total,
@@ -105,20 +117,31 @@ static const char *path_fault(const char *path)
 	return NULL;
 }
 
-static int by_text(const void *a, const void *b)
+static int by_path(const void *a, const void *b)
 {
-	return strcmp(*(const char *const *)a, *(const char *const *)b);
+	const struct wire_binding *x = *(const struct wire_binding *const *)a;
+	const struct wire_binding *y = *(const struct wire_binding *const *)b;
+	int order = strcmp(x->path, y->path);
+	return order ? order : (int)x->mode - (int)y->mode;
 }
 
 static int check_twice(const struct wire_task *t, char reason[256])
 {
-	_free_ const char **paths = xcalloc(t->bindings.n, sizeof *paths);
+	_free_ const struct wire_binding **at = xcalloc(t->bindings.n, sizeof *at);
 	for (uint32_t i = 0; i < t->bindings.n; i++)
-		paths[i] = t->bindings.at[i].path;
-	qsort(paths, t->bindings.n, sizeof *paths, by_text);
+		at[i] = &t->bindings.at[i];
+	qsort(at, t->bindings.n, sizeof *at, by_path);
 	for (uint32_t i = 1; i < t->bindings.n; i++) {
-		if (streq(paths[i], paths[i - 1]))
-			return say(reason, EEXIST, "path %.150s: two inputs or outputs are to be there", paths[i]);
+		/* At most one of each mode: an input, then an output. */
+		const struct wire_binding *a = at[i - 1], *b = at[i];
+		if (!streq(a->path, b->path) || (a->mode == 2 && b->mode == 3))
+			continue;
+		if (a->mode == 1 && b->mode == 3)
+			return say(reason, EEXIST,
+				   "path %.100s: the input there is only read, and an output is to be there; an input "
+				   "that is updated is one with :rw",
+				   a->path);
+		return say(reason, EEXIST, "path %.150s: two inputs or outputs are to be there", a->path);
 	}
 	return 0;
 }
@@ -135,6 +158,9 @@ static int check_bindings(const struct wire_task *t, char reason[256])
 			return say(reason, EINVAL, "path '%.120s' of item '%.60s': %s", b->path, b->item, fault);
 		if (b->mode < 1 || b->mode > 3)
 			return say(reason, EINVAL, "path %.150s: it is neither an input nor an output", b->path);
+		if (b->flags & ~FLAGS_ALL || (b->flags && b->mode != 3))
+			return say(reason, EINVAL, "path %.150s: flags %u are not known, or it is no output", b->path,
+				   b->flags);
 		if (b->size > INT64_MAX)
 			return say(reason, ERANGE, "item %.150s: it is larger than anything can be", b->item);
 	}
@@ -182,8 +208,33 @@ static int check_amounts(const struct wire_task *t, char reason[256])
 	return t->array_n ? check_array(t, reason) : 0;
 }
 
-static int check_task(const struct wire_task *t, char reason[256])
+/* Which names there are and what they may be is the node's business. */
+static int check_how(const struct wire_task *t, char reason[256])
 {
+	static const char letters[] = "abcdefghijklmnopqrstuvwxyz-_";
+	size_t total = 0;
+	if (t->how.n > HOW_MOST)
+		return say(reason, E2BIG, "it says in %u ways how it is to run, at most %u are possible", t->how.n,
+			   HOW_MOST);
+	for (uint32_t i = 0; i < t->how.n; i++) {
+		const char *option = t->how.at[i];
+		size_t n = strspn(option, letters);
+		if (!n || option[n] != '=' || has_control(option))
+			return say(reason, EINVAL, "how '%.100s': it is not NAME=value, or has a control character",
+				   option);
+		total += strlen(option) + 1;
+	}
+	if (total > HOW_SIZE_MOST)
+		return say(reason, E2BIG, "how it is to run takes %zu bytes, at most %u are possible", total,
+			   HOW_SIZE_MOST);
+	return 0;
+}
+
+static int check_task(const struct wire_submit *m, const struct wire_task *t, const size_t *shared, char reason[256])
+{
+	if (t->environment_of > m->environments.n || (t->environment_of && t->environment.n))
+		return say(reason, EINVAL, "its environment is number %u of %u that are there, and %u entries of its own",
+			   t->environment_of, m->environments.n, t->environment.n);
 	int r = check_word("key", t->key, reason);
 	if (!r)
 		r = check_word("tag", t->tag, reason);
@@ -200,10 +251,12 @@ static int check_task(const struct wire_task *t, char reason[256])
 	if (!r && strlen(t->category) > CATEGORY_MOST)
 		r = say(reason, ENAMETOOLONG, "its category is longer than %d bytes", CATEGORY_MOST);
 	if (!r)
+		r = check_how(t, reason);
+	if (!r)
 		r = check_amounts(t, reason);
 	if (!r)
 		r = check_bindings(t, reason);
-	return r ? r : check_strings(t, reason);
+	return r ? r : check_strings(t, shared, reason);
 }
 
 int client_check_submit(const struct wire_submit *m, char reason[256])
@@ -211,8 +264,14 @@ int client_check_submit(const struct wire_submit *m, char reason[256])
 	char text[256];
 	if (m->tasks.n == 0)
 		return say(reason, EINVAL, "there is no task in it");
+	_free_ size_t *shared = xcalloc(m->environments.n, sizeof *shared);
+	for (uint32_t i = 0; i < m->environments.n; i++) {
+		int r = check_environment(&m->environments.at[i].environment, &shared[i], text);
+		if (r)
+			return say(reason, r, "environment %u of %u: %.200s", i + 1, m->environments.n, text);
+	}
 	for (uint32_t i = 0; i < m->tasks.n; i++) {
-		int r = check_task(&m->tasks.at[i], text);
+		int r = check_task(m, &m->tasks.at[i], shared, text);
 		if (r)
 			return say(reason, r, "task %u of %u: %.200s", i + 1, m->tasks.n, text);
 	}

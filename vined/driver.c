@@ -122,6 +122,16 @@ static uint64_t next_attempt(void *arg)
 	return store_boot(d->o.store) << 40 | ++d->last_attempt;
 }
 
+static void on_fetch(void *arg, const struct core_fetch *f)
+{
+	struct driver *d = arg;
+	struct node *n = map_get(&d->nodes, f->node);
+	const struct item *i = map_get(&d->items, f->item);
+	if (n && i)
+		profile_tell(n, i);
+	fetch_begin(d, f);
+}
+
 static const struct core_actions actions = {
 	.start = on_start,
 	.stop = on_stop,
@@ -129,7 +139,7 @@ static const struct core_actions actions = {
 	.held = on_held,
 	.next_attempt = next_attempt,
 	.failed = on_failed,
-	.fetch = fetch_begin,
+	.fetch = on_fetch,
 	.fetch_stop = fetch_stop,
 };
 
@@ -164,7 +174,10 @@ static void on_sleep(struct before_sleep *b)
 		n += core_decide(d->core, DECISIONS_PER_TURN);
 	if (n >= DECISIONS_PER_TURN)
 		timer_start(&d->again, d->o.loop, 0, on_again);
+	d->feed.totals.n_decided += n;
+	leaves_look(d);
 	items_fade(d);
+	holds_flush(d);
 	/* What began made room for others in its array's window. */
 	if (!list_is_empty(&d->hungry))
 		timer_start(&d->again, d->o.loop, 0, on_again);
@@ -175,6 +188,7 @@ static void on_sleep(struct before_sleep *b)
 void driver_start(struct driver *d)
 {
 	load_end(d);
+	stages_load_end(d);
 	before_sleep_start(&d->before_sleep, d->o.loop, on_sleep);
 	strays_forget(d);
 }
@@ -188,8 +202,16 @@ struct driver *driver_new(const struct driver_options *o)
 	list_init(&d->before_sleep.link);
 	list_init(&d->fading);
 	list_init(&d->dirty);
+	list_init(&d->pledging);
+	list_init(&d->stages);
+	list_init(&d->leaving);
+	list_init(&d->sole_changed);
+	list_init(&d->offers);
+	list_init(&d->given);
 	list_init(&d->hungry);
 	d->core = core_new(&actions, d, &(struct core_options){.crash_limit = o->crash_limit});
+	feed_begin(d);
+	flows_new(d);
 	core_set_time(d->core, loop_now_usec(o->loop));
 	core_source_set(d->core, SOURCE_NODE, 0);
 	core_source_set(d->core, SOURCE_SEEN, 0);
@@ -213,13 +235,16 @@ static void free_contents(struct driver *d)
 	for (size_t i = 0; (a = map_next(&d->arrays, &i));)
 		array_free(a);
 	past_end(d);
+	offers_free(d);
+	leaves_stop(d);
+	stages_free(d);
 	for (size_t i = 0; (it = map_next(&d->items, &i));)
 		item_free(d, it);
 	for (size_t i = 0; (r = map_next(&d->runs, &i));)
 		run_free(r);
 	for (size_t i = 0; (n = map_next(&d->nodes, &i));)
 		node_free(n);
-	assert(!d->trees_by_digest.n && !d->shapes.n && !d->deadlines.n);
+	assert(!d->trees_by_digest.n && !d->shapes.n && !d->deadlines.n && !d->keeps.n && !d->grants.n);
 }
 
 void driver_free(struct driver *d)
@@ -234,10 +259,14 @@ void driver_free(struct driver *d)
 	timer_stop(&d->wall);
 	timer_stop(&d->stray);
 	free_contents(d);
+	timer_stop(&d->sole);
 	core_free(d->core);
 	settings_forget(d);
 	names_fini(&d->kinds);
 	names_fini(&d->features);
+	feed_free(d);
+	flows_free(d);
+	map_fini(&d->fellows);
 	buf_fini(&d->seen);
 	buf_fini(&d->strays);
 	buf_fini(&d->unfit);
@@ -245,9 +274,9 @@ void driver_free(struct driver *d)
 	dense_fini(&d->tasks);
 	for (size_t i = 0; (source = map_next(&d->sources, &i));)
 		free(source);
-	struct map *maps[] = {&d->arrays,          &d->runs,         &d->runs_by_id, &d->nodes,
-			      &d->nodes_by_uuid,   &d->shapes,       &d->items,      &d->items_by_key,
-			      &d->trees_by_digest, &d->shapes_by_id, &d->sources,    &d->deadlines};
+	struct map *maps[] = {&d->arrays,           &d->runs,    &d->runs_by_id, &d->nodes,        &d->nodes_by_uuid,
+			      &d->nodes_by_address, &d->shapes,  &d->items,      &d->items_by_key, &d->trees_by_digest,
+			      &d->shapes_by_id,     &d->sources, &d->deadlines,  &d->keeps,        &d->grants};
 	for (size_t i = 0; i < countof(maps); i++)
 		map_fini(maps[i]);
 	free(d);
@@ -266,6 +295,7 @@ void driver_numbers(const struct driver *d, struct driver_numbers *n)
 		.ended = d->n_ended,
 		.runs = d->runs.n,
 		.nodes = d->n_connected,
+		.tokens = c.tokens,
 	};
 }
 

@@ -3,10 +3,10 @@
  * the store and messages to nodes. The only caller of core.
  *
  * Files: driver.c (the turn, the core's actions), driver_load.c (restart), driver_past.c (outputs after it), driver_node.c (nodes),
- * driver_fetch.c (bytes on their way), driver_tree.c (trees and who has them), driver_item.c (items by name), driver_run.c (runs and
+ * driver_fetch.c (bytes on their way), driver_tree.c (trees and who has them), driver_hold.c (what must not be evicted), driver_offer.c (trees that clients have), driver_stage.c (trees that people want on nodes), driver_leave.c (nodes that go), driver_profile.c (what is read first of trees), driver_item.c (items by name), driver_keep.c (outputs at shared paths), driver_run.c (runs and
  * what clients ask), driver_submit.c, driver_shape.c (what tasks ask for), driver_task.c, driver_start.c, driver_result.c (results),
- * driver_deadline.c, driver_session.c (whose results they are), driver_set.c (settings), driver_forget.c, driver_why.c (why a task waits),
- * driver_event.c. promise.h: requests that wait for a commit.
+ * driver_deadline.c, driver_session.c (whose results they are), driver_over.c (who waits for the end), driver_set.c (settings), driver_forget.c, driver_why.c (why a task waits),
+ * driver_event.c, driver_flow.c (what comes to nodes, from whom). promise.h: requests that wait for a commit.
  *
  * 1. A task enters the core after its commit; a result leaves for its client, and is acknowledged to its node, after its own.
  * 2. Dispatches are recorded by the next commit and not waited for: an unrecorded one that survives a crash is adopted.
@@ -56,6 +56,8 @@ void driver_push(struct run *r);
 void driver_submit(struct run *r, const struct wire_submit *s, uint64_t session, struct promise *p);
 /* Only what is the session's own, or nobody's. */
 void driver_done(struct driver *d, const struct wire_u64s *tasks, uint64_t session, struct promise *p);
+/* "MICROSECONDS RUN" or "MICROSECONDS TASK": a row with "yes" when it is over, or "no" when it is not after so long (at most 20 s). */
+void driver_await(struct driver *d, const char *selector, struct promise *p);
 void driver_abandon(struct run *r, const struct wire_abandon *m, struct promise *p);
 
 #endif

@@ -9,7 +9,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#define WINDOW 4096u /* elements given and not begun */
+#define WINDOW 4096u    /* elements given and not begun */
+#define CANCELLED 8192u /* that end at a time: then others get their turn, and the disk */
 #define MARK "{index}"
 
 uint64_t array_pending(const struct array *a)
@@ -66,7 +67,8 @@ struct array *array_new(struct task *pattern, const struct store_task *s)
 			    .step = s->array.step,
 			    .running = s->array.running,
 			    .priority = s->priority,
-			    .deadline_usec = s->deadline_usec};
+			    .deadline_usec = s->deadline_usec,
+			    .is_cancelled = s->id <= r->cancelled_to};
 	pattern->command = s->command_id;
 	pattern->environment = s->environment_id;
 	list_init(&a->link);
@@ -187,12 +189,51 @@ static void give_next(struct array *a)
 		deadline_set(t, a->deadline_usec);
 }
 
+static void on_some_ended(struct store_op *op, int error)
+{
+	void **arg = op->arg;
+	const struct driver *d = arg[0];
+	struct array *a = map_get(&d->arrays, (uintptr_t)arg[1]);
+	assert(!error);
+	(void)error;
+	if (!a)
+		return;
+	a->is_ending = false;
+	if (array_pending(a))
+		set_hungry(a);
+}
+
+/* Of a million, so many at a time are made tasks, to end. */
+static void end_some(struct array *a)
+{
+	struct driver *d = a->pattern->run->driver;
+	if (a->is_ending)
+		return;
+	for (unsigned i = 0; i < CANCELLED && array_pending(a); i++)
+		array_cancel(a, a->id + a->next);
+	a->is_ending = true;
+	void **arg = store_alloc(d->o.store, 2 * sizeof *arg);
+	arg[0] = d;
+	arg[1] = (void *)(uintptr_t)a->id;
+	store_put(d->o.store,
+		  &(struct store_op){.kind = STORE_NOTHING, .is_kept = true, .on_stored = on_some_ended, .arg = arg});
+}
+
+void array_abandon(struct array *a)
+{
+	a->is_cancelled = true;
+	set_hungry(a);
+}
+
 void arrays_feed(struct driver *d)
 {
 	struct array *a;
 	while ((a = list_first(&d->hungry, struct array, hungry))) {
 		list_remove(&a->hungry);
-		while (array_pending(a) && a->n_queued < WINDOW && (!a->running || a->n_live < a->running))
+		if (a->is_cancelled)
+			end_some(a);
+		while (!a->is_cancelled && array_pending(a) && a->n_queued < WINDOW &&
+		       (!a->running || a->n_live < a->running))
 			give_next(a);
 	}
 }
@@ -262,7 +303,7 @@ void array_inputs(const struct task *t, struct wire_input *inputs, struct buf *t
 	for (size_t i = 0; i < t->n_inputs; i++) {
 		const struct item *it = task_item(t, i);
 		_free_ char *path = array_expand(a->paths[i].text, index);
-		inputs[i] = start_input(it, NULL, a->paths[i].mode);
+		inputs[i] = start_input(it, NULL, a->paths[i].mode, 0);
 		buf_put(texts, path, strlen(path) + 1);
 	}
 	const char *next = (const char *)texts->at;

@@ -25,6 +25,7 @@ void event_tell(struct driver *d, const struct run *r, const char *what, uint64_
 						  .node = n ? n->id : 0,
 						  .what = store_text(s, what),
 						  .text = store_text(s, reason)}});
+	feed_event(d, what);
 	if (d->on_event)
 		d->on_event(d->on_event_arg, r, &e);
 }

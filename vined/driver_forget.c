@@ -7,15 +7,35 @@ static void on_forgotten(struct store_op *op, int error)
 	promise_stored(op->arg, error);
 }
 
+/* Of a run that lives for ever, as one of `vine submit` does, nobody need come for them: to forget it is to want none. */
+static bool may_drop_results(const struct run *r)
+{
+	return r->lifetime == LIFETIME_FOREVER && !run_has_client(r);
+}
+
 static void forget_run(struct run *r, struct promise *p)
 {
 	struct driver *d = r->driver;
 	struct store *s = d->o.store;
-	if (r->n_unfinished || r->n_ended || r->n_submits) {
-		promise_status(p, EBUSY, "run %s is not over: %zu tasks are to run, %zu results to be acknowledged",
-			       r->name, r->n_unfinished, r->n_ended);
+	if (r->n_unfinished || r->n_submits) {
+		promise_status(
+			p, EBUSY,
+			"run %s is not over: %zu tasks are to run; vine wait %s waits for them, vine cancel %s ends "
+			"them",
+			r->name, r->n_unfinished, r->name, r->name);
 		return;
 	}
+	if (r->n_ended && !may_drop_results(r)) {
+		promise_status(
+			p, EBUSY,
+			"run %s is over, but %zu results are to be acknowledged by the program that submitted it",
+			r->name, r->n_ended);
+		return;
+	}
+	if (r->n_ended)
+		run_abandon_results(r);
+	/* That was about those: what is submitted under its name from now on is another run's. */
+	r->is_abandoned = false;
 	while (!list_is_empty(&r->temps))
 		item_forget(d, list_first(&r->temps, struct item, link));
 	/* Whoever submits to it again makes it anew. */
@@ -35,7 +55,7 @@ void driver_forget(struct run *r, const struct wire_forget *m, struct promise *p
 	}
 	for (uint32_t i = 0; i < m->items.n; i++) {
 		const struct item *it = item_find(r, m->items.at[i]);
-		if (!it || it->kind != ITEM_TEMP || !it->producer)
+		if (!it || !it->run || !it->producer)
 			promise_status(p, ENOENT, "item '%.128s': no task of run %s makes it", m->items.at[i], r->name);
 		else if (it->n_unfinished)
 			promise_status(p, EBUSY,

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Items by the names that bindings give them: shared paths, a node's paths and trees are one for all runs, temps are a run's.
+ * Items by the names that bindings give them: shared paths, a node's paths and trees are one for all runs; what a run's tasks make, temps and
+ * outputs at shared paths, is the run's.
  *
  * 1. An item is in memory while a task names it that is not over, or may run again; a temp that is made, until it is forgotten.
  * 2. items_by_key has those that can still be named. What is in memory the core knows by the same number. */
@@ -40,6 +41,11 @@ uint64_t item_key_hash(const char *key)
 bool item_is_kept(const struct item *i)
 {
 	return i->producer && !i->is_forgotten && !i->is_failed && !i->source;
+}
+
+bool item_is_keep(const struct item *i)
+{
+	return i->run && i->kind == ITEM_FILE;
 }
 
 /* ---- names */
@@ -86,7 +92,7 @@ static size_t make_key(char key[KEY_SIZE], const struct run *r, const char *name
 }
 
 /* So many nodes may read one filesystem at once; which paths are one is not known, so each first directory counts as one. */
-static uint64_t source_of(struct driver *d, const char *path)
+uint64_t item_source_of(struct driver *d, const char *path)
 {
 	size_t n = strcspn(path + 1, "/") + 1;
 	char name[PATH_MOST + 1];
@@ -135,7 +141,8 @@ static struct item *item_new(struct driver *d, struct run *r, const struct store
 	size_t n_name = strlen(s->name) + 1;
 	const struct kind *k = find_kind(s->name);
 	struct item *i = xcalloc(1, sizeof *i + n_key + 1 + n_name);
-	assert(k && s->id && !map_get(&d->items, s->id) && (k->kind == ITEM_TEMP) == (r != NULL));
+	assert(k && s->id && !map_get(&d->items, s->id) && (k->kind == ITEM_TEMP || k->kind == ITEM_FILE || !r));
+	assert(k->kind != ITEM_TEMP || r);
 	i->id = s->id;
 	i->run = r;
 	i->size = s->size;
@@ -146,8 +153,9 @@ static struct item *item_new(struct driver *d, struct run *r, const struct store
 	memcpy(i->key + n_key + 1, s->name, n_name);
 	i->name = i->key + n_key + 1;
 	i->signature = r ? "" : strchr(i->key, '\n') + 1;
-	if (k->kind == ITEM_FILE)
-		i->source = source_of(d, i->name + strlen(k->prefix));
+	/* What is to be made there is not there yet. */
+	if (k->kind == ITEM_FILE && !r)
+		i->source = item_source_of(d, i->name + strlen(k->prefix));
 	else if (k->kind == ITEM_NODE)
 		i->source = SOURCE_NODE;
 	map_put(&d->items, i->id, i);
@@ -160,16 +168,26 @@ static struct item *item_new(struct driver *d, struct run *r, const struct store
 	return i;
 }
 
+static void unname(struct driver *d, struct item *i)
+{
+	map_remove_text(&d->items_by_key, i->key);
+	if (map_get_text(&d->keeps, i->name) == i)
+		map_remove_text(&d->keeps, i->name);
+}
+
 void item_free(struct driver *d, struct item *i)
 {
 	struct tree *t = i->tree;
+	fellows_forget(d, i->id);
+	hold_item(d, i, true);
 	list_remove(&i->link);
 	if (!i->is_forgotten) {
 		core_item_forget(d->core, i->id);
-		map_remove_text(&d->items_by_key, i->key);
+		unname(d, i);
 	}
 	map_remove(&d->items, i->id);
 	give_slot(d, i);
+	free(i->trouble);
 	free(i);
 	if (t) {
 		t->n_items--;
@@ -180,7 +198,7 @@ void item_free(struct driver *d, struct item *i)
 struct store_item item_row(struct driver *d, const struct item *i)
 {
 	struct store *s = d->o.store;
-	bool is_seen = i->kind == ITEM_TEMP && i->source == SOURCE_SEEN;
+	bool is_seen = i->run && i->source;
 	return (struct store_item){.id = i->id,
 				   .run = i->run ? i->run->id : 0,
 				   .name = store_text(s, i->name),
@@ -219,9 +237,10 @@ void item_unref(struct driver *d, struct item *i, bool was_read)
 void item_forget(struct driver *d, struct item *i)
 {
 	struct task *maker = task_find(d, i->producer);
-	assert(i->kind == ITEM_TEMP && !i->is_forgotten && !i->n_unfinished);
+	assert(i->run && !i->is_forgotten && !i->n_unfinished);
 	i->is_forgotten = true;
-	map_remove_text(&d->items_by_key, i->key);
+	hold_item(d, i, false);
+	unname(d, i);
 	core_item_forget(d->core, i->id);
 	item_record(d, i);
 	list_remove(&i->link);
@@ -252,14 +271,34 @@ void items_fade(struct driver *d)
 struct item *item_find(const struct run *r, const char *name)
 {
 	char key[KEY_SIZE];
+	struct item *own;
 	const struct kind *k = find_kind(name);
 	if (!k || strlen(name) > NAME_MOST)
 		return NULL;
+	if (k->kind == ITEM_FILE && (own = item_find_own(r, name)))
+		return own;
 	make_key(key, k->kind == ITEM_TEMP ? r : NULL, name, "");
 	return map_get_text(&r->driver->items_by_key, key);
 }
 
-struct item *item_get(struct run *r, const struct wire_binding *b, char reason[256])
+/* Of a run that makes nothing at shared paths no key is made. */
+struct item *item_find_own(const struct run *r, const char *name)
+{
+	char key[KEY_SIZE];
+	if (!r->driver->keeps.n)
+		return NULL;
+	make_key(key, r, name, "");
+	return map_get_text(&r->driver->items_by_key, key);
+}
+
+/* A task that reads what it makes itself reads what was there before. */
+static struct item *find_made(const struct run *r, const char *name, uint64_t task)
+{
+	struct item *i = item_find_own(r, name);
+	return i && i->producer && i->producer != task ? i : NULL;
+}
+
+struct item *item_get(struct run *r, const struct wire_binding *b, uint64_t task, char reason[256])
 {
 	struct driver *d = r->driver;
 	char key[KEY_SIZE];
@@ -273,12 +312,14 @@ struct item *item_get(struct run *r, const struct wire_binding *b, char reason[2
 		snprintf(reason, 256, "item '%.100s': %s", b->item, fault);
 		return NULL;
 	}
-	bool is_temp = k->kind == ITEM_TEMP;
-	size_t n = make_key(key, is_temp ? r : NULL, b->item, k->kind == ITEM_FILE ? b->signature : "");
-	struct item *i = map_get_text(&d->items_by_key, key);
+	bool is_own = k->kind == ITEM_TEMP || keep_is_output(b);
+	struct item *i = k->kind == ITEM_FILE && !is_own ? find_made(r, b->item, task) : NULL;
+	size_t n = make_key(key, is_own ? r : NULL, b->item, k->kind == ITEM_FILE && !is_own ? b->signature : "");
+	if (!i)
+		i = map_get_text(&d->items_by_key, key);
 	if (!i) {
 		const struct store_item s = {.id = ++d->last_item, .name = b->item, .size = b->size, .tree = tree};
-		i = item_new(d, is_temp ? r : NULL, &s, key, n);
+		i = item_new(d, is_own ? r : NULL, &s, key, n);
 		map_put_text(&d->items_by_key, i->key, i);
 	}
 	item_ref(i);
@@ -295,9 +336,30 @@ struct item *item_get_quietly(struct run *r, const char *name, uint64_t size)
 	    find_fault(k->kind, name + strlen(k->prefix), &tree))
 		return NULL;
 	size_t n = make_key(key, NULL, name, "");
-	struct item *i = map_get_text(&d->items_by_key, key);
+	struct item *i = k->kind == ITEM_FILE ? find_made(r, name, 0) : NULL;
+	if (!i)
+		i = map_get_text(&d->items_by_key, key);
 	if (!i) {
 		i = item_new(d, NULL, &(struct store_item){.id = ++d->last_item, .name = name, .size = size}, key, n);
+		map_put_text(&d->items_by_key, i->key, i);
+	}
+	item_ref(i);
+	return i;
+}
+
+struct item *item_get_shared(struct driver *d, const char *name, const char *signature)
+{
+	char key[KEY_SIZE];
+	struct digest tree = {0};
+	const struct kind *k = find_kind(name);
+	if (!k || k->kind == ITEM_TEMP || strlen(signature) > SIGNATURE_MOST ||
+	    find_fault(k->kind, name + strlen(k->prefix), &tree))
+		return NULL;
+	size_t n = make_key(key, NULL, name, k->kind == ITEM_FILE ? signature : "");
+	struct item *i = map_get_text(&d->items_by_key, key);
+	if (!i) {
+		const struct store_item s = {.id = ++d->last_item, .name = name, .tree = tree};
+		i = item_new(d, NULL, &s, key, n);
 		map_put_text(&d->items_by_key, i->key, i);
 	}
 	item_ref(i);
@@ -310,7 +372,7 @@ struct item *item_load(struct driver *d, struct run *r, const struct store_item 
 	const struct kind *k = find_kind(s->name);
 	if (!k || map_get(&d->items, s->id) || strlen(s->name) > NAME_MOST || strlen(s->signature) > SIGNATURE_MOST)
 		return NULL;
-	if ((k->kind == ITEM_TEMP) != (r != NULL))
+	if (k->kind == ITEM_TEMP ? !r : r && k->kind != ITEM_FILE)
 		return NULL;
 	struct store_item copy = *s;
 	bool is_seen = r && streq(s->signature, ITEM_SEEN);
@@ -326,6 +388,10 @@ struct item *item_load(struct driver *d, struct run *r, const struct store_item 
 		return i;
 	}
 	map_put_text(&d->items_by_key, i->key, i);
+	if (item_is_keep(i)) {
+		map_remove_text(&d->keeps, i->name);
+		map_put_text(&d->keeps, i->name, i);
+	}
 	list_append(r && i->producer ? &r->temps : &d->fading, &i->link);
 	return i;
 }
@@ -351,6 +417,8 @@ void item_set_tree(struct driver *d, struct item *i, struct tree *t)
 	assert(!i->tree);
 	i->tree = t;
 	t->n_items++;
+	fellows_forget(d, i->id);
+	hold_item(d, i, false);
 	int e = core_item_is_tree(d->core, i->id, t->number, t->size);
 	assert(!e);
 	(void)e;
@@ -358,6 +426,7 @@ void item_set_tree(struct driver *d, struct item *i, struct tree *t)
 
 void item_is_seen(struct driver *d, struct item *i)
 {
-	i->source = SOURCE_SEEN;
+	i->source = i->kind == ITEM_FILE ? item_source_of(d, i->name + strlen("file:")) : SOURCE_SEEN;
 	core_item_has_source(d->core, i->id, i->source);
+	hold_item(d, i, false);
 }

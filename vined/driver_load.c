@@ -29,6 +29,8 @@ static void load_run(void *arg, const struct store_run *s)
 static void load_setting(void *arg, uint64_t run, const char *name, const char *value)
 {
 	struct loading *l = arg;
+	if (!run && (stage_load(l->driver, name, value) || leave_load(l->driver, name, value)))
+		return;
 	if (run)
 		setting_await(l->driver, run, name, value);
 	else
@@ -89,10 +91,11 @@ static void load_outputs(struct task *t, const struct store_task *s)
 		struct item *i = task_item(t, k);
 		if (i->producer != t->id || i->is_forgotten)
 			continue;
+		i->is_over = true;
 		i->is_failed = !i->tree && !i->source;
 		if (i->is_failed)
 			core_item_failed(d->core, i->id);
-		if (!i->tree)
+		if (!i->tree || i->source)
 			continue;
 		past_has(d, i->tree);
 		is_needed = true;
@@ -175,6 +178,7 @@ static void load_tries(struct task *t, const struct store_task *s)
 	a->losses = (uint16_t)min(s->losses, (uint32_t)UINT16_MAX);
 	a->failures = (uint16_t)min(s->failures, (uint32_t)UINT16_MAX);
 	a->settled = s->node ? 0 : s->attempt;
+	grant_load(t->run->driver, s);
 }
 
 static struct task *make_task(struct loading *l, const struct store_task *s, const struct store_binding *at, size_t n)

@@ -19,6 +19,7 @@ void driver_node_room(struct node *n);
 struct driver_numbers {
 	uint64_t queued, running, held, ended; /* ended: not acknowledged yet */
 	uint64_t nodes, cores, cores_free, runs;
+	uint64_t tokens; /* fetches that may read a source just now */
 };
 void driver_numbers(const struct driver *d, struct driver_numbers *n);
 
@@ -45,7 +46,19 @@ uint64_t driver_find_run(struct driver *d, const char *name, size_t *n_unfinishe
  * valid until the next call into the driver; else -errno with `reason`. *attempt is set. */
 int driver_find_output(struct driver *d, uint64_t task, uint64_t *attempt, uint8_t which, struct conn **c,
 		       struct wire_bytes *head, char reason[256]);
+/* How long what its tasks leave is kept, as vine_set() has it; "" of a run that is not in memory: nothing of it is left to be done or acknowledged. */
+const char *driver_run_lifetime(const struct driver *d, const char *name);
 
 struct store *driver_store(const struct driver *d);
+
+/* ---- driver_count.c: tasks that are not over, of a run by its number (0: of all) */
+struct driver_counts {
+	uint64_t waiting, running, held;
+};
+void driver_count(const struct driver *d, uint64_t run, struct driver_counts *n);
+/* Up to `most` of them, those that run first if they are asked for; looks at a bounded number of others. What is being cancelled does not wait. */
+enum driver_live { DRIVER_RUNNING = 1, DRIVER_WAITING = 2, DRIVER_HELD = 4 };
+void driver_list(const struct driver *d, uint64_t run, unsigned which, size_t most,
+		 void (*on_task)(void *arg, uint64_t id), void *arg);
 
 #endif

@@ -22,12 +22,25 @@ struct node *node_new(struct driver *d, const struct store_node *s)
 	n->kernel = xstrdup("");
 	n->address = xstrdup("");
 	list_init(&n->running);
+	list_init(&n->pledging);
 	map_put(&d->nodes, n->id, n);
 	map_put_text(&d->nodes_by_uuid, n->uuid, n);
 	return n;
 }
 
 static void forget_names(struct node *n);
+
+/* A newer node that listens there is the one that is meant. */
+static void set_address(struct node *n, const char *address)
+{
+	struct map *m = &n->driver->nodes_by_address;
+	if (map_get_text(m, n->address) == n)
+		map_remove_text(m, n->address);
+	free(n->address);
+	n->address = xstrdup(address);
+	if (*address)
+		map_put_text(m, n->address, n);
+}
 
 void node_free(struct node *n)
 {
@@ -36,15 +49,19 @@ void node_free(struct node *n)
 	timer_stop(&n->rest);
 	timer_stop(&n->unsure);
 	free(n->rest_reason);
+	leave_free(n);
 	fetches_drop(n);
 	replicas_drop(n, true);
 	map_fini(&n->replicas);
+	buf_fini(&n->pledges);
+	list_remove(&n->pledging);
 	map_remove(&n->driver->nodes, n->id);
 	map_remove_text(&n->driver->nodes_by_uuid, n->uuid);
 	free(n->uuid);
 	free(n->name);
 	free(n->tier);
 	free(n->kernel);
+	set_address(n, "");
 	free(n->address);
 	forget_names(n);
 	free(n);
@@ -54,6 +71,9 @@ void node_free(struct node *n)
 
 const char *node_resting(const struct node *n)
 {
+	const char *leaving = leave_resting(n);
+	if (leaving)
+		return leaving;
 	if (n->is_stuffed)
 		return "it does not read what it is sent";
 	return n->unsure.loop ? "it has not said yet what it still has" : n->rest_reason;
@@ -70,6 +90,11 @@ static void settle(struct node *n)
 	assert(r == 0);
 	(void)r;
 	n->in_core = may_run ? NODE_PRESENT : NODE_SUSPENDED;
+}
+
+void node_settle(struct node *n)
+{
+	settle(n);
 }
 
 static void on_rested(struct timer *t)
@@ -288,11 +313,15 @@ static void describe_names(struct node *n, const struct wire_join *j)
 		else if (n_named < CORE_NAMED)
 			named[n_named++] = (struct core_amount){d->kinds.at[k], j->named.at[i].amount};
 	}
-	for (uint32_t i = 0; i < j->features.n; i++) {
-		int k = names_hold(&d->features, j->features.at[i], CORE_FEATURES);
+	bool has_tier = !*j->tier;
+	for (uint32_t i = 0; i < j->features.n + !has_tier; i++) {
+		/* What it can offer a task is one, too. */
+		const char *name = i < j->features.n ? j->features.at[i] : j->tier;
+		int k = names_hold(&d->features, name, CORE_FEATURES);
+		has_tier |= streq(name, j->tier);
 		if (k < 0)
-			log_warn("node %s: feature '%.64s' is one too many: %d are possible", n->name,
-				 j->features.at[i], CORE_FEATURES);
+			log_warn("node %s: feature '%.64s' is one too many: %d are possible", n->name, name,
+				 CORE_FEATURES);
 		else if (n_features < CORE_FEATURES)
 			features[n_features++] = d->features.at[k];
 	}
@@ -320,7 +349,7 @@ static void describe(struct node *n, const struct wire_join *j)
 	uint64_t now_usec = loop_now_usec(n->driver->o.loop);
 	set_text(&n->tier, j->tier);
 	set_text(&n->kernel, j->kernel);
-	set_text(&n->address, j->address);
+	set_address(n, j->address);
 	forget_names(n);
 	n->has_data = j->has_data;
 	n->spec = (struct core_node_spec){.cores = j->cores,
@@ -328,7 +357,8 @@ static void describe(struct node *n, const struct wire_join *j)
 					  .task_limit = j->task_limit,
 					  .gpus = j->gpus,
 					  .disk = j->disk,
-					  .end_usec = j->stays_usec ? now_usec + j->stays_usec : 0};
+					  .end_usec = j->stays_usec ? now_usec + j->stays_usec : 0,
+					  .rack = item_key_hash(j->rack)};
 	describe_names(n, j);
 }
 
@@ -345,6 +375,7 @@ static void enter_core(struct node *n)
 		r = core_node_resume(c, n->id, &n->spec);
 	assert(r == 0);
 	n->in_core = NODE_PRESENT;
+	core_node_serve(c, n->id, n->has_data);
 	settle(n);
 }
 
@@ -361,7 +392,8 @@ struct node *driver_join(struct driver *d, struct conn *c, const char *name, uin
 		return NULL;
 	}
 	n = make_or_rename(d, n, j->node, name);
-	if (n->instance != instance)
+	bool is_new = n->instance != instance;
+	if (is_new)
 		wake(n);
 	n->is_stuffed = false;
 	/* First the new one: closing the old one must not look like losing the node. */
@@ -375,10 +407,13 @@ struct node *driver_join(struct driver *d, struct conn *c, const char *name, uin
 	describe(n, j);
 	doubt_replicas(n);
 	enter_core(n);
+	leave_joined(n, is_new);
 	adopt_all(n, j);
 	node_sent(n);
 	give_up_unlisted(n);
 	fetches_restart(n);
+	offers_node_left(n);
+	offers_node_came(d);
 	event_tell(d, NULL, "node-joined", 0, n, "");
 	log_info("node %s: joined from %s: %u cores, tier %s, %u attempts", n->name, conn_peer_name(c), j->cores,
 		 j->tier, j->attempts.n);
@@ -400,6 +435,9 @@ void driver_leave(struct node *n, const struct conn *c)
 	n->is_stuffed = false;
 	timer_stop(&n->unsure);
 	settle(n);
+	leave_gone(n);
+	core_node_serve(n->driver->core, n->id, false);
+	offers_node_left(n);
 	node_wait(n);
 }
 

@@ -28,11 +28,8 @@ static size_t count_whole(const struct driver *d, const struct tree *t)
 	return n;
 }
 
-bool driver_next_item(const struct driver *d, size_t *at, struct driver_item *out)
+static void describe(const struct driver *d, const struct item *i, struct driver_item *out)
 {
-	const struct item *i = map_next(&d->items, at);
-	if (!i)
-		return false;
 	size_t n_whole = count_whole(d, i->tree);
 	*out = (struct driver_item){
 		.id = i->id,
@@ -45,7 +42,27 @@ bool driver_next_item(const struct driver *d, size_t *at, struct driver_item *ou
 		.n_replicas = n_whole,
 		.n_tasks = i->n_refs,
 	};
-	return true;
+}
+
+bool driver_next_item(const struct driver *d, size_t *at, struct driver_item *out)
+{
+	const struct item *i = map_next(&d->items, at);
+	if (i)
+		describe(d, i, out);
+	return i;
+}
+
+bool driver_next_made(const struct driver *d, size_t *at, const char *name, struct driver_item *out)
+{
+	const struct run *r;
+	while ((r = map_next(&d->runs, at))) {
+		const struct item *i = item_find(r, name);
+		if (!i || i->run != r)
+			continue;
+		describe(d, i, out);
+		return true;
+	}
+	return false;
 }
 
 size_t driver_item_replicas(const struct driver *d, uint64_t item,
@@ -86,7 +103,7 @@ int driver_find_output(struct driver *d, uint64_t task, uint64_t *attempt, uint8
 	if (!r && (!*attempt || *attempt == e.attempt)) {
 		*attempt = e.attempt;
 		*head = which == 2 ? e.err : e.out;
-		if (head->n == (which == 2 ? e.err_size : e.out_size))
+		if (which <= 2 && head->n == (which == 2 ? e.err_size : e.out_size))
 			return 1;
 		return find_node(d, task, e.node, c, reason);
 	}

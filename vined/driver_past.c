@@ -23,9 +23,12 @@ static void begin(struct driver *d)
 	n->id = PAST_NODE;
 	n->name = xstrdup("");
 	list_init(&n->running);
+	list_init(&n->pledging);
 	int r = core_node_add(d->core, n->id, &(struct core_node_spec){.cores = 1, .task_limit = 1});
 	assert(!r);
 	r = core_node_suspend(d->core, n->id);
+	assert(!r);
+	r = core_node_serve(d->core, n->id, false);
 	assert(!r);
 	(void)r;
 	timer_start(&n->is_lost, d->o.loop, d->o.node_timeout_usec, on_over);
@@ -54,6 +57,8 @@ void past_end(struct driver *d)
 	core_node_lost(d->core, n->id);
 	replicas_drop(n, true);
 	map_fini(&n->replicas);
+	buf_fini(&n->pledges);
+	list_remove(&n->pledging);
 	free(n->name);
 	free(n);
 }

@@ -6,8 +6,10 @@
 #include <stdio.h>
 
 #define HEAD_SIZE (64u << 10) /* of each output, committed with the result */
-#define HOW_MOST 6u           /* of ENDED, wire.def */
+#define HOW_MOST 7u           /* of ENDED, wire.def */
+#define HOW_NO_OUTPUT 7u
 #define EXCEEDED_MOST 4u
+#define LEFT_SIZE (64u << 10)
 
 /* ---- acknowledged */
 
@@ -21,7 +23,8 @@ static void on_done_stored(struct store_op *op, int error)
 			continue;
 		struct run *r = t->run;
 		task_delivered(t);
-		run_release(r);
+		run_note(run_hold(r));
+		run_unhold(r);
 	}
 	promise_stored(arg[1], error);
 }
@@ -109,12 +112,13 @@ static void take_outputs(struct task *t, struct node *n, const struct ending *g,
 		const struct wire_output *made = NULL;
 		if (i->producer != t->id)
 			continue;
+		i->is_over = true;
 		for (uint32_t m = 0; m < g->n_outputs; m++)
 			if (g->outputs[m].item == i->id && g->outputs[m].tree.algorithm)
 				made = &g->outputs[m];
 		if (made)
 			make_output(d, n, i, made);
-		else if (went_well && (!n || !n->has_data))
+		if (made ? item_is_keep(i) : went_well && (!n || !n->has_data))
 			item_is_seen(d, i);
 		i->is_failed = !item_is_there(i);
 	}
@@ -142,6 +146,7 @@ static void record_outputs(struct task *t, const struct node *n, const struct wi
 				continue;
 			row.tree = o->tree;
 			row.size = min(o->size, (uint64_t)INT64_MAX);
+			row.signature = store_text(s, item_is_keep(i) ? ITEM_SEEN : "");
 			is_made = true;
 		}
 		if (!is_made && went_well && !n->has_data)
@@ -163,6 +168,7 @@ static void on_result_stored(struct store_op *op, int error)
 		return;
 	}
 	assert(t->state < STORE_ENDED);
+	feed_ended(d, e);
 	bool went_well = e->how == 1 && e->status == 0;
 	take_outputs(t, map_get(&d->nodes, e->node), g, went_well && e->attempt);
 	/* What vined itself ended is over for the core already. */
@@ -170,11 +176,12 @@ static void on_result_stored(struct store_op *op, int error)
 		log_warn("task %llu: attempt %llu counted, but was not the current one", (unsigned long long)t->id,
 			 (unsigned long long)e->attempt);
 	struct run *r = t->run;
-	bool is_next = t->session && list_is_empty(&t->session->results);
+	bool is_next = t->session && list_is_empty(&t->session->results), is_taken = e->is_taken && !t->session;
 	if (t->tries)
 		task_set_node(t, NULL, e->attempt);
 	if (t->has_deadline)
 		deadline_end(t);
+	grant_end(d, t->id);
 	t->state = STORE_ENDED;
 	if (t->is_element)
 		array_ended(t, t->tries && t->tries->attempts);
@@ -190,12 +197,18 @@ static void on_result_stored(struct store_op *op, int error)
 		uint64_t *id = store_alloc(d->o.store, sizeof *id);
 		*id = t->id;
 		store_done(d, id, 1, NULL);
+	} else if (is_taken) {
+		task_delivered(t);
 	}
 	promise_stored(g->promise, 0);
+	run_note(run_hold(r));
+	run_unhold(r);
 }
 
-static void store_result(struct driver *d, const struct store_result *e, const struct wire_ended *m, struct promise *p)
+static void store_result(const struct task *t, const struct store_result *e, const struct wire_ended *m,
+			 struct promise *p)
 {
+	struct driver *d = t->run->driver;
 	struct store *s = d->o.store;
 	struct ending *g = store_alloc(s, sizeof *g);
 	*g = (struct ending){.driver = d, .promise = p};
@@ -204,9 +217,11 @@ static void store_result(struct driver *d, const struct store_result *e, const s
 		g->outputs = store_alloc(s, g->n_outputs * sizeof *g->outputs);
 		memcpy(g->outputs, m->outputs.at, g->n_outputs * sizeof *g->outputs);
 	}
-	store_put(s,
-		  &(struct store_op){
-			  .kind = STORE_RESULT, .is_kept = !p, .on_stored = on_result_stored, .arg = g, .result = *e});
+	struct store_op op = {
+		.kind = STORE_RESULT, .is_kept = !p, .on_stored = on_result_stored, .arg = g, .result = *e};
+	op.result.run = t->run->id;
+	op.result.is_taken = !t->session && run_takes_results(t->run);
+	store_put(s, &op);
 }
 
 void task_end(struct task *t, uint8_t how, uint32_t status, const char *reason)
@@ -220,7 +235,7 @@ void task_end(struct task *t, uint8_t how, uint32_t status, const char *reason)
 		.status = status,
 		.reason = store_text(d->o.store, reason),
 	};
-	store_result(d, &e, NULL, NULL);
+	store_result(t, &e, NULL, NULL);
 }
 
 static struct wire_bytes copy_head(struct store *s, const struct wire_bytes *b)
@@ -243,14 +258,15 @@ static void answer_when_stored(struct driver *d, struct promise *p)
 }
 
 /* The node cannot say how it went: the task runs again, whatever its exit status was. The node rests, so that another may get it.
- * A node that loses the same task over and over is more likely the cause than the task, as long as there are others. */
+ * A node that loses the same task over and over is more likely the cause than the task, as long as there are others; one that goes is the cause. */
 static void run_again(struct task *t, struct node *n, const char *reason, struct promise *p)
 {
 	struct driver *d = t->run->driver;
 	struct tries *a = t->tries;
 	uint64_t attempt = a->attempt;
-	bool is_counted = a->lost_by != n || d->n_connected <= 1;
-	a->lost_by = n;
+	bool is_leaving = node_is_leaving(n), is_counted = !is_leaving && (a->lost_by != n || d->n_connected <= 1);
+	if (!is_leaving)
+		a->lost_by = n;
 	a->losses += is_counted;
 	a->settled = attempt;
 	task_record_lost(t, false);
@@ -281,8 +297,11 @@ static void try_again(struct task *t, const struct node *n, const struct wire_en
 {
 	struct driver *d = t->run->driver;
 	char text[128];
-	snprintf(text, sizeof text, "%s %u%s", m->how == 2 ? "signal" : "exit status", m->status,
-		 m->exceeded ? ", a limit was exceeded" : "");
+	if (m->how == HOW_NO_OUTPUT)
+		snprintf(text, sizeof text, "%.120s", *m->reason ? m->reason : "an output is missing");
+	else
+		snprintf(text, sizeof text, "%s %u%s", m->how == 2 ? "signal" : "exit status", m->status,
+			 m->exceeded ? ", a limit was exceeded" : "");
 	t->tries->failures += is_counted;
 	if (!is_counted)
 		snprintf(text, sizeof text, "it runs again with all that its category allows");
@@ -297,7 +316,7 @@ static bool retry(struct task *t, struct node *n, const struct wire_ended *m, st
 {
 	struct driver *d = t->run->driver;
 	uint64_t attempt = m->attempt;
-	bool is_failure = m->how == 2 || (m->how == 1 && m->status) || m->exceeded;
+	bool is_failure = m->how == 2 || m->how == HOW_NO_OUTPUT || (m->how == 1 && m->status) || m->exceeded;
 	if (!is_failure || t->is_cancelled || task_node(t) != n)
 		return false;
 	bool is_short = m->exceeded == 1 || m->exceeded == 2;
@@ -315,13 +334,27 @@ static void judge(struct task *t, struct node *n, const struct wire_ended *m)
 {
 	struct core *c = n->driver->core;
 	char category[256];
-	if (m->how <= 2)
+	if (m->how <= 2 || m->how == HOW_NO_OUTPUT)
 		node_did_well(n);
 	core_node_judge(c, n->id, m->how == 1 && !m->status);
 	if (m->how != 1 || m->status || !*t->shape->row.category)
 		return;
 	category_name(t->run, t->shape->row.category, category);
 	core_category_measured(c, category, m->peak_memory, m->peak_disk);
+}
+
+/* A line each; what could not be told from a line break, or is too much, is left out: n_left counts all. */
+static const char *join_left(struct store *s, const struct wire_texts *left)
+{
+	struct buf lines = {0};
+	for (uint32_t i = 0; i < left->n; i++) {
+		const char *path = left->at[i];
+		if (*path && !strchr(path, '\n') && lines.n + strlen(path) < LEFT_SIZE)
+			buf_printf(&lines, "%s%s", lines.n ? "\n" : "", path);
+	}
+	const char *text = lines.n ? store_text(s, buf_text(&lines)) : NULL;
+	buf_fini(&lines);
+	return text;
 }
 
 static void store_ended(struct task *t, struct node *n, const struct wire_ended *m, struct promise *p)
@@ -346,9 +379,15 @@ static void store_ended(struct task *t, struct node *n, const struct wire_ended 
 		.peak_disk = m->peak_disk,
 		.local_size = m->local_size,
 		.moved_size = m->moved_size,
+		.n_left = m->n_left,
+		.written_size = m->written_size,
+		.peer_size = m->peer_size,
+		.source_size = m->source_size,
+		.client_size = m->client_size,
+		.left = join_left(s, &m->left),
 	};
 	record_outputs(t, n, m, m->how == 1 && !m->status);
-	store_result(d, &e, m, p);
+	store_result(t, &e, m, p);
 }
 
 /* It had its result: only what it made counts. */
@@ -409,8 +448,9 @@ static void on_ended(struct node *n, const struct wire_ended *m, struct promise 
 static struct wire_ended bounded(const struct wire_ended *m)
 {
 	struct wire_ended e = *m;
-	uint64_t *const numbers[] = {&e.wall_usec, &e.cpu_usec,  &e.peak_memory, &e.out_size,
-				     &e.err_size,  &e.peak_disk, &e.local_size,  &e.moved_size};
+	uint64_t *const numbers[] = {&e.wall_usec, &e.cpu_usec,    &e.peak_memory, &e.out_size, &e.err_size,
+				     &e.peak_disk, &e.local_size,  &e.moved_size,  &e.n_left,   &e.written_size,
+				     &e.peer_size, &e.source_size, &e.client_size};
 	for (size_t i = 0; i < countof(numbers); i++)
 		*numbers[i] = min(*numbers[i], (uint64_t)INT64_MAX);
 	return e;

@@ -23,6 +23,7 @@ struct run *run_new(struct driver *d, const struct store_run *s)
 	list_init(&r->temps);
 	list_init(&r->categories);
 	list_init(&r->arrays);
+	list_init(&r->waiters);
 	map_put_text(&d->runs, r->name, r);
 	settings_arrive(r);
 	return r;
@@ -40,6 +41,7 @@ void run_free(struct run *r)
 	assert(!r->n_unfinished && !r->n_ended && list_is_empty(&r->temps));
 	list_foreach (&r->sessions, struct session, link, s)
 		session_free(s);
+	waiters_free(r);
 	settings_leave(r);
 	buf_fini(&r->gone);
 	timer_stop(&r->is_gone);
@@ -132,16 +134,20 @@ static void on_cancel_stored(struct store_op *op, int error)
 	run_unhold(r);
 }
 
-/* By number, since tasks may end while this is on its way to the disk. */
+/* By number, since tasks may end while this is on its way to the disk. Of elements that are pending it is enough to know up to which. */
 static void cancel_all(struct run *r, struct promise *p)
 {
-	uint64_t *ids = store_alloc(r->driver->o.store, r->n_unfinished * sizeof *ids);
+	uint64_t n_pending = 0;
 	size_t n = 0;
+	list_foreach (&r->arrays, const struct array, link, a)
+		n_pending += array_pending(a);
+	assert(n_pending <= r->n_unfinished);
+	uint64_t *ids = store_alloc(r->driver->o.store, (r->n_unfinished - n_pending) * sizeof *ids);
 	list_foreach (&r->unfinished, struct task, link, t)
 		ids[n++] = t->id;
-	list_foreach (&r->arrays, const struct array, link, a)
-		n += array_pending_ids(a, ids + n);
-	assert(n == r->n_unfinished);
+	assert(n == r->n_unfinished - n_pending);
+	if (n_pending)
+		setting_cancelled(r, !p);
 	cancel(r, ids, n, p);
 }
 
@@ -210,6 +216,15 @@ static void cancel_selected(struct run *r, const char *selector, struct promise 
 			n += array_pending_ids(a, ids + n);
 	}
 	cancel(r, ids, n, p);
+}
+
+void run_cancel_arrays(struct run *r, uint64_t to)
+{
+	r->cancelled_to = max(r->cancelled_to, to);
+	list_foreach (&r->arrays, struct array, link, a) {
+		if (a->id <= to)
+			array_abandon(a);
+	}
 }
 
 void driver_abandon(struct run *r, const struct wire_abandon *m, struct promise *p)

@@ -8,6 +8,8 @@ void result_send(struct task *t, const struct store_result *e, uint32_t attempts
 {
 	struct run *r = t->run;
 	const struct node *n = map_get(&r->driver->nodes, e->node);
+	_free_ const char **left = NULL;
+	_free_ char *copy = NULL;
 	const struct wire_result m = {
 		.task = t->id,
 		.run = r->name,
@@ -31,6 +33,12 @@ void result_send(struct task *t, const struct store_result *e, uint32_t attempts
 		.moved_size = e->moved_size,
 		.index = array_index(t),
 		.category = t->shape->row.category,
+		.left = split_lines(e->left ? e->left : "", &left, &copy),
+		.n_left = e->n_left,
+		.written_size = e->written_size,
+		.peer_size = e->peer_size,
+		.source_size = e->source_size,
+		.client_size = e->client_size,
 	};
 	/* It stays in the list of those sent until DONE, however the sending goes. */
 	conn_send(t->session->conn, WIRE_RESULT, &m);
@@ -47,18 +55,23 @@ bool session_has_room(const struct session *s)
 static void push(struct session *s)
 {
 	static struct log_limit limit;
+	struct store *from = s->run->driver->o.store;
 	struct store_result e;
 	struct store_task row;
 	struct task *t;
-	while (session_has_room(s) && (t = list_first(&s->results, struct task, link))) {
-		int error = store_read_result(s->run->driver->o.store, t->id, &e, &row);
-		if (error) {
+	int error = 0;
+	if (list_is_empty(&s->results))
+		return;
+	store_look(from, true);
+	while (!error && session_has_room(s) && (t = list_first(&s->results, struct task, link))) {
+		error = store_read_result(from, t->id, &e, &row);
+		if (error)
 			log_limited(&limit, 1, LOG_LEVEL_ERROR, "task %llu: cannot read its result: %s",
 				    (unsigned long long)t->id, strerror(-error));
-			return;
-		}
-		result_send(t, &e, row.attempts);
+		else
+			result_send(t, &e, row.attempts);
 	}
+	store_look(from, false);
 }
 
 void driver_push(struct run *r)

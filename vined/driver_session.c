@@ -212,6 +212,7 @@ static void session_end(struct session *s)
 	assert(s->n_tasks == 0);
 	session_free(s);
 	answer_attaching(r);
+	run_note(r);
 }
 
 static void on_gone(struct timer *t)

@@ -152,7 +152,9 @@ bool counter_total(const struct driver *d, const char *name, uint64_t *total)
 
 /* ---- setting */
 
-enum what { WHAT_CATEGORY, WHAT_COUNTER, WHAT_LIFETIME };
+#define CANCELLED "cancelled" /* not a client's: ABANDON is */
+
+enum what { WHAT_CATEGORY, WHAT_COUNTER, WHAT_LIFETIME, WHAT_CANCELLED, WHAT_SOURCE };
 
 struct setting {
 	enum what what;
@@ -206,6 +208,19 @@ static bool copy_name(char to[NAME_MOST + 1], const char *from, size_t n)
 	return true;
 }
 
+/* source./data.running: so many nodes read it at once; which paths are one filesystem is not known, so it is a first directory's. */
+static const char *parse_source(const char *name, const char *value, struct setting *s)
+{
+	size_t n = strlen(name), n_end = strlen(".running");
+	s->what = WHAT_SOURCE;
+	if (n <= n_end || !streq(name + n - n_end, ".running"))
+		return "of a source running can be set: source./DIRECTORY.running";
+	if (*name != '/' || n == n_end + 1 || memchr(name + 1, '/', n - n_end - 1) ||
+	    !copy_name(s->name, name, n - n_end))
+		return "a source is a first directory, as in source./data.running";
+	return parse_number(value, &s->number) || s->number >= CORE_LEARN ? "a number is expected" : NULL;
+}
+
 /* NULL, or what is wrong with it. */
 static const char *parse(const char *name, const char *value, struct setting *s)
 {
@@ -215,6 +230,10 @@ static const char *parse(const char *name, const char *value, struct setting *s)
 		s->number = (uint64_t)max(word, 0);
 		return word < 0 ? "run, task or forever is expected" : NULL;
 	}
+	if (streq(name, CANCELLED)) {
+		s->what = WHAT_CANCELLED;
+		return parse_number(value, &s->number) ? "a number is expected" : NULL;
+	}
 	if (has_prefix(name, "counter.")) {
 		s->what = WHAT_COUNTER;
 		name += strlen("counter.");
@@ -222,8 +241,12 @@ static const char *parse(const char *name, const char *value, struct setting *s)
 			return "a counter's name has 1 to 64 letters";
 		return parse_number(value, &s->number) ? "a number is expected" : NULL;
 	}
+	if (has_prefix(name, "source."))
+		return parse_source(name + strlen("source."), value, s);
 	if (!has_prefix(name, "category."))
-		return "known are category.NAME.running, .memory, .disk and .learn, counter.NAME and lifetime";
+		return "known are category.NAME.running, .memory, .disk and .learn, counter.NAME, "
+		       "source./DIRECTORY.running "
+		       "and lifetime";
 	name += strlen("category.");
 	const char *dot = strrchr(name, '.');
 	int field = dot ? find_word(field_names, FIELDS, dot + 1, strlen(dot + 1)) : -1;
@@ -241,10 +264,14 @@ static const char *parse(const char *name, const char *value, struct setting *s)
 
 static void carry_out(struct driver *d, struct run *r, const struct setting *s, const char *value)
 {
-	if (s->what == WHAT_COUNTER)
+	if (s->what == WHAT_SOURCE)
+		core_source_set(d->core, item_source_of(d, s->name), *value ? (unsigned)s->number : CORE_LEARN);
+	else if (s->what == WHAT_COUNTER)
 		set_counter(d, s->name, value, s->number);
 	else if (s->what == WHAT_CATEGORY)
 		set_field(d, category_get(d, r, s->name), s->field, value, s->number);
+	else if (r && s->what == WHAT_CANCELLED)
+		run_cancel_arrays(r, s->number);
 	else if (r)
 		r->lifetime = (enum run_lifetime)s->number;
 }
@@ -313,31 +340,49 @@ static void on_setting_stored(struct store_op *op, int error)
 		run_unhold(r);
 }
 
-void driver_set(struct driver *d, struct run *r, const struct wire_set *m, struct promise *p)
+static void put_setting(struct driver *d, struct run *r, const char *name, const char *value, struct promise *p,
+			bool is_kept)
 {
 	struct store *s = d->o.store;
+	void **arg = store_alloc(s, 3 * sizeof *arg);
+	arg[0] = d;
+	arg[1] = r ? run_hold(r) : NULL;
+	arg[2] = p;
+	store_put(s, &(struct store_op){.kind = STORE_SETTING,
+					.is_kept = is_kept,
+					.on_stored = on_setting_stored,
+					.arg = arg,
+					.setting = {.run = r ? r->id : 0,
+						    .name = store_text(s, name),
+						    .value = store_text(s, value)}});
+}
+
+void driver_set(struct driver *d, struct run *r, const struct wire_set *m, struct promise *p)
+{
 	struct setting setting;
 	const char *fault = parse(m->name, m->value, &setting);
 	if (!fault && setting.what == WHAT_COUNTER && r)
 		fault = "counters are the cluster's: set it without a run";
+	if (!fault && setting.what == WHAT_SOURCE && r)
+		fault = "sources are the cluster's: set it without a run";
 	if (!fault && setting.what == WHAT_LIFETIME && !r)
 		fault = "it is a run's";
+	if (!fault && setting.what == WHAT_CANCELLED)
+		fault = "cancelling it does that";
 	if (fault) {
 		promise_status(p, EINVAL, "setting %.128s = '%.64s': %s", m->name, m->value, fault);
 		return;
 	}
 	if (r)
-		run_store_again(run_hold(r));
-	void **arg = store_alloc(s, 3 * sizeof *arg);
-	arg[0] = d;
-	arg[1] = r;
-	arg[2] = p;
-	store_put(s, &(struct store_op){.kind = STORE_SETTING,
-					.on_stored = on_setting_stored,
-					.arg = arg,
-					.setting = {.run = r ? r->id : 0,
-						    .name = store_text(s, m->name),
-						    .value = store_text(s, m->value)}});
+		run_store_again(r);
+	put_setting(d, r, m->name, m->value, p, false);
+}
+
+void setting_cancelled(struct run *r, bool is_kept)
+{
+	char to[24];
+	snprintf(to, sizeof to, "%llu", (unsigned long long)r->driver->last_task);
+	put_setting(r->driver, r, CANCELLED, to, NULL, is_kept);
 }
 
 static void category_free(struct category *g)

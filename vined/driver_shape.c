@@ -95,9 +95,9 @@ static void parse_names(struct shape *s)
 
 static char *make_key(const struct store_shape *s)
 {
-	return xasprintf("%u %u %u %" PRIu64 " %" PRIu64 " %" PRIu64 " %u\n%s\n%s\n%s\n%s", s->cores, s->gpus,
+	return xasprintf("%u %u %u %" PRIu64 " %" PRIu64 " %" PRIu64 " %u\n%s\n%s\n%s\n%s\n%s", s->cores, s->gpus,
 			 s->retries, s->memory, s->disk, s->wall_usec, s->staging, s->named, s->counters, s->features,
-			 s->category);
+			 s->category, s->how);
 }
 
 void shape_record(struct driver *d, struct shape *s)
@@ -111,6 +111,7 @@ void shape_record(struct driver *d, struct shape *s)
 	op.shape.counters = store_text(to, s->row.counters);
 	op.shape.features = store_text(to, s->row.features);
 	op.shape.category = store_text(to, s->row.category);
+	op.shape.how = store_text(to, s->row.how);
 	store_put(to, &op);
 }
 
@@ -129,6 +130,7 @@ static struct shape *find_or_make(struct driver *d, const struct store_shape *ro
 	s->row.counters = xstrdup(row->counters);
 	s->row.features = xstrdup(row->features);
 	s->row.category = xstrdup(row->category);
+	s->row.how = xstrdup(row->how);
 	parse_names(s);
 	map_put_text(&d->shapes, s->key, s);
 	s->is_recorded = row->id != 0;
@@ -181,7 +183,7 @@ void shape_unref(struct driver *d, struct shape *s)
 	if (s->has_names && !s->is_told)
 		unhold_names(d, s, s->n_named, s->n_features);
 	map_remove_text(&d->shapes, s->key);
-	const char *texts[] = {s->row.named, s->row.counters, s->row.features, s->row.category};
+	const char *texts[] = {s->row.named, s->row.counters, s->row.features, s->row.category, s->row.how};
 	for (size_t i = 0; i < countof(texts); i++)
 		free((void *)(uintptr_t)texts[i]);
 	free(s->key);
@@ -270,6 +272,18 @@ static char *features_text(const struct wire_texts *f, char reason[256])
 	return buf_steal_text(&text);
 }
 
+/* In order, so that those alike are one shape. They were checked: no line break is in them. */
+static char *how_text(const struct wire_texts *how)
+{
+	struct buf text = {0};
+	_free_ const char **sorted = how->n ? xmemdup(how->at, how->n * sizeof *sorted) : NULL;
+	if (how->n)
+		qsort(sorted, how->n, sizeof *sorted, by_text);
+	for (uint32_t i = 0; i < how->n; i++)
+		buf_printf(&text, "%s%s", i ? "\n" : "", sorted[i]);
+	return buf_steal_text(&text);
+}
+
 /* What the core would refuse after the commit is refused before it. */
 static int check_names(struct driver *d, struct shape *s, char reason[256])
 {
@@ -287,9 +301,10 @@ static int check_names(struct driver *d, struct shape *s, char reason[256])
 static bool is_like(const struct shape *s, const struct wire_task *t)
 {
 	const struct store_shape *r = &s->row;
-	return !t->named.n && !t->counters.n && !t->features.n && !s->n_named && !s->n_counters && !s->n_features &&
-	       t->cores == r->cores && t->gpus == r->gpus && t->retries == r->retries && t->memory == r->memory &&
-	       t->disk == r->disk && t->wall_usec == r->wall_usec && max(t->staging, (uint8_t)1) == r->staging &&
+	return !t->named.n && !t->counters.n && !t->features.n && !t->how.n && !*r->how && !s->n_named &&
+	       !s->n_counters && !s->n_features && t->cores == r->cores && t->gpus == r->gpus &&
+	       t->retries == r->retries && t->memory == r->memory && t->disk == r->disk &&
+	       t->wall_usec == r->wall_usec && t->staging == r->staging &&
 	       streq(t->category, r->category);
 }
 
@@ -304,6 +319,7 @@ struct shape *shape_get(struct driver *d, const struct wire_task *t, struct shap
 	_free_ char *features = counters ? features_text(&t->features, reason) : NULL;
 	if (!features)
 		return NULL;
+	_free_ char *how = how_text(&t->how);
 	struct shape *s = shape_ref(find_or_make(d, &(struct store_shape){
 							    .cores = t->cores,
 							    .gpus = t->gpus,
@@ -311,11 +327,12 @@ struct shape *shape_get(struct driver *d, const struct wire_task *t, struct shap
 							    .memory = t->memory,
 							    .disk = t->disk,
 							    .wall_usec = t->wall_usec,
-							    .staging = max(t->staging, (uint8_t)1),
+							    .staging = t->staging,
 							    .named = named,
 							    .counters = counters,
 							    .features = features,
 							    .category = t->category,
+							    .how = how,
 						    }));
 	if (!check_names(d, s, reason))
 		return s;

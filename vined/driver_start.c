@@ -2,6 +2,8 @@
  * START: what a task runs lives in the store alone, and is read when its turn has come; a million waiting ones cost numbers only. */
 #include "vined/driver_internal.h"
 
+enum { INPUT_IS_READ = 16 }; /* as wire.def has input.flags */
+
 /* Points `to` at the texts of a body, each ended by NUL. */
 static struct wire_texts split(const struct wire_bytes *body, const char ***to)
 {
@@ -21,7 +23,7 @@ static const char *source_of(const struct item *i)
 	return i->kind == ITEM_FILE || i->kind == ITEM_NODE ? i->name : "";
 }
 
-struct wire_input start_input(const struct item *i, const char *path, uint8_t mode)
+struct wire_input start_input(const struct item *i, const char *path, uint8_t mode, uint8_t flags)
 {
 	return (struct wire_input){
 		.item = i->id,
@@ -30,6 +32,9 @@ struct wire_input start_input(const struct item *i, const char *path, uint8_t mo
 		.source = source_of(i),
 		.tree = i->tree ? i->tree->digest : (struct digest){0},
 		.size = i->tree && i->tree->size ? i->tree->size : i->size,
+		.flags = flags,
+		.signature = i->signature,
+		.name = i->name,
 	};
 }
 
@@ -56,9 +61,33 @@ static int read_inputs(const struct task *t, struct wire_input **inputs, uint32_
 		const struct item *i = map_get(&d->items, at[k].item);
 		if (!i)
 			return -EUCLEAN;
-		(*inputs)[(*n)++] = start_input(i, at[k].path, at[k].mode);
+		(*inputs)[(*n)++] = start_input(i, at[k].path, at[k].mode, at[k].flags);
 	}
 	return 0;
+}
+
+/* One node reads a source for all: who is told first, at once; later ones are told by FETCH what it is. */
+static bool is_read_elsewhere(const struct node *n, struct item *i)
+{
+	if (i->kind != ITEM_FILE || !i->source || i->tree || !n->has_data)
+		return false;
+	const struct node *reader = map_get(&n->driver->nodes, i->reader);
+	if (reader && reader != n && reader->conn && reader->in_core != NODE_ABSENT) {
+		i->is_left = true;
+		fellows_join(i, reader, n);
+		return true;
+	}
+	i->reader = n->id;
+	return false;
+}
+
+static void mark_read(const struct node *n, struct wire_input *inputs, uint32_t n_inputs)
+{
+	for (uint32_t k = 0; k < n_inputs; k++) {
+		struct item *i = map_get(&n->driver->items, inputs[k].item);
+		if (i && (inputs[k].mode == 1 || inputs[k].mode == 2) && is_read_elsewhere(n, i))
+			inputs[k].flags |= INPUT_IS_READ;
+	}
 }
 
 static void put_place(const struct task *t, struct wire_start *m)
@@ -73,6 +102,21 @@ static void put_place(const struct task *t, struct wire_start *m)
 	m->disk = place.disk;
 	m->core_bits = (struct wire_u64s){place.cores, place.cores ? (uint32_t)place.n_words : 0};
 	m->gpu_bits = place.gpus;
+}
+
+struct wire_texts split_lines(const char *lines, const char ***to, char **copy)
+{
+	uint32_t n = *lines != 0, i = 0;
+	for (const char *p = lines; *p; p++)
+		n += *p == '\n';
+	if (!n)
+		return (struct wire_texts){NULL, 0};
+	*to = xcalloc(n, sizeof **to);
+	*copy = xstrdup(lines);
+	for (char *at = *copy, *line; (line = strsep(&at, "\n"));)
+		(*to)[i++] = line;
+	assert(i == n);
+	return (struct wire_texts){*to, n};
 }
 
 /* The words of an element's command, expanded behind each other. */
@@ -98,7 +142,8 @@ int send_start(struct task *t)
 	struct store *s = t->run->driver->o.store;
 	struct node *n = task_node(t);
 	struct wire_bytes command, environment;
-	_free_ const char **argv = NULL, **variables = NULL, **expanded = NULL;
+	_free_ const char **argv = NULL, **variables = NULL, **expanded = NULL, **hows = NULL;
+	_free_ char *how = NULL;
 	_cleanup_(buf_finip) struct buf paths = {0}, texts = {0};
 	_free_ struct wire_input *inputs = NULL;
 	uint32_t n_inputs;
@@ -109,6 +154,7 @@ int send_start(struct task *t)
 		r = store_read_body(s, t->environment, &environment);
 	if (r)
 		return r;
+	mark_read(n, inputs, n_inputs);
 	struct wire_start m = {
 		.attempt = task_attempt(t),
 		.task = t->id,
@@ -118,6 +164,7 @@ int send_start(struct task *t)
 		.inputs = {inputs, n_inputs},
 		.run = t->run->name,
 		.tag = task_tag(t),
+		.how = split_lines(t->shape->row.how, &hows, &how),
 	};
 	put_place(t, &m);
 	/* The working directory goes first, so a command is never shorter than two texts. */

@@ -9,23 +9,14 @@
 #define MOST_BACKLOG ((size_t)16 << 20)
 #define WAIT_USEC 100000u
 
-static void on_setting(void *arg, uint64_t run, const char *name, const char *value)
-{
-	(void)run;
-	*(bool *)arg |= streq(name, "lifetime") && streq(value, "forever");
-}
-
 static void forget(struct driver *d, uint64_t id)
 {
 	struct store *s = d->o.store;
 	struct store_item i;
-	bool is_forever = false;
 	if (map_get(&d->items, id) || store_read_item(s, id, &i) || i.is_forgotten)
 		return;
 	i.name = store_text(s, i.name);
 	i.signature = store_text(s, i.signature);
-	if (store_read_settings(s, i.run, on_setting, &is_forever) || is_forever)
-		return;
 	i.is_forgotten = true;
 	store_put(s, &(struct store_op){.kind = STORE_ITEM, .is_kept = true, .item = i});
 }

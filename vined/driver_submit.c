@@ -14,6 +14,7 @@ struct submit {
 	struct promise *promise;
 	struct task **tasks;
 	size_t n;
+	struct buf keeps; /* items that its tasks claim, with a hold on each while it is made */
 };
 
 static void undo(struct submit *u)
@@ -42,7 +43,7 @@ static struct wire_bytes join_texts(struct store *s, const char *first, const st
 }
 
 /* Of a task that was read at a restart the key is only in the store. */
-static uint64_t key_of_maker(struct item *i)
+uint64_t key_of_maker(struct item *i)
 {
 	struct store_result e;
 	struct store_task row;
@@ -57,8 +58,10 @@ static uint64_t key_of_maker(struct item *i)
 static int claim_output(struct task *t, struct item *i, const char *key, char reason[256])
 {
 	uint64_t hash = item_key_hash(key);
+	if (item_is_keep(i))
+		return 0;
 	if (i->kind != ITEM_TEMP) {
-		snprintf(reason, 256, "item '%.100s': an output is a temp:NAME", i->name);
+		snprintf(reason, 256, "item '%.100s': an output is a temp:NAME or a file:/PATH", i->name);
 		return -EINVAL;
 	}
 	if (i->producer && !(hash && hash == key_of_maker(i))) {
@@ -79,7 +82,7 @@ static int bind_items(struct task *t, const struct wire_task *w, bool is_out, ch
 		const struct wire_binding *b = &w->bindings.at[i];
 		if ((b->mode == MODE_OUT) != is_out)
 			continue;
-		struct item *it = item_get(t->run, b, reason);
+		struct item *it = item_get(t->run, b, t->id, reason);
 		if (!it)
 			return -EINVAL;
 		task_name_item(t, it, is_out);
@@ -99,10 +102,42 @@ static int make_task(struct submit *u, size_t k, const struct wire_task *w, char
 	struct task *t = task_new(u->run, d->last_task + 1, s, w->bindings.n, w->tag, NULL);
 	d->last_task += max(w->array_n, UINT64_C(1));
 	u->tasks[k] = t;
+	return 0;
+}
+
+/* Before anything is bound: who comes first in a submit may read what a later one makes. */
+static int claim_keeps(struct submit *u, size_t k, const struct wire_task *w, char reason[256])
+{
+	int error = 0;
+	for (uint32_t i = 0; i < w->bindings.n && !error; i++) {
+		if (!keep_is_output(&w->bindings.at[i]))
+			continue;
+		struct item *it = keep_claim(u->run, u->tasks[k]->id, &w->bindings.at[i], w->key, &error, reason);
+		if (it)
+			buf_put(&u->keeps, &it, sizeof it);
+	}
+	return error;
+}
+
+/* Of a submit that is undone they are nobody's again. */
+static void release_keeps(struct submit *u, bool is_undone)
+{
+	for (size_t i = 0; i < u->keeps.n; i += sizeof(struct item *)) {
+		struct item *it;
+		memcpy(&it, u->keeps.at + i, sizeof it);
+		if (is_undone && it->producer >= u->tasks[0]->id)
+			it->producer = 0;
+		item_unref(u->run->driver, it, false);
+	}
+	buf_fini(&u->keeps);
+}
+
+static int bind_task(struct submit *u, size_t k, const struct wire_task *w, char reason[256])
+{
 	if (!w->bindings.n)
 		return 0;
-	int r = bind_items(t, w, false, reason);
-	return r ? r : bind_items(t, w, true, reason);
+	int r = bind_items(u->tasks[k], w, false, reason);
+	return r ? r : bind_items(u->tasks[k], w, true, reason);
 }
 
 /* ---- checking */
@@ -112,7 +147,7 @@ static int check_inputs(const struct task *t, char reason[256])
 {
 	for (size_t i = 0; i < t->n_inputs; i++) {
 		const struct item *it = task_item(t, i);
-		if (it->kind != ITEM_TEMP || it->producer)
+		if (!it->run || it->producer)
 			continue;
 		snprintf(reason, 256, "item '%.100s': no task of the run makes it, or it was forgotten", it->name);
 		return -ENOENT;
@@ -191,13 +226,26 @@ static size_t find_cycle(const struct submit *u)
 	return found;
 }
 
+/* Each step for all before the next; *k is where it failed. */
+static int make_tasks(struct submit *u, const struct wire_submit *m, size_t *k, char text[256])
+{
+	static int (*const steps[])(struct submit *, size_t, const struct wire_task *,
+				    char *) = {make_task, claim_keeps, bind_task};
+	for (size_t i = 0; i < countof(steps); i++) {
+		for (*k = 0; *k < u->n; ++*k) {
+			int r = steps[i](u, *k, &m->tasks.at[*k], text);
+			if (r)
+				return r;
+		}
+	}
+	return 0;
+}
+
 static int make_all(struct submit *u, const struct wire_submit *m, char reason[256])
 {
 	char text[256] = "";
-	int r = 0;
 	size_t k = 0;
-	while (k < u->n && !(r = make_task(u, k, &m->tasks.at[k], text)))
-		k++;
+	int r = make_tasks(u, m, &k, text);
 	for (k = r ? k : 0; k < u->n && !r;)
 		if (!(r = check_inputs(u->tasks[k], text)))
 			k++;
@@ -205,6 +253,7 @@ static int make_all(struct submit *u, const struct wire_submit *m, char reason[2
 		r = -ELOOP;
 		snprintf(text, sizeof text, "it needs, by way of others, what it makes itself");
 	}
+	release_keeps(u, r);
 	if (r)
 		snprintf(reason, 256, "task %zu of %zu: %.200s", k + 1, u->n, text);
 	return r;
@@ -225,14 +274,15 @@ static void fill_outputs(struct store *s, const struct task *t, struct store_tas
 }
 
 static void fill_row(struct store *s, const struct task *t, const struct wire_task *w, uint64_t session,
-		     struct store_task *row)
+		     const struct wire_bytes *environment, struct store_task *row)
 {
 	struct store_binding *bindings = store_alloc(s, w->bindings.n * sizeof *bindings);
 	size_t n_in = 0, n_out = t->n_inputs;
 	for (uint32_t i = 0; i < w->bindings.n; i++) {
 		const struct wire_binding *b = &w->bindings.at[i];
 		const struct item *it = task_item(t, b->mode == MODE_OUT ? n_out++ : n_in++);
-		bindings[i] = (struct store_binding){.item = it->id, .path = store_text(s, b->path), .mode = b->mode};
+		bindings[i] = (struct store_binding){
+			.item = it->id, .path = store_text(s, b->path), .mode = b->mode, .flags = (uint8_t)b->flags};
 	}
 	*row = (struct store_task){
 		.id = t->id,
@@ -241,7 +291,7 @@ static void fill_row(struct store *s, const struct task *t, const struct wire_ta
 		.key = store_text(s, w->key),
 		.tag = store_text(s, w->tag),
 		.command = join_texts(s, w->directory, &w->argv),
-		.environment = join_texts(s, NULL, &w->environment),
+		.environment = environment ? *environment : join_texts(s, NULL, &w->environment),
 		.shape = t->shape->row.id,
 		.priority = w->priority,
 		.deadline_usec = w->deadline_usec,
@@ -259,7 +309,7 @@ static void fill_row(struct store *s, const struct task *t, const struct wire_ta
 static bool has_maker_of_all(const struct task *t)
 {
 	for (size_t i = 0; i < t->n_inputs; i++)
-		if (task_item(t, i)->kind == ITEM_TEMP && !task_item(t, i)->producer)
+		if (task_item(t, i)->run && !task_item(t, i)->producer)
 			return false;
 	return true;
 }
@@ -338,9 +388,23 @@ static void record_names(const struct submit *u)
 		const struct task *t = u->tasks[k];
 		shape_record(u->run->driver, t->shape);
 		for (size_t i = 0; i < t->n_inputs; i++)
-			if (task_item(t, i)->kind != ITEM_TEMP && !task_item(t, i)->is_recorded)
+			if (!task_item(t, i)->run && !task_item(t, i)->is_recorded)
 				item_record(u->run->driver, task_item(t, i));
 	}
+}
+
+static struct store_task *make_rows(const struct submit *u, const struct wire_submit *m, uint64_t session)
+{
+	struct store *s = u->run->driver->o.store;
+	struct store_task *rows = store_alloc(s, u->n * sizeof *rows);
+	_free_ struct wire_bytes *shared = xcalloc(m->environments.n, sizeof *shared);
+	for (uint32_t i = 0; i < m->environments.n; i++)
+		shared[i] = join_texts(s, NULL, &m->environments.at[i].environment);
+	for (uint32_t i = 0; i < m->tasks.n; i++) {
+		const struct wire_task *w = &m->tasks.at[i];
+		fill_row(s, u->tasks[i], w, session, w->environment_of ? &shared[w->environment_of - 1] : NULL, &rows[i]);
+	}
+	return rows;
 }
 
 void driver_submit(struct run *r, const struct wire_submit *m, uint64_t session, struct promise *p)
@@ -367,9 +431,7 @@ void driver_submit(struct run *r, const struct wire_submit *m, uint64_t session,
 	/* Storing the run failed when it was attached: it goes along once more. */
 	run_store_again(r);
 	record_names(u);
-	struct store_task *rows = store_alloc(s, u->n * sizeof *rows);
-	for (uint32_t i = 0; i < m->tasks.n; i++)
-		fill_row(s, u->tasks[i], &m->tasks.at[i], session, &rows[i]);
+	struct store_task *rows = make_rows(u, m, session);
 	run_hold(r);
 	r->n_submits++;
 	store_put(s, &(struct store_op){

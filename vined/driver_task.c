@@ -118,6 +118,7 @@ void task_free(struct task *t)
 		deadline_end(t);
 	if (t->tries)
 		task_set_node(t, NULL, t->tries->attempt);
+	grant_end(d, t->id);
 	drop_items(t);
 	shape_unref(d, t->shape);
 	if (task_find(d, t->id) == t) {
@@ -233,6 +234,8 @@ void task_record_start(struct task *t)
 	t->state = STORE_RUNNING;
 	store_put(t->run->driver->o.store, &(struct store_op){.kind = STORE_START,
 							      .is_kept = true,
+							      .on_stored = feed_started,
+							      .arg = t->run->driver,
 							      .attempt = {.task = t->id,
 									  .attempt = a->attempt,
 									  .node = a->node->id,
@@ -245,24 +248,29 @@ void task_record_lost(struct task *t, bool is_held)
 	assert(a && task_is_going(t));
 	if (t->state < STORE_ENDED) {
 		t->state = is_held ? STORE_HELD : STORE_QUEUED;
-		store_put(t->run->driver->o.store, &(struct store_op){.kind = STORE_LOST,
-								      .is_kept = true,
-								      .attempt = {.task = t->id,
-										  .attempt = a->attempt,
-										  .losses = a->losses,
-										  .failures = a->failures,
-										  .is_settled = a->settled == a->attempt,
-										  .is_held = is_held}});
+		store_put(t->run->driver->o.store,
+			  &(struct store_op){.kind = STORE_LOST,
+					     .is_kept = true,
+					     .attempt = {.task = t->id,
+							 .attempt = a->attempt,
+							 .losses = a->losses,
+							 .failures = a->failures,
+							 .is_settled = a->settled == a->attempt,
+							 .is_held = is_held}});
 	}
 	task_set_node(t, NULL, a->attempt);
 }
 
 /* ---- to the core */
 
-static enum core_when when(const struct shape *s)
+static enum core_when when(const struct task *t)
 {
-	assert(s->row.staging >= 1 && s->row.staging <= 3);
-	return s->row.staging == 3 ? CORE_WHEN_STAGED : s->row.staging == 2 ? CORE_WHEN_HOT : CORE_WHEN_LAZY;
+	uint8_t staging = t->shape->row.staging;
+	assert(staging <= 3);
+	bool is_hot = staging == 2;
+	for (size_t i = 0; !staging && i < t->n_inputs && !is_hot; i++)
+		is_hot = profile_is_known(task_item(t, i));
+	return staging == 3 ? CORE_WHEN_STAGED : is_hot ? CORE_WHEN_HOT : CORE_WHEN_LAZY;
 }
 
 int task_tell_core(struct task *t, int64_t priority, struct node *n, uint64_t attempt)
@@ -294,7 +302,7 @@ int task_tell_core(struct task *t, int64_t priority, struct node *n, uint64_t at
 		.outputs = ids + t->n_inputs,
 		.n_inputs = t->n_inputs,
 		.n_outputs = t->n_outputs,
-		.when = when(s),
+		.when = when(t),
 	};
 	struct core *c = t->run->driver->core;
 	t->shape->is_told = true;

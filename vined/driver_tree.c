@@ -14,6 +14,7 @@ static struct tree *tree_new(struct driver *d, uint64_t size)
 	t->number = ++d->last_tree;
 	t->size = size;
 	list_init(&t->replicas);
+	list_init(&t->sole);
 	return t;
 }
 
@@ -38,6 +39,15 @@ struct tree *tree_get(struct driver *d, const struct digest *digest, uint64_t si
 	return t;
 }
 
+void tree_resize(struct driver *d, struct tree *t, uint64_t size)
+{
+	if (!size || size == t->size)
+		return;
+	t->size = size;
+	core_tree_is_sized(d->core, t->number, size);
+	hold_settle(d, t);
+}
+
 struct tree *tree_make(struct driver *d, uint64_t size)
 {
 	return tree_new(d, size);
@@ -45,6 +55,7 @@ struct tree *tree_make(struct driver *d, uint64_t size)
 
 static void replica_free(struct replica *r)
 {
+	r->node->resident_size -= r->size;
 	list_remove(&r->of_tree);
 	list_remove(&r->dirty);
 	map_remove(&r->node->replicas, r->tree->number);
@@ -66,6 +77,8 @@ void tree_put(struct driver *d, struct tree *t)
 		return;
 	if (t->digest.algorithm)
 		map_remove_text(&d->trees_by_digest, t->text);
+	list_remove(&t->sole);
+	profile_forget(d, t);
 	free(t);
 }
 
@@ -127,6 +140,7 @@ void replica_set(struct node *n, struct tree *t, uint64_t size)
 		map_put(&n->replicas, t->number, r);
 	}
 	bool is_same = r->size == size;
+	n->resident_size += size - r->size;
 	r->size = size;
 	if (is_same)
 		return;
@@ -134,9 +148,11 @@ void replica_set(struct node *n, struct tree *t, uint64_t size)
 	if (!size) {
 		record_gone(d, r);
 		replica_free(r);
+		hold_settle(d, t);
 		tree_put(d, t);
 		return;
 	}
+	hold_settle(d, t);
 	mark_dirty(d, r);
 	if (n != d->past && size >= t->size)
 		past_gives(d, t);
@@ -151,6 +167,7 @@ void replicas_drop(struct node *n, bool is_told)
 		if (!is_told)
 			core_replica_set(n->driver->core, n->id, t->number, 0);
 		replica_free(r);
+		hold_settle(n->driver, t);
 		tree_put(n->driver, t);
 	}
 }

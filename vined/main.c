@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  * vined: the scheduler daemon. From settings to the ready line, and back down in order. */
 #include "common/listen.h"
-#include "common/log.h"
+#include "common/log_journal.h"
 #include "common/path.h"
 #include "common/secret.h"
 #include "common/service.h"
 #include "vined/client.h"
 #include "vined/command.h"
+#include "vined/idle.h"
+#include "vined/metrics.h"
 #include "vined/node.h"
 #include "vined/salvage.h"
 #include "vined/settings.h"
@@ -30,6 +32,10 @@ struct vined {
 	struct nodes nodes;
 	struct clients clients;
 	struct command command;
+	struct vined_metrics figures;
+	struct metrics_server *metrics;
+	struct idle idle;
+	char *stay;
 	struct wire_hello hello;
 	struct timer farewell;
 	struct before_sleep is_done;
@@ -152,24 +158,42 @@ static void on_farewell(struct timer *t)
 	loop_stop(v->loop, 0);
 }
 
+/* A socket that is there says that vined is, or has crashed. */
+static void end(struct vined *v, bool with_nodes)
+{
+	v->is_stopping = true;
+	idle_stop(&v->idle);
+	listener_free(steal(v->tcp));
+	listener_free(steal(v->local));
+	unlink(v->settings.socket);
+	metrics_server_free(steal(v->metrics));
+	nodes_close(&v->nodes, "vined stops", with_nodes);
+	clients_close(&v->clients, "vined stops");
+	timer_start(&v->farewell, v->loop, FAREWELL_USEC, on_farewell);
+}
+
 static void on_signal(int signo, void *arg)
 {
 	struct vined *v = arg;
 	if (v->is_stopping)
 		return;
-	v->is_stopping = true;
 	log_info("stopping: %s", strsignal(signo));
-	listener_free(steal(v->tcp));
-	listener_free(steal(v->local));
-	nodes_close(&v->nodes, "vined stops");
-	clients_close(&v->clients, "vined stops");
-	timer_start(&v->farewell, v->loop, FAREWELL_USEC, on_farewell);
+	end(v, false);
+}
+
+static void on_idle(struct idle *i)
+{
+	struct vined *v = container_of(i, struct vined, idle);
+	assert(!v->is_stopping);
+	log_info("stopping: nobody has used it for so long as --idle-exit says");
+	end(v, true);
 }
 
 static void stop(struct vined *v)
 {
 	listener_free(v->tcp);
 	listener_free(v->local);
+	metrics_server_free(v->metrics);
 	if (v->clients.driver)
 		clients_fini(&v->clients);
 	if (v->nodes.driver)
@@ -180,12 +204,14 @@ static void stop(struct vined *v)
 		loop_turn(v->loop, 0);
 	}
 	timer_stop(&v->farewell);
+	idle_stop(&v->idle);
 	before_sleep_stop(&v->is_done);
 	driver_free(v->driver);
 	store_free(v->store);
 	tls_context_free(v->tls);
 	loop_free(v->loop);
 	settings_fini(&v->settings);
+	free(v->stay);
 	close_fd(v->lock);
 	if (v->log != STDERR_FILENO)
 		close_fd(v->log);
@@ -228,7 +254,7 @@ static int open_secret(struct vined *v, struct conf_error *e)
 static int open_log(struct vined *v, struct conf_error *e)
 {
 	const struct settings *s = &v->settings;
-	if (*s->log) {
+	if (log_where_is_file(s->log)) {
 		v->log = open(s->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0600);
 		if (v->log < 0) {
 			int r = -errno;
@@ -238,6 +264,7 @@ static int open_log(struct vined *v, struct conf_error *e)
 		}
 	}
 	log_init("vined", (enum log_level)s->log_level, v->log, false);
+	log_use(s->log);
 	return 0;
 }
 
@@ -288,6 +315,12 @@ static int start_driver(struct vined *v, struct conf_error *e)
 		.loop = v->loop,
 		.n_clients = &v->clients.n,
 	};
+	v->figures = (struct vined_metrics){
+		.loop = v->loop,
+		.driver = v->driver,
+		.n_clients = &v->clients.n,
+		.started_usec = loop_now_usec(v->loop),
+	};
 	v->clients.on_query = on_query;
 	v->clients.arg = &v->command;
 	return 0;
@@ -323,6 +356,8 @@ static int listen_all(struct vined *v, struct conf_error *e)
 		r = start_listener(v, s->listen, v->tls, &v->tcp, e);
 	if (!r)
 		r = start_listener(v, s->socket, NULL, &v->local, e);
+	if (!r)
+		r = vined_metrics_listen(&v->metrics, &v->figures, s->metrics, s->state, e);
 	if (r)
 		return r;
 	line = xasprintf("%s\n", v->address);
@@ -356,9 +391,18 @@ static int start(struct vined *v, struct conf_error *e)
 	r = start_driver(v, e);
 	if (!r)
 		r = listen_all(v, e);
-	if (!r)
-		before_sleep_start(&v->is_done, v->loop, on_turn);
-	return r;
+	if (r)
+		return r;
+	before_sleep_start(&v->is_done, v->loop, on_turn);
+	v->stay = path_join(v->settings.state, "stay");
+	v->idle = (struct idle){.loop = v->loop,
+				.driver = v->driver,
+				.n_clients = &v->clients.n,
+				.stay = v->stay,
+				.limit_usec = v->settings.idle_exit,
+				.on_idle = on_idle};
+	idle_start(&v->idle);
+	return 0;
 }
 
 static int run(struct vined *v)
@@ -400,9 +444,11 @@ int main(int argc, char **argv)
 		settings_fini(&v.settings);
 		return status;
 	}
-	/* The log may lie in the state directory, which must be there for that. */
-	if (v.settings.detach && (path_make_dirs(v.settings.state, 0700) < 0 || service_detach(v.settings.log) < 0)) {
-		fprintf(stderr, "vined: cannot detach: %s: %s\n", v.settings.log, strerror(errno));
+	/* The log may lie in the state directory, which must be there for that. What the journal does not take has to go somewhere, too. */
+	_free_ char *log =
+		log_where_is_file(v.settings.log) ? xstrdup(v.settings.log) : path_join(v.settings.state, "vined.log");
+	if (v.settings.detach && (path_make_dirs(v.settings.state, 0700) < 0 || service_detach(log) < 0)) {
+		fprintf(stderr, "vined: cannot detach: %s: %s\n", log, strerror(errno));
 		return SERVICE_EXIT_FAILED;
 	}
 	int status = run(&v);

@@ -1,28 +1,33 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "vined/node.h"
 
-#include "vined/driver_data.h"
+#include "vined/driver_flow.h"
 
 #include "common/log.h"
+#include "vined/relay.h"
 
 #include <stdio.h>
 
 #define UUID_MOST 64
+#define TREE_USEC 60000000u /* for a client to say or send something of a tree */
 
 struct link {
 	struct list link;
 	struct nodes *nodes;
 	struct conn *conn;
 	struct node *node; /* NULL until it has joined */
-	struct list promises;
+	struct list promises, relays;
 	char name[WIRE_NAME_MAX + 4];
 	uint64_t instance;
+	uint32_t minor;
+	bool is_dismissed; /* it is us who close */
 };
 
 static void link_free(struct link *l)
 {
 	list_remove(&l->link);
 	promise_forget_all(&l->promises);
+	relay_stop(&l->relays);
 	if (l->node)
 		driver_leave(l->node, l->conn);
 	conn_free(l->conn);
@@ -48,8 +53,10 @@ static const char *find_fault(const struct wire_join *j)
 		return "it offers no cores, or more than 65536";
 	if (j->task_limit == 0)
 		return "it offers to run no task";
-	if (strlen(j->tier) > 16 || strlen(j->kernel) > 256 || strlen(j->address) > 256)
-		return "tier, kernel or address is too long";
+	if (strlen(j->tier) > 16 || strlen(j->kernel) > 256 || strlen(j->address) > 256 || strlen(j->rack) > 256)
+		return "tier, kernel, address or rack is too long";
+	if (*j->tier && !is_name(j->tier))
+		return "its tier has blanks or control characters";
 	for (uint32_t i = 0; i < j->named.n; i++)
 		if (!is_name(j->named.at[i].name))
 			return "a resource has no name, or one that is too long or has blanks or control characters";
@@ -79,7 +86,54 @@ static void on_join(struct link *l, uint64_t id, const struct wire_join *j)
 		return;
 	}
 	l->node = n;
+	driver_node_speaks(n, l->minor);
 	conn_reply_status(l->conn, id, 0, "%s", "");
+}
+
+/* It asks for a tree that a client offers, or that it cannot get from the nodes that have it. */
+static void read_tree(struct link *l, const struct wire_head *h, const struct digest *tree, const void *message)
+{
+	struct driver *d = l->nodes->driver;
+	struct conn *from = l->node ? driver_find_offerer(d, tree) : NULL;
+	bool is_offered = from != NULL;
+	char reason[256] = "JOIN comes first";
+	if (!from && l->node && driver_find_holder(d, tree, &from, reason) == 0 && from == l->conn) {
+		snprintf(reason, sizeof reason, "no other node that is connected has all of this tree");
+		from = NULL;
+	}
+	if (!from)
+		conn_reply_status(l->conn, h->id, ENOENT, "no client that is there offers this tree, and %s", reason);
+	else
+		relay_start(&(struct relay_ask){.all = &l->relays,
+						.to = l->conn,
+						.id = h->id,
+						.from = from,
+						.whom = is_offered ? "the client that offers the tree"
+								   : "the node that has the tree",
+						.type = h->type,
+						.message = message,
+						.timeout_usec = TREE_USEC,
+						.on_bytes = driver_offer_moves,
+						.arg = d,
+						.tree = *tree});
+}
+
+static void on_read_index(struct link *l, const struct wire_head *h, const struct wire_read_index *m)
+{
+	struct digest tree;
+	if (digest_parse(m->tree, &tree))
+		conn_reply_status(l->conn, h->id, EINVAL, "tree '%.80s': its whole id is needed, 64 hex digits",
+				  m->tree);
+	else
+		read_tree(l, h, &tree, m);
+}
+
+/* Who waits for what is read first alone does not wait for it any more where it cannot be had now: it reads as it goes, and hears why it cannot. */
+static void on_fetched(struct node *n, const struct wire_fetched *m)
+{
+	if (m->error && !m->is_final)
+		driver_hot(n, &(struct wire_hot){.item = m->item});
+	driver_fetched(n, m);
 }
 
 static void on_message(struct conn *c, const struct wire_head *h, const void *message)
@@ -95,17 +149,47 @@ static void on_message(struct conn *c, const struct wire_head *h, const void *me
 		else
 			conn_reply_status(c, h->id, ENOTCONN, "%s", "JOIN comes first");
 		break;
+	case WIRE_KEEP:
+		if (l->node)
+			driver_keep(l->node, message, promise_new(&l->promises, c, h->id));
+		else
+			conn_reply_status(c, h->id, ENOTCONN, "%s", "JOIN comes first");
+		break;
+	case WIRE_LEAVING:
+		if (l->node)
+			driver_leaving(l->node, message, promise_new(&l->promises, c, h->id));
+		else
+			conn_reply_status(c, h->id, ENOTCONN, "%s", "JOIN comes first");
+		break;
+	case WIRE_READ_INDEX:
+		on_read_index(l, h, message);
+		break;
+	case WIRE_READ_CHUNKS:
+		read_tree(l, h, &((const struct wire_read_chunks *)message)->tree, message);
+		break;
 	case WIRE_REPLICAS:
 		if (l->node)
 			driver_replicas(l->node, message);
 		break;
 	case WIRE_FETCHED:
 		if (l->node)
-			driver_fetched(l->node, message);
+			on_fetched(l->node, message);
+		break;
+	case WIRE_HOT_SET:
+		if (l->node)
+			driver_hot_set(l->node, message);
+		break;
+	case WIRE_FLOWS:
+		if (l->node)
+			driver_flows(l->node, message);
 		break;
 	case WIRE_HOT:
 		if (l->node)
 			driver_hot(l->node, message);
+		break;
+	case WIRE_PEER_BAD:
+		if (l->node)
+			driver_peer_bad(l->node, message);
 		break;
 	default:
 		conn_reply_status(c, h->id, ENOSYS, "vined takes no %s from a node", wire_name(h->type));
@@ -121,6 +205,8 @@ static void on_close(struct conn *c, int error, const char *reason)
 		log_warn("%s: connection lost: %s", conn_peer_name(c), reason);
 	else
 		log_info("%s: connection closed: %s", conn_peer_name(c), reason);
+	if (!error && !l->is_dismissed && l->node)
+		driver_node_ended(l->node, c);
 	link_free(l);
 }
 
@@ -131,8 +217,15 @@ static void on_room(struct conn *c)
 		driver_node_room(l->node);
 }
 
+static void on_cancel(struct conn *c, uint64_t id)
+{
+	struct link *l = conn_owner(c);
+	relay_cancel(&l->relays, id);
+}
+
 static const struct conn_ops ops = {
 	.on_message = on_message,
+	.on_cancel = on_cancel,
 	.on_room = on_room,
 	.on_close = on_close,
 };
@@ -149,18 +242,22 @@ void nodes_take(struct nodes *s, struct conn *c, const struct wire_hello *peer)
 	l->nodes = s;
 	l->conn = c;
 	l->instance = peer->instance;
+	l->minor = peer->minor;
 	/* As it is; who shows it escapes it. */
 	snprintf(l->name, sizeof l->name, "%.*s", WIRE_NAME_MAX, peer->name);
 	list_init(&l->link);
 	list_init(&l->promises);
+	list_init(&l->relays);
 	list_append(&s->all, &l->link);
 	conn_set(c, &ops, l);
 }
 
-void nodes_close(struct nodes *s, const char *reason)
+void nodes_close(struct nodes *s, const char *reason, bool is_final)
 {
-	list_foreach (&s->all, struct link, link, l)
-		conn_close(l->conn, reason, false);
+	list_foreach (&s->all, struct link, link, l) {
+		l->is_dismissed = true;
+		conn_close(l->conn, reason, is_final);
+	}
 }
 
 void nodes_fini(struct nodes *s)

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
--- vined's database, version 4. Times are microseconds since 1970, sizes bytes, 0 stands for none. These tables may change with any
+-- vined's database, version 5: this and schema_5.sql. Times are microseconds since 1970, sizes bytes, 0 stands for none. These tables may change with any
 -- release; the views in views.sql are for people and keep their columns (doc/database.md).
 --
 -- What is hot is only ever appended, and has no other index than its key: a task's row never changes once it is submitted,
@@ -53,22 +53,6 @@ CREATE TABLE commands (
 	body BLOB NOT NULL
 );
 
--- What tasks ask for, each kind once. named and counters: "name=amount ..."; features: "word ...".
-CREATE TABLE shapes (
-	id INTEGER PRIMARY KEY,
-	cores INTEGER NOT NULL,
-	gpus INTEGER NOT NULL,
-	memory INTEGER NOT NULL,
-	disk INTEGER NOT NULL,
-	wall_usec INTEGER NOT NULL,
-	retries INTEGER NOT NULL,
-	staging INTEGER NOT NULL,
-	named TEXT NOT NULL,
-	counters TEXT NOT NULL,
-	features TEXT NOT NULL,
-	category TEXT NOT NULL
-);
-
 -- Names that bindings refer to; run 0: every run's.
 CREATE TABLE items (
 	id INTEGER PRIMARY KEY,
@@ -118,49 +102,6 @@ CREATE TABLE arrays (
 	running INTEGER NOT NULL -- at once; 0: any number
 );
 CREATE UNIQUE INDEX arrays_key ON arrays (run, key) WHERE key <> '';
-
--- Of tasks and arrays; an array's paths and items hold {index}.
-CREATE TABLE bindings (
-	id INTEGER PRIMARY KEY, -- task * 65536 + position
-	item INTEGER NOT NULL,
-	mode INTEGER NOT NULL, -- 1 ro, 2 rw, 3 out
-	path TEXT NOT NULL
-);
-
--- Of every task that was begun or cancelled: the latest attempt, and how many there were.
-CREATE TABLE attempts (
-	task INTEGER PRIMARY KEY,
-	state INTEGER NOT NULL, -- 0 queued again, 1 running, 2 held
-	cancelled INTEGER NOT NULL,
-	attempts INTEGER NOT NULL,
-	losses INTEGER NOT NULL,
-	failures INTEGER NOT NULL,
-	node INTEGER NOT NULL, -- 0: it said how the attempt went, and the task goes on without it
-	attempt INTEGER NOT NULL,
-	started_usec INTEGER NOT NULL
-);
-
--- The first result of a task is its result: there is no second row.
-CREATE TABLE results (
-	task INTEGER PRIMARY KEY,
-	delivered INTEGER NOT NULL,
-	place INTEGER NOT NULL, -- in the order of commits, which is that of delivery
-	node INTEGER NOT NULL,
-	attempt INTEGER NOT NULL,
-	how INTEGER NOT NULL,
-	status INTEGER NOT NULL,
-	exceeded INTEGER NOT NULL,
-	ended_usec INTEGER NOT NULL,
-	wall_usec INTEGER NOT NULL,
-	cpu_usec INTEGER NOT NULL,
-	peak_memory INTEGER NOT NULL,
-	peak_disk INTEGER NOT NULL,
-	local_size INTEGER NOT NULL,
-	moved_size INTEGER NOT NULL,
-	out_size INTEGER NOT NULL,
-	err_size INTEGER NOT NULL,
-	reason TEXT NOT NULL
-);
 
 -- The beginnings of standard output and error, where there was any.
 CREATE TABLE heads (

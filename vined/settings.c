@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "vined/settings.h"
 
-#include "common/log.h"
+#include "common/log_journal.h"
 #include "common/net.h"
 #include "common/path.h"
 #include "common/service.h"
@@ -58,6 +58,9 @@ int settings_read(struct settings *s, int argc, char **argv)
 	conf_fill_in(&s->socket, path_join(s->state, "vined.sock"));
 	conf_fill_in(&s->secret, path_join(s->state, "secret"));
 	conf_fill_in(&s->name, xstrdup(*host ? host : "vined"));
+	char *log = log_where(s->log);
+	free(s->log);
+	s->log = log;
 	if (s->detach)
 		conf_fill_in(&s->log, path_join(s->state, "vined.log"));
 	r = check(s);

@@ -82,9 +82,26 @@ void store_put(struct store *s, const struct store_op *op)
 	list_append(&s->open->ops, &copy->link);
 }
 
+const struct metrics_times *store_commit_times(const struct store *s)
+{
+	return &s->commits;
+}
+
+bool store_is_failing(const struct store *s)
+{
+	return s->is_failing;
+}
+
 size_t store_backlog(const struct store *s)
 {
 	return s->backlog;
+}
+
+static uint64_t now_usec(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
 }
 
 /* The lock is held for a few pointers, never while anything is written. */
@@ -104,6 +121,7 @@ void store_flush(struct store *s)
 		return;
 	struct store_batch *b = s->open;
 	s->open = batch_new(s);
+	b->given_usec = now_usec();
 	give(s, b);
 }
 
@@ -131,6 +149,8 @@ static void on_committed(struct post *p)
 	struct store_batch *b = container_of(p, struct store_batch, post);
 	struct store *s = b->store;
 	say_health(s, b->error);
+	if (!b->error)
+		metrics_time(&s->commits, now_usec() - b->given_usec);
 	list_foreach (&b->ops, struct store_op, link, op) {
 		if (b->error && op->is_kept)
 			continue;
@@ -149,13 +169,6 @@ static void on_committed(struct post *p)
 }
 
 /* ---- the writer thread */
-
-static uint64_t now_usec(void)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
-}
 
 /* Waits for something to commit, at most so long. Under the lock. */
 static void wait_given(struct store *s, uint64_t usec)
@@ -290,6 +303,14 @@ static int begin_boot(struct store *s)
 				    "ON CONFLICT DO UPDATE SET value = max(value, excluded.value);"
 				    "DELETE FROM runs WHERE archived AND id NOT IN (SELECT run FROM submits);"
 				    "DELETE FROM settings WHERE run AND run NOT IN (SELECT id FROM runs);"
+				    /* store_ends.c: what another vined has not kept up with is worth nothing. */
+				    "CREATE TABLE IF NOT EXISTS ends (run INTEGER PRIMARY KEY, good INTEGER NOT NULL,"
+				    " failed INTEGER NOT NULL, cancelled INTEGER NOT NULL, worst INTEGER NOT NULL);"
+				    "DELETE FROM ends WHERE run NOT IN (SELECT id FROM runs) OR NOT EXISTS"
+				    " (SELECT 1 FROM meta b, meta e WHERE b.name = 'boot' AND e.name = 'ends_boot'"
+				    " AND e.value + 1 = b.value);"
+				    "INSERT INTO meta SELECT 'ends_boot', value FROM meta WHERE name = 'boot' "
+				    "ON CONFLICT DO UPDATE SET value = excluded.value;"
 				    "COMMIT",
 				    secret_uuid(fresh));
 	int r = store_sql_exec(s->db, sql);
@@ -303,7 +324,9 @@ static int begin_boot(struct store *s)
 		r = get_text(s->db, "SELECT value FROM meta WHERE name = 'boot'", text, sizeof text);
 	if (!r)
 		s->boot = strtoull(text, NULL, 10);
-	return r;
+	if (!r)
+		r = get_text(s->db, "SELECT value FROM meta WHERE name = 'moved'", s->moved, sizeof s->moved);
+	return r == -ENOENT ? 0 : r;
 }
 
 static int open_all(struct store *s, const struct store_options *o, struct conf_error *e)
@@ -324,7 +347,8 @@ static int open_all(struct store *s, const struct store_options *o, struct conf_
 		s->reader_db = s->db;
 	else
 		r = store_sql_open(o->path, true, false, &s->reader_db, e);
-	if (!r && (!(s->reader = store_reader_new(s->reader_db)) || !(s->rows = store_rows_new(s->reader_db))))
+	if (!r && (!(s->reader = store_reader_new(s->reader_db)) || !(s->rows = store_rows_new(s->reader_db)) ||
+		   !(s->past = store_past_new(s->reader_db))))
 		r = store_sql_say(e, min(store_sql_errno(s->reader_db), -1), o->path, "cannot read the database");
 	return r;
 }
@@ -362,6 +386,7 @@ void store_free(struct store *s)
 	store_set_fini(&s->untold);
 	store_reader_free(s->reader);
 	store_rows_free(s->rows);
+	store_past_free(s->past);
 	store_writer_free(s->writer);
 	if (s->reader_db != s->db)
 		sqlite3_close(s->reader_db);
@@ -375,6 +400,11 @@ void store_free(struct store *s)
 const char *store_cluster(const struct store *s)
 {
 	return s->cluster;
+}
+
+const char *store_moved(const struct store *s)
+{
+	return s->moved;
 }
 
 uint64_t store_boot(const struct store *s)

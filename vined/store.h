@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * What vined remembers, in SQLite, and the only place that speaks SQL.
  *
- * Files, from top to bottom: store.c (opening, batches, the writer thread); store_write.c and store_submit.c (operations as statements);
+ * Files, from top to bottom: store.c (opening, batches, the writer thread); store_write.c, store_submit.c and store_ends.c (operations as statements, sums);
  * store_archive.c and store_archive_move.c (what is over goes); store_load.c and store_survey.c (all, at start), store_read.c (bodies, results,
- * bindings), store_rows.c (lists), store_columns.c (rows as structs); store_migrate.c (schema and migrations); store_wal.c (the write-ahead log
+ * bindings), store_rows.c (lists), store_past.c (what happened), store_columns.c (rows as structs); store_migrate.c (schema and migrations); store_wal.c (the write-ahead log
  * is folded back); store_copy.c, store_sql.c (the connection); store_vfs.c (pages have checksums). Beside them, for a damaged
  * database: store_salvage.c over store_pages.c over store_log.c.
  *
@@ -18,6 +18,7 @@
 
 #include "common/conf.h"
 #include "common/loop.h"
+#include "common/metrics.h"
 #include "common/secret.h"
 #include "common/wire.h"
 
@@ -50,8 +51,8 @@ struct store_shape {
 	uint64_t id;
 	uint32_t cores, gpus, retries;
 	uint64_t memory, disk, wall_usec;
-	uint8_t staging; /* as on the wire, never 0 */
-	const char *named, *counters, *features, *category;
+	uint8_t staging;                                          /* as on the wire */
+	const char *named, *counters, *features, *category, *how; /* how: "NAME=value", a line each */
 };
 
 /* A name that tasks' bindings refer to. `run` 0: every run's (a shared path, a tree). */
@@ -70,6 +71,7 @@ struct store_binding {
 	uint64_t item;
 	const char *path; /* by loading NULL: store_read_bindings() tells it shortly before the task runs */
 	uint8_t mode;     /* 1 ro, 2 rw, 3 out */
+	uint8_t flags;    /* as on the wire; by loading 0 */
 	/* by store_read_bindings() */
 	const char *name, *signature; /* of the item; empty: it is not known any more */
 };
@@ -103,19 +105,24 @@ struct store_task {
 	bool is_cancelled;
 	uint64_t attempt, node, result;
 	uint32_t attempts, losses, failures; /* failures: of its own, which used up retries */
+	uint64_t granted, within_usec; /* the attempt that was last granted its keeps, and for how long; 0: none */
 };
 
 struct store_result {
 	uint64_t task, attempt, node;
+	uint64_t run; /* when it is put: the task's */
 	uint8_t how;
 	uint32_t status;
 	const char *reason;
 	uint64_t wall_usec, cpu_usec, peak_memory, out_size, err_size;
 	struct wire_bytes out, err;
 	uint8_t exceeded;
-	uint64_t peak_disk, local_size, moved_size;
-	bool is_first; /* on_stored: this one counts; false: the task had a result before */
-	uint64_t id;   /* on_stored and by reading: its place in the order */
+	uint64_t peak_disk, local_size, moved_size, n_left, written_size;
+	uint64_t peer_size, source_size, client_size; /* of moved_size */
+	const char *left; /* a line each */
+	bool is_taken;    /* nobody is to get it: it counts as delivered */
+	bool is_first;    /* on_stored: this one counts; false: the task had a result before */
+	uint64_t id;      /* on_stored and by reading: its place in the order */
 };
 
 enum store_kind {
@@ -126,6 +133,7 @@ enum store_kind {
 	STORE_START,  /* a dispatch, or an adopted attempt */
 	STORE_LOST,   /* the attempt is over without a result: queued again, or held */
 	STORE_CANCEL, /* the user wants it ended */
+	STORE_GRANT,  /* this attempt may publish; on_stored: is_granted */
 	STORE_RESULT,
 	STORE_DONE, /* the client has these results */
 	STORE_SHAPE,
@@ -133,6 +141,7 @@ enum store_kind {
 	STORE_REPLICAS, /* so much of a tree on a node; put seldom, for people: nodes know the truth */
 	STORE_SETTING,
 	STORE_EVENT,  /* for people: what no other table tells */
+	STORE_MOVED,  /* sums of bytes, in the place of those before */
 	STORE_FORGET, /* a run (run.id) that is over, with all of it; on_stored as soon as that is decided for good, the rows go in small steps */
 };
 
@@ -162,8 +171,9 @@ struct store_op {
 			uint64_t task, attempt, node;
 			uint32_t attempts, losses, failures;
 			bool is_held;
-			bool is_settled; /* LOST: its node has said how it went, and is not waited for */
-			uint64_t array_of; /* START of an element that may have no row yet */
+			bool is_settled;      /* LOST: its node has said how it went, and is not waited for */
+			uint64_t within_usec; /* GRANT */
+			bool is_granted;      /* on_stored: false: another attempt is recorded, or a result */
 		} attempt;
 		struct store_shape shape;
 		struct store_item item;
@@ -176,6 +186,7 @@ struct store_op {
 			const char *name, *value; /* value empty: taken away */
 		} setting;
 		struct store_event event;
+		const char *moved;
 		struct store_result result;
 		struct {
 			uint64_t *at;
@@ -197,6 +208,8 @@ DEFINE_FREEP(struct store, store_free)
 
 const char *store_cluster(const struct store *s);
 uint64_t store_boot(const struct store *s);
+/* What STORE_MOVED said last before it was opened; "": nothing. */
+const char *store_moved(const struct store *s);
 
 /* Runs that were over so long ago go into archive.sqlite beside the database, by small steps when there is nothing else to write. Without this
  * call, before store_start(), none goes. */
@@ -214,6 +227,11 @@ const char *store_text(struct store *s, const char *text);
 /* Copies `op`. Nothing happens before store_flush(), which hands over what was put; call it at the end of a turn. */
 void store_put(struct store *s, const struct store_op *op);
 void store_flush(struct store *s);
+
+/* How long what was handed over waited to be on disk; for metrics. */
+const struct metrics_times *store_commit_times(const struct store *s);
+/* Commits fail, and are tried again. */
+bool store_is_failing(const struct store *s);
 
 /* Bytes put and not stored yet: who takes requests refuses new ones when this is too much. */
 size_t store_backlog(const struct store *s);

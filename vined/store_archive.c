@@ -212,6 +212,11 @@ static int find_makers(struct store_archive *a)
 	a->makes.n = n_before;
 	buf_put(&a->makes, found.at, found.n);
 	buf_fini(&found);
+	/* What stays for ever is made again should it be lost. */
+	if (r >= 0)
+		r = store_archive_each(
+			a, "SELECT DISTINCT run FROM items WHERE id >= ?1 AND id < ?1 + ?2 AND " STORE_LASTING, a->at,
+			STORE_STEP_ROWS, add_bad);
 	a->at += STORE_STEP_ROWS;
 	return r < 0 ? r : a->at <= last;
 }
@@ -256,6 +261,14 @@ static int find_named(struct store_archive *a)
 
 /* ---- recorded */
 
+/* What its tasks ended like is counted anew, should there be others. */
+static int let_go(struct store_archive *a, uint64_t first, uint64_t run)
+{
+	store_sums_drop(a->w, run);
+	int r = store_archive_run(a, "UPDATE submits SET leaving = 1 WHERE first = ?1", first, 0);
+	return r ? r : store_archive_run(a, "DELETE FROM ends WHERE run = ?1", run, 0);
+}
+
 static int decide(struct store_archive *a)
 {
 	if (!a->is_keeping)
@@ -267,7 +280,7 @@ static int decide(struct store_archive *a)
 			uint64_t first = a->found[0];
 			a->at = first + a->found[1];
 			if (!store_set_has(&a->bad, a->found[2]) && !is_held(a, a->found[2]))
-				r = store_archive_run(a, "UPDATE submits SET leaving = 1 WHERE first = ?1", first, 0);
+				r = let_go(a, first, a->found[2]);
 		}
 	}
 	r = store_writer_end(a->w, r ? r : min(found, 0));

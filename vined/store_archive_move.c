@@ -73,6 +73,7 @@ static const struct {
 	{"attempts", "SELECT * FROM attempts WHERE task >= ?1 AND task < ?2"},
 	{"results", "SELECT * FROM results WHERE task >= ?1 AND task < ?2"},
 	{"heads", "SELECT * FROM heads WHERE task >= ?1 AND task < ?2"},
+	{"leftovers", "SELECT * FROM leftovers WHERE task >= ?1 AND task < ?2"},
 };
 
 static int copy_range(struct store_archive *a, uint64_t first, uint64_t end)
@@ -96,6 +97,7 @@ static int copy_range(struct store_archive *a, uint64_t first, uint64_t end)
 /* A span of which only the beginning goes begins later then. What has been given as a number is not given again. */
 static const char *const deletions[] = {
 	"DELETE FROM heads WHERE task >= ?1 AND task < ?2",
+	"DELETE FROM leftovers WHERE task >= ?1 AND task < ?2",
 	"DELETE FROM results WHERE task >= ?1 AND task < ?2",
 	"DELETE FROM attempts WHERE task >= ?1 AND task < ?2",
 	"DELETE FROM bindings WHERE id >= ?1 * 65536 AND id < ?2 * 65536",

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Rows as structs, for loading and for reading single ones. */
 #include "vined/store_internal.h"
+#include "vined/store_read.h"
 
 void store_get_task(sqlite3_stmt *q, struct store_task *t)
 {
@@ -46,6 +47,8 @@ void store_get_attempt(sqlite3_stmt *q, struct store_task *t)
 	t->failures = (uint32_t)store_number(q, 5);
 	t->node = store_number(q, 6);
 	t->attempt = store_number(q, 7);
+	t->granted = store_number(q, 8);
+	t->within_usec = store_number(q, 9);
 }
 
 void store_get_item(sqlite3_stmt *q, struct store_item *i)
@@ -79,5 +82,25 @@ void store_get_shape(sqlite3_stmt *q, struct store_shape *s)
 		.counters = store_column_text(q, 9),
 		.features = store_column_text(q, 10),
 		.category = store_column_text(q, 11),
+		.how = store_column_text(q, 12),
+	};
+}
+
+struct store_row store_column_row(sqlite3_stmt *q)
+{
+	return (struct store_row){
+		.id = store_number(q, 0),
+		.run = store_number(q, 1),
+		.name = store_column_text(q, 2),
+		.tag = store_column_text(q, 3),
+		.state = (enum store_state)store_number(q, 4),
+		.attempts = store_number(q, 5),
+		.node = store_column_text(q, 6),
+		.how = (uint8_t)store_number(q, 7),
+		.status = (uint32_t)store_number(q, 8),
+		.reason = store_column_text(q, 9),
+		.at_usec = sqlite3_column_int64(q, 10),
+		.word = store_column_text(q, 11),
+		.exceeded = (uint8_t)store_number(q, 12),
 	};
 }

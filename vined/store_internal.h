@@ -27,7 +27,8 @@ bool store_page_has_sums(const uint8_t *header);
 
 /* ---- store_migrate.c */
 struct store_step {
-	const char *texts[4]; /* executed one after the other in one transaction; NULL ends them */
+	const char *texts[5]; /* executed one after the other in one transaction; NULL ends them */
+	bool is_last;         /* it leads to the last version at once */
 };
 struct store_migrations {
 	const struct store_step *steps; /* steps[0] leads from nothing to version n, steps[i] from version i to i + 1 */
@@ -110,8 +111,20 @@ void store_reader_free(struct store_reader *r);
 struct store_rows;
 struct store_rows *store_rows_new(sqlite3 *db);
 void store_rows_free(struct store_rows *r);
+struct store_ends;
+/* Of a run, from its results; adds to *e. 0 or -errno. */
+int store_rows_count(struct store_rows *r, uint64_t run, struct store_ends *e);
+#define STORE_FIND_ENDS "SELECT good, failed, cancelled, worst FROM ends WHERE run = ?1"
+void store_get_ends(sqlite3_stmt *q, struct store_ends *e);
+
+/* ---- store_past.c */
+struct store_past;
+struct store_past *store_past_new(sqlite3 *db);
+void store_past_free(struct store_past *p);
 
 /* ---- store_columns.c */
+/* The first thirteen columns of a listing of tasks; what else it has is the caller's. */
+struct store_row store_column_row(sqlite3_stmt *q);
 /* Columns 0 to 8 of a task's or array's row, in the order of STORE_TASK_COLUMNS; and 9 to 12 of an array's. */
 #define STORE_TASK_COLUMNS "id, run, shape, command, environment, priority, deadline_usec, session, tag"
 #define STORE_ARRAY_COLUMNS STORE_TASK_COLUMNS ", n, first_index, step, running"
@@ -119,13 +132,17 @@ void store_get_task(sqlite3_stmt *q, struct store_task *t);
 void store_get_array(sqlite3_stmt *q, struct store_task *t);
 /* `t` is an array; makes it the element that has this id. */
 void store_make_element(struct store_task *t, uint64_t id);
-/* Columns 0 to 7 of attempts. */
-#define STORE_ATTEMPT_COLUMNS "task, state, cancelled, attempts, losses, failures, node, attempt"
+/* Columns 0 to 9 of attempts. */
+#define STORE_ATTEMPT_COLUMNS "task, state, cancelled, attempts, losses, failures, node, attempt, granted, within_usec"
 void store_get_attempt(sqlite3_stmt *q, struct store_task *t);
-/* Columns 0 to 9 of items, 0 to 11 of shapes. */
+/* Columns 0 to 9 of items, 0 to 12 of shapes. */
 #define STORE_ITEM_COLUMNS "id, run, size, producer, lost, forgotten, tree, name, signature"
+/* Items of runs that are to stay until they are forgotten: of what was made, and of nothing else, the name is of use. */
+#define STORE_LASTING_RUNS "SELECT run FROM settings WHERE name = 'lifetime' AND value = 'forever'"
+#define STORE_LASTING \
+	"run IN (" STORE_LASTING_RUNS ") AND producer AND NOT forgotten AND (tree <> x'' OR signature <> '')"
 #define STORE_SHAPE_COLUMNS \
-	"id, cores, gpus, memory, disk, wall_usec, retries, staging, named, counters, features, category"
+	"id, cores, gpus, memory, disk, wall_usec, retries, staging, named, counters, features, category, how"
 void store_get_item(sqlite3_stmt *q, struct store_item *i);
 void store_get_shape(sqlite3_stmt *q, struct store_shape *s);
 
@@ -142,12 +159,13 @@ struct store_batch {
 	struct list blocks; /* what the operations point to */
 	size_t size;
 	int error;
-	struct timer retry; /* kept operations whose commit failed */
+	uint64_t given_usec; /* monotonic */
+	struct timer retry;  /* kept operations whose commit failed */
 	struct store *store;
 };
 
 struct store {
-	char cluster[UUID_TEXT_SIZE];
+	char cluster[UUID_TEXT_SIZE], moved[120];
 	uint64_t boot;
 	char *path;
 	bool is_keeping;
@@ -156,6 +174,7 @@ struct store {
 	struct store_writer *writer;
 	struct store_reader *reader;
 	struct store_rows *rows;
+	struct store_past *past;
 	struct store_archive *archive;
 	struct store_set untold; /* items that loading did not tell: whoever runs now has never heard of them */
 	struct loop *loop;
@@ -165,6 +184,7 @@ struct store {
 	struct list retries;
 	size_t backlog;
 	bool is_failing;
+	struct metrics_times commits;
 
 	/* under the lock */
 	pthread_mutex_t lock;

@@ -2,7 +2,7 @@
  * All that is not over, at start, in one snapshot. Every large table is read once, in the order of its key, side by side with those that
  * tell how its tasks went:
  *
- * 1. a survey of tasks, arrays and results: which are over, and which runs that leaves;
+ * 1. a survey of tasks, arrays and results: which are over, and which runs that leaves; with those whose items are to stay for ever;
  * 2. the bindings of those that are not, which say what items to tell; numbers only, kept until their task is told;
  * 3. nodes, settings, runs, shapes, items, arrays with their elements, tasks, and what has ended, by its place. */
 #include "vined/store_survey.h"
@@ -244,9 +244,10 @@ static void load_ended(struct store_load *l)
 int store_load(struct store *s, struct store_loader *to)
 {
 	static void (*const parts[])(struct store_load * l) = {
-		store_survey_tasks, store_survey_arrays, store_survey_bindings, load_last,  load_nodes,
-		load_settings,      load_runs,           load_shapes,           load_items, load_arrays,
-		load_tasks,         load_ended,
+		store_survey_tasks, store_survey_arrays, store_survey_lasting, store_survey_bindings,
+		load_last,          load_nodes,          load_settings,        load_runs,
+		load_shapes,        load_items,          load_arrays,          load_tasks,
+		load_ended,
 	};
 	struct store_load l = {.db = s->reader_db, .l = to, .untold = &s->untold, .first_unfinished = UINT64_MAX};
 	l.attempts.id = l.results.id = UINT64_MAX;

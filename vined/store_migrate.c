@@ -2,8 +2,12 @@
 #include "vined/store_internal.h"
 
 #include "vined/schema.sql.h"
+#include "vined/schema_5.sql.h"
+#include "vined/schema_6.sql.h"
 #include "vined/upgrade_2.sql.h"
 #include "vined/upgrade_3.sql.h"
+#include "vined/upgrade_4.sql.h"
+#include "vined/upgrade_5.sql.h"
 #include "vined/views.sql.h"
 
 #include <stdio.h>
@@ -12,12 +16,14 @@
 #define SQL_APPLICATION_ID 0x56696e65u /* "Vine" */
 
 static const struct store_step steps[] = {
-	{{schema_sql}},
+	{.texts = {schema_sql, schema_5_sql, schema_6_sql}},
 	/* Whose the result is, when several clients are attached to a run. */
-	{{"ALTER TABLE tasks ADD COLUMN session INTEGER NOT NULL DEFAULT 0"}},
-	{{upgrade_2_sql, schema_sql, upgrade_3_sql}},
+	{.texts = {"ALTER TABLE tasks ADD COLUMN session INTEGER NOT NULL DEFAULT 0"}},
+	{.texts = {upgrade_2_sql, schema_sql, schema_5_sql, upgrade_3_sql, schema_6_sql}, .is_last = true},
 	/* Where every command is another, each commit changed as many pages of it as there were commands. */
-	{{"DROP INDEX IF EXISTS commands_digest"}},
+	{.texts = {"DROP INDEX IF EXISTS commands_digest"}},
+	{.texts = {upgrade_4_sql, schema_5_sql, upgrade_5_sql}},
+	{.texts = {schema_6_sql}},
 };
 const struct store_migrations store_migrations = {steps, countof(steps), views_sql};
 
@@ -100,7 +106,8 @@ int store_migrate(sqlite3 *db, const char *path, const struct store_migrations *
 	if (!r && version > 0 && version < m->n && (r = store_sql_exec(db, "VACUUM")))
 		return store_sql_say(e, r, path, "cannot rewrite the database");
 	while (!r && version < m->n) {
-		int next = version ? version + 1 : m->n;
+		bool is_last = !version || m->steps[version].is_last;
+		int next = is_last ? m->n : version + 1;
 		r = take_step(db, &m->steps[version], next, next == m->n ? m->views : NULL);
 		if (r)
 			return store_sql_say(e, r, path, "cannot change the database's schema");

@@ -6,7 +6,7 @@
 
 #include "vined/store_internal.h"
 
-#define STORE_COLUMNS_MAX 20
+#define STORE_COLUMNS_MAX 23
 
 struct store_value {
 	enum { STORE_NULL, STORE_INTEGER, STORE_TEXT, STORE_BLOB, STORE_REAL } type;

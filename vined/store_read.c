@@ -12,6 +12,7 @@ enum {
 	SQL_BODY,
 	SQL_RESULT,
 	SQL_HEADS,
+	SQL_LEFTOVERS,
 	SQL_TASK,
 	SQL_ARRAY,
 	SQL_ATTEMPT,
@@ -27,12 +28,15 @@ static const char *const texts[SQL_N] = {
 	[SQL_BODY] = "SELECT id, body FROM commands WHERE id >= ?1 ORDER BY id LIMIT ?2",
 	[SQL_RESULT] =
 		"SELECT place, task, attempt, node, how, status, wall_usec, cpu_usec, peak_memory, out_size, err_size,"
-		" exceeded, peak_disk, local_size, moved_size, reason, delivered FROM results WHERE task = ?1",
+		" exceeded, peak_disk, local_size, moved_size, reason, delivered, n_left, written_size, peer_size, source_size, client_size "
+		"FROM results "
+		"WHERE task = ?1",
 	[SQL_HEADS] = "SELECT out, err FROM heads WHERE task = ?1",
+	[SQL_LEFTOVERS] = "SELECT names FROM leftovers WHERE task = ?1",
 	[SQL_TASK] = "SELECT " STORE_TASK_COLUMNS ", key FROM tasks WHERE id = ?1",
 	[SQL_ARRAY] = "SELECT " STORE_ARRAY_COLUMNS " FROM arrays WHERE id <= ?1 ORDER BY id DESC LIMIT 1",
 	[SQL_ATTEMPT] = "SELECT " STORE_ATTEMPT_COLUMNS " FROM attempts WHERE task = ?1",
-	[SQL_BINDINGS] = "SELECT b.item, b.mode, b.path, ifnull(i.name, ''), ifnull(i.signature, '') "
+	[SQL_BINDINGS] = "SELECT b.item, b.mode, b.flags, b.path, ifnull(i.name, ''), ifnull(i.signature, '') "
 			 "FROM bindings b LEFT JOIN items i ON i.id = b.item "
 			 "WHERE b.id >= ?1 * 65536 AND b.id < (?1 + 1) * 65536 ORDER BY b.id",
 	[SQL_ITEM] = "SELECT " STORE_ITEM_COLUMNS " FROM items WHERE id = ?1",
@@ -212,6 +216,12 @@ static void get_result(sqlite3_stmt *q, struct store_result *e)
 		.local_size = store_number(q, 13),
 		.moved_size = store_number(q, 14),
 		.reason = store_column_text(q, 15),
+		.n_left = store_number(q, 17),
+		.written_size = store_number(q, 18),
+		.peer_size = store_number(q, 19),
+		.source_size = store_number(q, 20),
+		.client_size = store_number(q, 21),
+		.left = "",
 		.is_first = true,
 	};
 }
@@ -246,11 +256,12 @@ static void keep_texts(struct store_reader *r, struct store_task *t, struct stor
 	struct buf *b = &r->row;
 	buf_consume(b, b->n);
 	size_t tag = keep_text(b, t->tag), key = keep_text(b, t->key), reason = keep_text(b, e->reason);
-	size_t out = keep(b, e->out.at, e->out.n), err = keep(b, e->err.at, e->err.n);
+	size_t out = keep(b, e->out.at, e->out.n), err = keep(b, e->err.at, e->err.n), left = keep_text(b, e->left);
 	const char *base = buf_text(b);
 	t->tag = base + tag;
 	t->key = base + key;
 	e->reason = base + reason;
+	e->left = base + left;
 	e->out.at = base + out;
 	e->err.at = base + err;
 }
@@ -293,13 +304,21 @@ static int get_heads(struct store_reader *r, struct store_result *e)
 	return 0;
 }
 
+static int get_leftovers(struct store_reader *r, struct store_result *e)
+{
+	int error = e->n_left ? step_to(r, SQL_LEFTOVERS, e->task) : -ENOENT;
+	if (!error)
+		e->left = store_column_text(r->sql[SQL_LEFTOVERS], 0);
+	return error == -ENOENT ? 0 : error;
+}
+
 int store_read_result(struct store *s, uint64_t task, struct store_result *e, struct store_task *out)
 {
-	static const int used[] = {SQL_TASK, SQL_ARRAY, SQL_ATTEMPT, SQL_RESULT, SQL_HEADS};
+	static const int used[] = {SQL_TASK, SQL_ARRAY, SQL_ATTEMPT, SQL_RESULT, SQL_HEADS, SQL_LEFTOVERS};
 	struct store_reader *r = s->reader;
 	struct store_task local = {0}, *t = out ? out : &local;
 	*t = (struct store_task){.tag = "", .key = ""};
-	*e = (struct store_result){.reason = ""};
+	*e = (struct store_result){.reason = "", .left = ""};
 	int error = out ? read_task(r, task, t) : 0;
 	if (!error)
 		error = step_to(r, SQL_RESULT, task);
@@ -309,6 +328,8 @@ int store_read_result(struct store *s, uint64_t task, struct store_result *e, st
 		t->result = e->id;
 		error = get_heads(r, e);
 	}
+	if (!error)
+		error = get_leftovers(r, e);
 	keep_texts(r, t, e);
 	for (size_t i = 0; i < countof(used); i++)
 		store_sql_reset(r->sql[used[i]]);
@@ -326,9 +347,10 @@ static int gather_bindings(struct store_reader *r, size_t *n)
 		const struct store_binding b = {
 			.item = store_number(q, 0),
 			.mode = (uint8_t)store_number(q, 1),
-			.path = (const char *)keep_text(&r->texts, store_column_text(q, 2)),
-			.name = (const char *)keep_text(&r->texts, store_column_text(q, 3)),
-			.signature = (const char *)keep_text(&r->texts, store_column_text(q, 4)),
+			.flags = (uint8_t)store_number(q, 2),
+			.path = (const char *)keep_text(&r->texts, store_column_text(q, 3)),
+			.name = (const char *)keep_text(&r->texts, store_column_text(q, 4)),
+			.signature = (const char *)keep_text(&r->texts, store_column_text(q, 5)),
 		};
 		buf_put(&r->bindings, &b, sizeof b);
 	}
@@ -389,11 +411,13 @@ int store_read_shape(struct store *s, uint64_t id, struct store_shape *shape)
 		buf_consume(&r->item, r->item.n);
 		size_t named = keep_text(&r->item, p->named), counters = keep_text(&r->item, p->counters);
 		size_t features = keep_text(&r->item, p->features), category = keep_text(&r->item, p->category);
+		size_t how = keep_text(&r->item, p->how);
 		const char *base = buf_text(&r->item);
 		p->named = base + named;
 		p->counters = base + counters;
 		p->features = base + features;
 		p->category = base + category;
+		p->how = base + how;
 	}
 	store_sql_reset(r->sql[SQL_SHAPE]);
 	return error;

@@ -45,6 +45,9 @@ int store_read_settings(struct store *s, uint64_t run,
 /* A run by its name; r->name is the caller's. -ENOENT. */
 int store_find_run(struct store *s, const char *name, struct store_run *r);
 
+/* Many small questions in a row are asked of one snapshot, which spares each its locks; to be ended before anything is waited for. */
+void store_look(struct store *s, bool is_begun);
+
 /* Rows for people, newest first. Each returns how many were told, or -errno. */
 struct store_row {
 	uint64_t id, run, attempts;
@@ -52,7 +55,11 @@ struct store_row {
 	enum store_state state;
 	uint8_t how;
 	uint32_t status;
-	int64_t at_usec;
+	int64_t at_usec, started_usec;
+	const char *word; /* its key, or an element's index: what it is called within its run */
+	uint8_t exceeded;
+	uint64_t err_size, wall_usec;
+	uint64_t local_size, moved_size, peer_size, source_size, client_size; /* of its inputs, as in a result */
 };
 typedef void (*store_on_row)(void *arg, const struct store_row *row);
 /* Of one task, of one run, or (both 0) of all. */
@@ -63,5 +70,19 @@ int store_list_runs(struct store *s, uint64_t run, uint32_t most, store_on_row o
 enum store_word { STORE_TAG, STORE_KEY };
 int store_find_tasks(struct store *s, uint64_t run, enum store_word which, const char *word,
 		     void (*on_task)(void *arg, uint64_t id, uint64_t n), void *arg);
+
+/* What a task is called within its run: a key, else the index of an array's element (of the newest such array). -ENOENT. */
+int store_find_task(struct store *s, uint64_t run, const char *word, uint64_t *id);
+
+/* How those that are over ended; run 0: of all. Read one by one. */
+enum store_end { STORE_END_GOOD = 1, STORE_END_FAILED, STORE_END_CANCELLED, STORE_ENDS };
+int store_list_ended(struct store *s, uint64_t run, enum store_end which, uint32_t most,
+		     void (*on_task)(void *arg, uint64_t id), void *arg);
+/* Of one task, or of a run: added up. `worst`: the largest exit status, as `vine run` would end. */
+struct store_ends {
+	uint64_t n[STORE_ENDS];
+	uint32_t worst;
+};
+int store_count_ended(struct store *s, uint64_t task, uint64_t run, struct store_ends *e);
 
 #endif

@@ -18,22 +18,25 @@
 /* k: the row's number; i integer, t text, b blob, x anything */
 static const struct {
 	const char *name, *types;
+	unsigned n_then[2]; /* columns before versions 5 and 6, where there were fewer */
+	bool is_new;     /* with version 5 */
 } tables[] = {
-	{"meta", "tx"},
-	{"nodes", "kitt"},
-	{"runs", "kitiii"},
-	{"submits", "kiii"},
-	{"settings", "itti"},
-	{"commands", "kbb"},
-	{"shapes", "kiiiiiiitttt"},
-	{"items", "kiiiiiibtt"},
-	{"tasks", "kiiiiiiiiitt"},
-	{"arrays", "kiiiiiiiiittiiii"},
-	{"bindings", "kiit"},
-	{"attempts", "kiiiiiiii"},
-	{"results", "kiiiiiiiiiiiiiiiit"},
-	{"heads", "kbb"},
-	{"events", "kiiiiitt"},
+	{"meta", "tx", {0}, false},
+	{"nodes", "kitt", {0}, false},
+	{"runs", "kitiii", {0}, false},
+	{"submits", "kiii", {0}, false},
+	{"settings", "itti", {0}, false},
+	{"commands", "kbb", {0}, false},
+	{"shapes", "kiiiiiiittttt", {12}, false},
+	{"items", "kiiiiiibtt", {0}, false},
+	{"tasks", "kiiiiiiiiitt", {0}, false},
+	{"arrays", "kiiiiiiiiittiiii", {0}, false},
+	{"bindings", "kiiti", {4}, false},
+	{"attempts", "kiiiiiiiiii", {9}, false},
+	{"results", "kiiiiiiiiiiiiiiiitiiiii", {18, 20}, false},
+	{"heads", "kbb", {0}, false},
+	{"leftovers", "kt", {0}, true},
+	{"events", "kiiiiitt", {0}, false},
 };
 #define N_TABLES countof(tables)
 
@@ -47,6 +50,7 @@ struct salvage {
 	sqlite3 *to;
 	sqlite3_stmt *insert[N_TABLES];
 	uint32_t roots[N_TABLES];
+	bool has_schema;
 	size_t table;               /* whose tree is walked; N_TABLES: look at each row */
 	struct lost lost[LOST_MAX]; /* bindings */
 	size_t n_lost;
@@ -55,10 +59,8 @@ struct salvage {
 
 /* ---- rows */
 
-static bool matches(const struct store_record *r, const char *types)
+static bool has_types(const struct store_record *r, const char *types)
 {
-	if (r->n != strlen(types))
-		return false;
 	for (size_t i = 0; i < r->n; i++) {
 		static const char letters[] = {[STORE_NULL] = 'k',
 					       [STORE_INTEGER] = 'i',
@@ -69,6 +71,13 @@ static bool matches(const struct store_record *r, const char *types)
 			return false;
 	}
 	return true;
+}
+
+static bool matches(const struct store_record *r, size_t table)
+{
+	return (r->n == strlen(tables[table].types) || r->n == tables[table].n_then[0] ||
+		r->n == tables[table].n_then[1]) &&
+	       has_types(r, tables[table].types);
 }
 
 /* Commands and heads are two blobs each, but the one's first is the other's digest. */
@@ -82,7 +91,7 @@ static bool is_command(const struct store_record *r)
 static size_t guess_table(const struct store_record *r)
 {
 	for (size_t i = 0; i < N_TABLES; i++) {
-		bool is_it = matches(r, tables[i].types);
+		bool is_it = matches(r, i);
 		if (is_it && streq(tables[i].types, "kbb"))
 			is_it = is_command(r) == streq(tables[i].name, "commands");
 		if (is_it)
@@ -110,13 +119,20 @@ static void on_row(void *arg, const struct store_record *r)
 	if (v->error || (v->table == N_TABLES && table == N_TABLES))
 		return;
 	bool is_command_lost = streq(tables[table].name, "commands") && r->n == 3 && !is_command(r);
-	if (!matches(r, tables[table].types) || is_command_lost) {
+	if (!matches(r, table) || is_command_lost) {
 		v->s->n_rows_lost++;
 		return;
 	}
 	sqlite3_stmt *q = v->insert[table];
 	for (size_t i = 0; i < r->n; i++)
 		bind_value(q, (int)i + 1, &r->at[i], r->rowid);
+	/* An older row asks for nothing new. */
+	for (size_t i = r->n; i < strlen(tables[table].types); i++) {
+		bool is_text = tables[table].types[i] == 't';
+		const struct store_value none = {.type = is_text ? STORE_TEXT : STORE_INTEGER,
+						 .at = (const uint8_t *)""};
+		bind_value(q, (int)i + 1, &none, 0);
+	}
 	v->error = store_sql_step(v->to, q);
 	v->s->tables[table].n_rows += (uint64_t)sqlite3_changes(v->to);
 }
@@ -141,11 +157,11 @@ static void on_lost(void *arg, int64_t above, int64_t most)
 static void on_schema(void *arg, const struct store_record *r)
 {
 	struct salvage *v = arg;
-	if (!matches(r, "tttit") || r->at[0].n != 5 || memcmp(r->at[0].at, "table", 5) != 0)
+	if (r->n != 5 || !has_types(r, "tttit") || r->at[0].n != 5 || memcmp(r->at[0].at, "table", 5) != 0)
 		return;
 	for (size_t i = 0; i < N_TABLES; i++) {
 		if (r->at[1].n == strlen(tables[i].name) && !memcmp(r->at[1].at, tables[i].name, r->at[1].n))
-			v->roots[i] = (uint32_t)r->at[3].number;
+			v->roots[i] = (uint32_t)r->at[3].number, v->has_schema = true;
 	}
 }
 
@@ -155,13 +171,19 @@ static void on_schema_leaf(void *arg, uint32_t page)
 	store_pages_rows(v->pages, page, on_schema, v);
 }
 
+/* Where the schema can be read, what is new was not there before version 5. */
+static bool is_missed(const struct salvage *v, size_t table)
+{
+	return !v->roots[table] && !(tables[table].is_new && v->has_schema);
+}
+
 static void read_trees(struct salvage *v)
 {
 	store_pages_walk(v->pages, 1, &(struct store_walk){on_schema_leaf, NULL, v});
 	for (v->table = 0; v->table < N_TABLES && !v->error; v->table++) {
 		if (v->roots[v->table])
 			store_pages_walk(v->pages, v->roots[v->table], &(struct store_walk){on_leaf, on_lost, v});
-		else
+		else if (is_missed(v, v->table))
 			on_lost(v, INT64_MIN, INT64_MAX);
 	}
 }
@@ -169,7 +191,7 @@ static void read_trees(struct salvage *v)
 static bool lacks_root(const struct salvage *v)
 {
 	for (size_t i = 0; i < N_TABLES; i++) {
-		if (!v->roots[i])
+		if (is_missed(v, i))
 			return true;
 	}
 	return false;
@@ -189,7 +211,7 @@ static void read_rest(struct salvage *v)
 
 /* ---- mending */
 
-#define HELD "INSERT INTO attempts SELECT t.id, 2, 0, 0, 0, 0, 0, 0, 0 FROM "
+#define HELD "INSERT INTO attempts SELECT t.id, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0 FROM "
 #define IS_OPEN " AND NOT EXISTS (SELECT 1 FROM results WHERE task = t.id) "
 #define HOLD " ON CONFLICT DO UPDATE SET state = 2"
 #define LAST(what, sql)                                                                                    \
@@ -212,7 +234,7 @@ static const char *const mending[] = {
 	"INSERT INTO submits SELECT id, 1, run, 0 FROM tasks WHERE NOT " COVERED("id"),
 	"INSERT INTO submits SELECT id, n, run, 0 FROM arrays WHERE NOT " COVERED("id"),
 	/* Also of a shape that nobody knows any more: the smallest there is, and nothing of it runs. */
-	"INSERT INTO shapes SELECT DISTINCT shape, 1, 0, 0, 0, 0, 0, 1, '', '', '', 'lost' FROM "
+	"INSERT INTO shapes SELECT DISTINCT shape, 1, 0, 0, 0, 0, 0, 1, '', '', '', 'lost', '' FROM "
 	"(SELECT shape FROM tasks UNION SELECT shape FROM arrays) WHERE shape NOT IN (SELECT id FROM shapes)",
 	HELD "tasks t WHERE (command NOT IN (SELECT id FROM commands) OR environment NOT IN (SELECT id FROM commands) "
 	     "OR shape IN (SELECT id FROM shapes WHERE category = 'lost'))" IS_OPEN HOLD,

@@ -32,7 +32,9 @@ static int add_body(struct store_writer *w, const struct digest *d, const struct
 
 static int intern(struct store_writer *w, struct store_bodies *all, const struct wire_bytes *body, uint64_t *id)
 {
-	if (all->last_id && all->last.n == body->n && !memcmp(all->last.at, body->at, body->n)) {
+	bool is_same = all->last_id && all->last.n == body->n &&
+		       (all->last.at == body->at || !memcmp(all->last.at, body->at, body->n));
+	if (is_same) {
 		*id = all->last_id;
 		return 0;
 	}
@@ -81,6 +83,7 @@ static void bind_row(sqlite3_stmt *s, int at, const struct store_row_binding *ro
 	sqlite3_bind_int64(s, at + 2, (int64_t)row->at->item);
 	sqlite3_bind_int64(s, at + 3, row->at->mode);
 	store_bind_text(s, at + 4, row->at->path);
+	sqlite3_bind_int64(s, at + 5, row->at->flags);
 }
 
 static int flush_bindings(struct store_writer *w)
@@ -88,7 +91,7 @@ static int flush_bindings(struct store_writer *w)
 	int r = 0;
 	if (w->n_rows == STORE_ROWS) {
 		for (size_t i = 0; i < STORE_ROWS; i++)
-			bind_row(w->sql[SQL_BINDINGS], (int)i * 4, &w->rows[i]);
+			bind_row(w->sql[SQL_BINDINGS], (int)i * 5, &w->rows[i]);
 		r = store_sql_step(w->db, w->sql[SQL_BINDINGS]);
 	} else {
 		for (size_t i = 0; i < w->n_rows && !r; i++) {

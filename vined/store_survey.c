@@ -115,6 +115,20 @@ void store_survey_arrays(struct store_load *l)
 	store_cursor_close(&l->leaving);
 }
 
+/* What is to stay until it is forgotten keeps its name, though its run is over. */
+void store_survey_lasting(struct store_load *l)
+{
+	sqlite3_stmt *any = store_load_prepare(l, "SELECT 1 WHERE EXISTS (" STORE_LASTING_RUNS ")");
+	/* Mostly there is no such run, and items may be a million. */
+	sqlite3_stmt *q = store_load_step(l, any)
+				  ? store_load_prepare(l, "SELECT DISTINCT run FROM items WHERE " STORE_LASTING)
+				  : NULL;
+	while (store_load_step(l, q))
+		store_set_add(&l->runs, store_number(q, 0));
+	sqlite3_finalize(any);
+	sqlite3_finalize(q);
+}
+
 bool store_load_has_array(const struct store_load *l, uint64_t id)
 {
 	const struct store_kept_array *at = (const void *)l->arrays.at;

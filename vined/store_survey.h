@@ -49,6 +49,7 @@ bool store_cursor_find(struct store_load *l, struct store_cursor *c, uint64_t id
 /* In this order. */
 void store_survey_tasks(struct store_load *l);
 void store_survey_arrays(struct store_load *l);
+void store_survey_lasting(struct store_load *l);
 void store_survey_bindings(struct store_load *l);
 bool store_load_has_array(const struct store_load *l, uint64_t id);
 

@@ -62,6 +62,9 @@ static int on_read(sqlite3_file *file, void *p, int n, sqlite3_int64 offset)
 {
 	struct checked *f = (struct checked *)(void *)file;
 	int r = f->real->pMethods->xRead(f->real, p, n, offset);
+	/* The file ends within this page: what is missing is zeros for SQLite, and so is the sum. */
+	if (r == SQLITE_IOERR_SHORT_READ && f->has_sums && n == PAGE_SIZE && !is_zero(p))
+		return SQLITE_IOERR_DATA;
 	if (r != SQLITE_OK)
 		return r;
 	if (offset == 0 && n >= HEADER_SIZE)

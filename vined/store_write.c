@@ -7,7 +7,7 @@
 
 #define TASK_COLUMNS \
 	"(id, run, user, shape, command, environment, priority, deadline_usec, session, submitted_usec, tag, key"
-#define BINDING_ROW "(?,?,?,?)"
+#define BINDING_ROW "(?,?,?,?,?)"
 #define BINDING_ROWS_8                                                                                              \
 	BINDING_ROW "," BINDING_ROW "," BINDING_ROW "," BINDING_ROW "," BINDING_ROW "," BINDING_ROW "," BINDING_ROW \
 		    "," BINDING_ROW
@@ -31,30 +31,34 @@ static const char *const texts[SQL_N] = {
 		     "ON CONFLICT (run, key) WHERE key <> '' DO NOTHING",
 	[SQL_ARRAY] = "INSERT INTO arrays " TASK_COLUMNS ", n, first_index, step, running) "
 		      "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
-	[SQL_BINDING] = "INSERT INTO bindings (id, item, mode, path) VALUES " BINDING_ROW,
-	[SQL_BINDINGS] = "INSERT INTO bindings (id, item, mode, path) VALUES " BINDING_ROWS_8 "," BINDING_ROWS_8
+	[SQL_BINDING] = "INSERT INTO bindings (id, item, mode, path, flags) VALUES " BINDING_ROW,
+	[SQL_BINDINGS] = "INSERT INTO bindings (id, item, mode, path, flags) VALUES " BINDING_ROWS_8 "," BINDING_ROWS_8
 			 "," BINDING_ROWS_8 "," BINDING_ROWS_8,
 	[SQL_SPAN] =
 		"INSERT INTO submits (first, n, run, leaving) VALUES (?1, ?2, ?3, 0) ON CONFLICT DO UPDATE SET n = ?2",
 	[SQL_START] = "INSERT INTO attempts (task, attempt, node, attempts, started_usec, state, cancelled, losses, "
-		      "failures) "
-		      "VALUES (?1, ?2, ?3, ?4, ?5, 1, 0, 0, 0) ON CONFLICT DO UPDATE "
+		      "failures, granted, within_usec) "
+		      "VALUES (?1, ?2, ?3, ?4, ?5, 1, 0, 0, 0, 0, 0) ON CONFLICT DO UPDATE "
 		      "SET state = 1, attempt = ?2, node = ?3, attempts = ?4, started_usec = ?5 WHERE attempt <= ?2",
 	[SQL_LOST] = "UPDATE attempts SET state = ?3, losses = ?4, failures = ?5, node = CASE ?6 WHEN 0 THEN node ELSE "
 		     "0 END "
 		     "WHERE task = ?1 AND attempt = ?2",
 	[SQL_CANCEL] = "INSERT INTO attempts (task, state, cancelled, attempts, losses, failures, node, attempt, "
-		       "started_usec) "
-		       "VALUES (?1, 0, 1, 0, 0, 0, 0, 0, 0) ON CONFLICT DO UPDATE SET cancelled = 1",
+		       "started_usec, granted, within_usec) "
+		       "VALUES (?1, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0) ON CONFLICT DO UPDATE SET cancelled = 1",
+	[SQL_GRANT] = "UPDATE attempts SET granted = ?2, within_usec = ?3 WHERE task = ?1 AND attempt = ?2 "
+		      "AND NOT EXISTS (SELECT 1 FROM results WHERE task = ?1)",
 	[SQL_RESULT] =
 		"INSERT INTO results (task, place, attempt, node, how, status, exceeded, ended_usec, wall_usec,"
-		" cpu_usec, peak_memory, peak_disk, local_size, moved_size, out_size, err_size, reason, delivered) "
-		"VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, 0) "
+		" cpu_usec, peak_memory, peak_disk, local_size, moved_size, out_size, err_size, n_left, written_size,"
+		" peer_size, source_size, client_size, delivered, reason) "
+		"VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23) "
 		"ON CONFLICT DO NOTHING",
 	[SQL_HEADS] = "INSERT INTO heads (task, out, err) VALUES (?1, ?2, ?3)",
+	[SQL_LEFTOVERS] = "INSERT INTO leftovers (task, names) VALUES (?1, ?2)",
 	[SQL_DONE] = "UPDATE results SET delivered = 1 WHERE task = ?1",
 	[SQL_SHAPE] = "INSERT INTO shapes (id, cores, gpus, memory, disk, wall_usec, retries, staging, named, counters,"
-		      " features, category) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) "
+		      " features, category, how) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) "
 		      "ON CONFLICT DO NOTHING",
 	[SQL_ITEM] = "INSERT INTO items (id, run, user, size, producer, lost, forgotten, tree, name, signature) "
 		     "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT DO UPDATE SET size = ?4,"
@@ -68,9 +72,14 @@ static const char *const texts[SQL_N] = {
 	[SQL_EVENT] =
 		"INSERT INTO events (at_usec, user, task, node, item, what, text) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
 	[SQL_LEAVE] = "UPDATE submits SET leaving = 2 WHERE run = ?1",
+	[SQL_MOVED] = "INSERT INTO meta VALUES ('moved', ?1) ON CONFLICT DO UPDATE SET value = ?1",
 	[SQL_LAST_RUN] = "INSERT INTO meta VALUES ('last_run', ?1) ON CONFLICT DO UPDATE SET value = max(value, ?1)",
 	[SQL_FORGET_RUN] = "DELETE FROM runs WHERE id = ?1",
 	[SQL_FORGET_SETTINGS] = "DELETE FROM settings WHERE run = ?1",
+	[SQL_FIND_ENDS] = STORE_FIND_ENDS,
+	[SQL_ENDS] = "INSERT INTO ends VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET good = ?2, failed = ?3, "
+		     "cancelled = ?4, worst = ?5",
+	[SQL_FORGET_ENDS] = "DELETE FROM ends WHERE run = ?1",
 };
 
 struct store_writer *store_writer_new(sqlite3 *db, uint64_t boot)
@@ -78,6 +87,7 @@ struct store_writer *store_writer_new(sqlite3 *db, uint64_t boot)
 	struct store_writer *w = NEW(struct store_writer);
 	w->db = db;
 	w->user = (int64_t)getuid();
+	list_init(&w->changed);
 	int64_t command = 0, has_keys = 0;
 	int r = store_sql_prepare(db, texts, w->sql, SQL_N);
 	if (!r)
@@ -99,6 +109,8 @@ void store_writer_free(struct store_writer *w)
 {
 	if (!w)
 		return;
+	store_sums_forget(w);
+	store_rows_free(w->counter);
 	store_sql_finalize(w->sql, SQL_N);
 	free(w);
 }
@@ -122,6 +134,17 @@ static int put_lost(struct store_writer *w, const struct store_op *op)
 	return store_sql_step(w->db, w->sql[SQL_LOST]);
 }
 
+/* The row as it is written decides: what else is under way to it came before. */
+static int put_grant(struct store_writer *w, struct store_op *op)
+{
+	store_sql_bind(
+		w->sql[SQL_GRANT], 3,
+		(int64_t[]){(int64_t)op->attempt.task, (int64_t)op->attempt.attempt, (int64_t)op->attempt.within_usec});
+	int r = store_sql_step(w->db, w->sql[SQL_GRANT]);
+	op->attempt.is_granted = !r && sqlite3_changes(w->db) == 1;
+	return r;
+}
+
 static int put_heads(struct store_writer *w, const struct store_result *e)
 {
 	sqlite3_stmt *s = w->sql[SQL_HEADS];
@@ -129,6 +152,13 @@ static int put_heads(struct store_writer *w, const struct store_result *e)
 	store_bind_bytes(s, 2, &e->out);
 	store_bind_bytes(s, 3, &e->err);
 	return store_sql_step(w->db, s);
+}
+
+static int put_leftovers(struct store_writer *w, const struct store_result *e)
+{
+	sqlite3_bind_int64(w->sql[SQL_LEFTOVERS], 1, (int64_t)e->task);
+	store_bind_text(w->sql[SQL_LEFTOVERS], 2, e->left);
+	return store_sql_step(w->db, w->sql[SQL_LEFTOVERS]);
 }
 
 /* Whoever has the task's one row first has given its result; the other one is not even written. */
@@ -151,15 +181,24 @@ static int put_result(struct store_writer *w, struct store_result *e)
 		(int64_t)e->moved_size,
 		(int64_t)e->out_size,
 		(int64_t)e->err_size,
+		(int64_t)e->n_left,
+		(int64_t)e->written_size,
+		(int64_t)e->peer_size,
+		(int64_t)e->source_size,
+		(int64_t)e->client_size,
+		e->is_taken,
 	};
 	store_sql_bind(w->sql[SQL_RESULT], countof(values), values);
-	store_bind_text(w->sql[SQL_RESULT], 17, e->reason);
+	store_bind_text(w->sql[SQL_RESULT], (int)countof(values) + 1, e->reason);
 	int r = store_sql_step(w->db, w->sql[SQL_RESULT]);
 	e->is_first = !r && sqlite3_changes(w->db) == 1;
 	if (r || !e->is_first)
 		return r;
 	e->id = ++w->last_place;
-	return e->out.n || e->err.n ? put_heads(w, e) : 0;
+	r = store_sums_add(w, e);
+	if (!r && (e->out.n || e->err.n))
+		r = put_heads(w, e);
+	return !r && e->left && *e->left ? put_leftovers(w, e) : r;
 }
 
 static int put_each(struct store_writer *w, int sql, const struct store_op *op)
@@ -199,6 +238,7 @@ static int put_shape(struct store_writer *w, const struct store_shape *s)
 	store_bind_text(q, 10, s->counters);
 	store_bind_text(q, 11, s->features);
 	store_bind_text(q, 12, s->category);
+	store_bind_text(q, 13, s->how);
 	return store_sql_step(w->db, q);
 }
 
@@ -261,7 +301,7 @@ static int put_event(struct store_writer *w, const struct store_event *e)
 /* Its name and its keys are free at once; its rows leave when there is nothing else to do. */
 static int put_forget(struct store_writer *w, uint64_t run)
 {
-	static const int steps[] = {SQL_LEAVE, SQL_FORGET_SETTINGS, SQL_LAST_RUN, SQL_FORGET_RUN};
+	static const int steps[] = {SQL_LEAVE, SQL_FORGET_SETTINGS, SQL_FORGET_ENDS, SQL_LAST_RUN, SQL_FORGET_RUN};
 	int r = 0;
 	for (size_t i = 0; i < countof(steps) && !r; i++) {
 		sqlite3_bind_int64(w->sql[steps[i]], 1, (int64_t)run);
@@ -270,6 +310,7 @@ static int put_forget(struct store_writer *w, uint64_t run)
 	if (w->span.run == run)
 		w->span.n = 0;
 	w->has_forgotten = true;
+	store_sums_drop(w, run);
 	return r;
 }
 
@@ -292,6 +333,8 @@ static int put(struct store_writer *w, struct store_op *op)
 		return put_lost(w, op);
 	case STORE_CANCEL:
 		return put_each(w, SQL_CANCEL, op);
+	case STORE_GRANT:
+		return put_grant(w, op);
 	case STORE_RESULT:
 		return put_result(w, &op->result);
 	case STORE_DONE:
@@ -306,6 +349,9 @@ static int put(struct store_writer *w, struct store_op *op)
 		return put_setting(w, op);
 	case STORE_EVENT:
 		return put_event(w, &op->event);
+	case STORE_MOVED:
+		store_bind_text(w->sql[SQL_MOVED], 1, op->moved);
+		return store_sql_step(w->db, w->sql[SQL_MOVED]);
 	case STORE_FORGET:
 		return put_forget(w, op->run.id);
 	}
@@ -321,7 +367,7 @@ static int put_all(struct store_writer *w, const struct list *batches)
 				return r;
 		}
 	}
-	return 0;
+	return store_sums_flush(w);
 }
 
 int store_writer_begin(struct store_writer *w)
@@ -339,8 +385,10 @@ int store_writer_end(struct store_writer *w, int r)
 	/* Some errors have rolled it back already. */
 	if (r && !sqlite3_get_autocommit(w->db))
 		store_sql_step(w->db, w->sql[SQL_ROLLBACK]);
-	if (r)
+	if (r) {
 		store_submit_forget(w);
+		store_sums_forget(w);
+	}
 	assert(sqlite3_get_autocommit(w->db));
 	return r;
 }

@@ -4,6 +4,7 @@
 #define VINED_STORE_WRITER_H
 
 #include "vined/store_internal.h"
+#include "vined/store_read.h"
 
 #define STORE_INTERNED 1024 /* ids of commands, and as many of environments, remembered by their digest */
 #define STORE_ROWS 32       /* bindings that one statement writes: half the price of one at a time */
@@ -28,8 +29,10 @@ enum {
 	SQL_START,
 	SQL_LOST,
 	SQL_CANCEL,
+	SQL_GRANT,
 	SQL_RESULT,
 	SQL_HEADS,
+	SQL_LEFTOVERS,
 	SQL_DONE,
 	SQL_SHAPE,
 	SQL_ITEM,
@@ -39,9 +42,13 @@ enum {
 	SQL_NO_SETTING,
 	SQL_EVENT,
 	SQL_LEAVE,
+	SQL_MOVED,
 	SQL_LAST_RUN,
 	SQL_FORGET_RUN,
 	SQL_FORGET_SETTINGS,
+	SQL_FIND_ENDS,
+	SQL_ENDS,
+	SQL_FORGET_ENDS,
 	SQL_N,
 };
 
@@ -69,6 +76,10 @@ struct store_writer {
 		struct wire_bytes last;
 		uint64_t last_id;
 	} commands, environments;
+	/* store_ends.c, by run; `counter` reads what has no row */
+	struct map sums;
+	struct list changed;
+	struct store_rows *counter;
 	/* gathered for SQL_BINDINGS */
 	size_t n_rows;
 	struct store_row_binding {
@@ -97,6 +108,18 @@ static inline void store_bind_digest(sqlite3_stmt *s, int at, const struct diges
 
 /* ---- store_write.c */
 int store_put_item(struct store_writer *w, const struct store_item *i);
+
+/* ---- store_ends.c */
+/* A result that has just been put, the first of its task. */
+int store_sums_add(struct store_writer *w, const struct store_result *e);
+/* Before the commit. */
+int store_sums_flush(struct store_writer *w);
+/* What is remembered is not so: the transaction failed; or of a run, whose rows go. */
+void store_sums_forget(struct store_writer *w);
+void store_sums_drop(struct store_writer *w, uint64_t run);
+enum store_end store_end_of(const struct store_result *e);
+/* As `vine run` would end. */
+uint32_t store_status_of(const struct store_result *e);
 
 /* ---- store_submit.c */
 int store_put_submit(struct store_writer *w, struct store_task *at, size_t n);

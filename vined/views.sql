@@ -28,7 +28,7 @@ SELECT t.id AS task, r.name AS run, t.user, t.tag, t.key,
 		CASE a.state WHEN 1 THEN 'running' WHEN 2 THEN 'held' ELSE 'queued' END END AS state,
 	ifnull(a.attempts, 0) AS attempts, n.name AS node,
 	CASE e.how WHEN 1 THEN 'exited' WHEN 2 THEN 'killed' WHEN 3 THEN 'not started'
-		WHEN 4 THEN 'lost' WHEN 5 THEN 'cancelled' END AS how,
+		WHEN 4 THEN 'lost' WHEN 5 THEN 'cancelled' WHEN 7 THEN 'no output' END AS how,
 	e.status, e.reason, e.wall_usec / 1e6 AS wall_sec, e.cpu_usec / 1e6 AS cpu_sec, e.peak_memory,
 	datetime(t.submitted_usec / 1000000, 'unixepoch') AS submitted,
 	datetime(e.ended_usec / 1000000, 'unixepoch') AS ended,
@@ -36,7 +36,9 @@ SELECT t.id AS task, r.name AS run, t.user, t.tag, t.key,
 	t.array, t.array_index, nullif(s.category, '') AS category, s.cores, s.gpus, s.memory, s.disk, t.priority,
 	ifnull(a.cancelled, 0) AS cancelled, ifnull(a.losses, 0) AS losses, ifnull(a.failures, 0) AS failures, s.retries,
 	CASE e.exceeded WHEN 1 THEN 'memory' WHEN 2 THEN 'disk' WHEN 3 THEN 'wall time' WHEN 4 THEN 'processes' END AS exceeded,
-	e.peak_disk, e.local_size, e.moved_size, e.out_size, e.err_size
+	e.peak_disk, e.local_size, e.moved_size, e.peer_size, e.source_size, e.client_size, e.out_size, e.err_size,
+	e.written_size, nullif(e.n_left, 0) AS n_left, (SELECT names FROM leftovers l WHERE l.task = t.id) AS left_behind,
+	nullif(a.granted, 0) AS granted, nullif(s.how, '') AS options
 FROM every_task t JOIN runs r ON r.id = t.run
 	LEFT JOIN shapes s ON s.id = t.shape
 	LEFT JOIN attempts a ON a.task = t.id
@@ -48,7 +50,7 @@ SELECT t.id AS task, r.name AS run, b.id & 65535 AS position,
 	CASE WHEN t.array IS NULL THEN b.path ELSE replace(b.path, '{index}', t.array_index) END AS path,
 	CASE b.mode WHEN 1 THEN 'ro' WHEN 2 THEN 'rw' WHEN 3 THEN 'out' END AS mode,
 	CASE WHEN t.array IS NULL THEN i.name ELSE replace(i.name, '{index}', t.array_index) END AS item,
-	nullif(i.signature, '') AS signature, i.size, nullif(lower(hex(substr(i.tree, 2))), '') AS tree
+	nullif(i.signature, '') AS signature, i.size, nullif(lower(hex(substr(i.tree, 2))), '') AS tree, b.flags
 FROM every_task t JOIN runs r ON r.id = t.run
 	JOIN bindings b ON b.id >= ifnull(t.array, t.id) * 65536 AND b.id < (ifnull(t.array, t.id) + 1) * 65536
 	LEFT JOIN items i ON i.id = b.item;

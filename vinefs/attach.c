@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * vine-mount attach SOCKET TREE NAME DIRECTORY [WORD ...] [-o OPTION ...] [-- COMMAND ...]      vine-mount detach DIRECTORY [force]
+ * vine-mount warm DIRECTORY TREE INDEX HOT
  *
  * Does for `vine mount` and `vine umount` what must happen in the caller's namespace: opens /dev/fuse, mounts it, and hands it to the vinefs that listens at
  * SOCKET; or unmounts. With a COMMAND it makes a namespace first, mounts there, binds large files over their paths, and becomes the command: so signals and the exit status are the command's own, and the
- * mount ends with the last process that came of it. A program of its own, so that the command needs no FUSE and the daemon holds nothing of its own mounts. Prints one
+ * mount ends with the last process that came of it. Warms what the node's own mount shows, for vinefs. A program of its own, so that the command needs no FUSE and the daemon holds nothing of its own mounts. Prints one
  * line on standard error and exits with 125 when it fails; the holders of a busy mount on standard output, with 1. */
 #include "vinefs/attach.h"
 
@@ -334,6 +335,19 @@ static int detach(int argc, char **argv)
 	return r ? fail("%s: %s", argv[2], strerror(-r)) : 0;
 }
 
+/* Below the node's mount, in the stem. */
+static int warm(int argc, char **argv)
+{
+	struct digest id;
+	if (argc < 6 || digest_parse(argv[3], &id) < 0)
+		return fail("vine-mount: it is called by vinefs");
+	_free_ char *mount = xstrndup(argv[2], (size_t)(path_base(argv[2]) - argv[2]));
+	if (geteuid() == 0)
+		mount_set_read_ahead(mount, READ_AHEAD_KIB);
+	attach_warm(argv[2], &id, argv[4], argv[5]);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	service_harden();
@@ -342,5 +356,7 @@ int main(int argc, char **argv)
 		return attach(argc, argv);
 	if (argc > 1 && streq(argv[1], "detach"))
 		return detach(argc, argv);
+	if (argc > 1 && streq(argv[1], "warm"))
+		return warm(argc, argv);
 	return fail("vine-mount: it is called by vine mount and vine umount");
 }

@@ -192,7 +192,7 @@ struct door *door_new(const struct door_settings *s)
 	d->hello =
 		(struct wire_hello){.role = TLS_ROLE_NODE, .version = PACKAGE_VERSION, .cluster = "", .name = s->name};
 	secret_random(&d->hello.instance, sizeof d->hello.instance);
-	if (open_socket(d) || door_mounts_open(d))
+	if (open_socket(d) || door_mounts_open(d) || door_shells_open(d))
 		return NULL;
 	return steal(d);
 }
@@ -205,5 +205,6 @@ void door_free(struct door *d)
 	while (!list_is_empty(&d->clients))
 		client_free(list_first(&d->clients, struct client, link));
 	door_mounts_close(d);
+	door_shells_close(d);
 	free(d);
 }

@@ -4,6 +4,8 @@
 
 #include "common/log.h"
 
+#include <time.h>
+
 enum { PIN = 1, UNPIN, EVICT, LIMIT, VERIFY, NAME, UNNAME };
 
 /* ---- listing */
@@ -112,6 +114,8 @@ void door_cache_list(struct client *c, uint64_t id, const struct wire_cache_list
 
 /* ---- changes */
 
+#define SHED_TRIES 30u
+
 struct change_job {
 	struct job job;
 	struct fetch_work work;
@@ -121,7 +125,7 @@ struct change_job {
 	unsigned action;
 	uint64_t before, n_damaged;
 	int error;
-	bool is_working;
+	bool is_working, is_shed;
 };
 
 static void free_change(struct change_job *x)
@@ -140,12 +144,24 @@ static void on_change_stop(struct job *j)
 		free_change(x);
 }
 
+/* What was held for tasks to come is let go by the loop, in its next turns. */
+static void evict(struct change_job *x)
+{
+	const struct timespec moment = {.tv_nsec = 10000000};
+	for (unsigned i = 0; i < SHED_TRIES; i++) {
+		x->error = cache_evict(x->cache, &x->tree);
+		if (x->error != -EBUSY || !x->is_shed)
+			return;
+		nanosleep(&moment, NULL);
+	}
+}
+
 static void run_change(struct fetch_work *w)
 {
 	struct change_job *x = container_of(w, struct change_job, work);
 	assert(x->is_working);
 	if (x->action == EVICT)
-		x->error = cache_evict(x->cache, &x->tree);
+		evict(x);
 	else if (x->action == VERIFY)
 		x->error = cache_verify(x->cache, &x->tree, &x->n_damaged);
 	else if (x->action == LIMIT)
@@ -188,8 +204,6 @@ static void on_changed(struct fetch_work *w, bool is_run)
 			 is_pinned ? "%s is pinned; `vine cache unpin` lets it go"
 				   : "%s is in use; `vine cache show` says by whom",
 			 x->text);
-	else if (x->error == -EPERM)
-		job_fail(&x->job, x->error, "%s is the cluster's last copy", x->text);
 	else if (x->error && x->action != LIMIT && x->error != -EBADMSG)
 		job_fail(&x->job, x->error, "%s: %s", x->text, strerror(-x->error));
 	else
@@ -208,6 +222,8 @@ static void change_later(struct client *c, uint64_t id, const struct wire_cache_
 	bool is_short = m->action == PIN || m->action == UNPIN || m->action == NAME || m->action == UNNAME;
 	x->work = (struct fetch_work){.run = run_change, .on_done = on_changed, .is_short = is_short};
 	x->before = m->action == EVICT ? resident_size(x->cache, tree, &is_pinned) : 0;
+	if (m->action == EVICT && c->door->settings.shed)
+		x->is_shed = c->door->settings.shed(c->door->settings.arg) > 0;
 	x->is_working = true;
 	job_start(&x->job, c, id, on_change_stop);
 	fetch_work(c->door->settings.fetch, &x->work);

@@ -28,6 +28,7 @@ struct door {
 	struct list clients;
 	struct wire_hello hello;
 	struct watch mounts; /* mount.sock */
+	struct watch shells; /* shell.sock */
 	struct list offers;
 	struct list bound; /* large files of private mounts */
 	uint64_t since_usec; /* wall clock */
@@ -58,5 +59,9 @@ void door_mount_list(struct client *c, uint64_t id);
 /* ---- door_mount.c */
 int door_mounts_open(struct door *d);
 void door_mounts_close(struct door *d);
+
+/* ---- door_shell.c */
+int door_shells_open(struct door *d);
+void door_shells_close(struct door *d);
 
 #endif

@@ -38,8 +38,20 @@ static struct wire_node_state make_state(const struct door *d)
 {
 	unsigned n = 0;
 	mounts_each(d->settings.mounts, count, &n);
-	return (struct wire_node_state){
-		.pid = (uint32_t)getpid(), .version = PACKAGE_VERSION, .since_usec = d->since_usec, .n_mounts = n};
+	uint32_t n_clients = 0;
+	list_foreach (&d->clients, const struct client, link, c)
+		n_clients += c != NULL;
+	return (struct wire_node_state){.pid = (uint32_t)getpid(),
+					.version = PACKAGE_VERSION,
+					.since_usec = d->since_usec,
+					.n_mounts = n,
+					.n_clients = n_clients};
+}
+
+bool door_is_used(const struct door *d)
+{
+	const struct wire_node_state m = make_state(d);
+	return m.n_clients || m.n_mounts;
 }
 
 void door_ask_node(struct client *c, uint64_t id)

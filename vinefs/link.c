@@ -1,41 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0
  * joining: the keeper has listed -> connected, HELLO -> JOIN with all attempts held -> STATUS 0 -> ends are sent. A lost
  * connection returns what was under way, and the next one begins with JOIN again.
- * leaving: the keeper is GONE -> the last ends, as far as vined takes them within LEAVE_USEC -> BYE -> the loop stops. */
-#include "vinefs/link.h"
+ * leaving: the keeper is STOPPING -> vined is asked to copy away what only this node has (link_leave.c); the keeper is GONE, and that is over -> the last
+ * ends, as far as vined takes them within LEAVE_USEC -> BYE -> the loop stops. */
+#include "vinefs/link_internal.h"
 
-#include "common/dial.h"
+#include "common/log.h"
 #include "common/path.h"
-#include "common/secret.h"
 #include "common/service.h"
-#include "vinefs/run/run.h"
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #define DELIVERIES_MOST 64u /* ENDED messages that wait for their answer; each may carry both heads */
-#define OUTPUTS_MOST 64u    /* being read at once: each holds a descriptor */
 #define LEAVE_USEC 2000000u
 #define RETRY_USEC 1000000u /* after vined could not take an end */
-
-struct link {
-	struct loop *loop;
-	const struct settings *settings;
-	struct link_offer offer;
-	struct run *run;
-	struct dial *dial;
-	struct tls_context *tls;
-	struct wire_hello hello;
-	char node[UUID_TEXT_SIZE], cluster[UUID_TEXT_SIZE];
-	char peer_cluster[UUID_TEXT_SIZE]; /* remembered once it has let us join */
-	struct call join;
-	struct list deliveries, outputs;
-	unsigned n_deliveries, n_outputs;
-	struct timer timer; /* the retry, or the end of leaving */
-	struct buf heads;
-	bool is_joined, is_leaving, is_refused, is_down, was_ready;
-};
 
 struct delivery {
 	struct list link;
@@ -44,12 +25,10 @@ struct delivery {
 	uint64_t attempt;
 };
 
-struct output {
-	struct list link;
-	struct link *owner;
-	struct stream stream;
-	int fd;
-};
+struct conn *link_conn(const struct link *k)
+{
+	return k->is_joined && k->dial ? dial_conn(k->dial) : NULL;
+}
 
 /* ---- ends */
 
@@ -74,7 +53,7 @@ static void free_delivery(struct delivery *d)
 
 static void say_bye_if_done(struct link *k)
 {
-	if (!k->is_leaving || k->n_deliveries)
+	if (!k->is_leaving || k->n_deliveries || leave_is_under_way(k))
 		return;
 	struct conn *c = k->dial ? dial_conn(k->dial) : NULL;
 	if (c)
@@ -129,63 +108,13 @@ static void deliver(struct link *k)
 	}
 }
 
-/* ---- outputs */
-
-static void free_output(struct output *o)
+bool link_is_delivering(const struct link *k, uint64_t attempt)
 {
-	assert(o->owner->n_outputs);
-	o->owner->n_outputs--;
-	list_remove(&o->link);
-	close_fd(o->fd);
-	free(o);
-}
-
-static void on_output_room(struct stream *s)
-{
-	struct output *o = container_of(s, struct output, stream);
-	if (s->rest)
-		return;
-	stream_end(s, 0);
-	free_output(o);
-}
-
-static void on_output_stop(struct stream *s, int error)
-{
-	assert(error <= 0);
-	free_output(container_of(s, struct output, stream));
-}
-
-static void send_output(struct link *k, struct conn *c, uint64_t id, const struct wire_read_output *m)
-{
-	const struct wire_status ok = {.error = 0};
-	uint64_t size;
-	if (k->n_outputs == OUTPUTS_MOST) {
-		conn_reply_status(c, id, EAGAIN, "node %s: %u outputs are being read already; try again",
-				  k->settings->name, k->n_outputs);
-		return;
+	list_foreach (&k->deliveries, const struct delivery, link, d) {
+		if (d->attempt == attempt)
+			return true;
 	}
-	int fd = run_open_output(k->run, m->attempt, m->which, &size);
-	if (fd < 0) {
-		conn_reply_status(c, id, -fd, "output of attempt %" PRIu64 " on node %s: %s", m->attempt,
-				  k->settings->name, fd == -ENOENT ? "no longer there" : strerror(-fd));
-		return;
-	}
-	struct output *o = NEW(struct output);
-	o->owner = k;
-	o->fd = fd;
-	k->n_outputs++;
-	o->stream.on_room = on_output_room;
-	o->stream.on_stop = on_output_stop;
-	list_init(&o->link);
-	list_append(&k->outputs, &o->link);
-	if (stream_start(&o->stream, c, id, WIRE_STATUS, &ok)) {
-		free_output(o);
-	} else if (m->offset >= size) {
-		stream_end(&o->stream, 0);
-		free_output(o);
-	} else {
-		stream_send_file(&o->stream, fd, m->offset, size - m->offset);
-	}
+	return false;
 }
 
 /* ---- joining */
@@ -196,6 +125,12 @@ static void say_ready(struct link *k)
 		service_ready("vinefs ready node=%s pid=%d keeper=%d socket=%s/vinefs.sock", k->node, (int)getpid(),
 			      (int)getppid(), k->settings->state);
 	k->was_ready = true;
+}
+
+static const char *tier_of(const struct link *k)
+{
+	const char *tier = k->parts.inputs ? inputs_tier(k->parts.inputs) : NULL;
+	return tier ? tier : k->offer.tier;
 }
 
 static void on_joined(struct call *call, int error, uint16_t type, const void *message)
@@ -217,8 +152,12 @@ static void on_joined(struct call *call, int error, uint16_t type, const void *m
 			log_errno(-r, "write %s", path);
 		snprintf(k->cluster, sizeof k->cluster, "%s", k->peer_cluster);
 	}
-	log_info("joined cluster %s at %s, tier %s", k->cluster, k->settings->vined, k->offer.tier);
+	log_info("joined cluster %s at %s, tier %s", k->cluster, k->settings->vined, tier_of(k));
 	say_ready(k);
+	/* Before anything that it asks for is answered: what is not named is not there. */
+	report_all(k);
+	profile_all(k);
+	keep_again(k);
 	deliver(k);
 }
 
@@ -227,6 +166,52 @@ static void refuse_for_good(struct link *k, const char *reason)
 	log_error("%s: %s", k->settings->vined, reason);
 	k->is_refused = true;
 	loop_stop(k->loop, SERVICE_EXIT_FAILED);
+}
+
+/* So much may tasks write: what sandboxes and cache have between them. */
+static uint64_t free_room(const struct link *k)
+{
+	struct statvfs fs;
+	return statvfs(k->settings->state, &fs) < 0 ? 0 : (uint64_t)fs.f_bavail * fs.f_frsize;
+}
+
+/* Of a node that goes away, never 0. */
+static uint64_t stays_usec(const struct link *k)
+{
+	uint64_t gone_usec = loop_now_usec(k->loop) - k->since_usec;
+	return k->settings->stays ? max(k->settings->stays, gone_usec + 1) - gone_usec : 0;
+}
+
+static void join(struct link *k, struct conn *c)
+{
+	const struct link_offer *o = &k->offer;
+	uint32_t n;
+	_free_ struct wire_held *held = run_held(k->run, &n);
+	_free_ const char **features = xcalloc((size_t)o->n_features + k->settings->feature.n, sizeof *features);
+	uint32_t n_features = 0;
+	for (uint32_t i = 0; i < o->n_features; i++)
+		features[n_features++] = o->features[i];
+	for (size_t i = 0; i < k->settings->feature.n; i++)
+		features[n_features++] = k->settings->feature.at[i];
+	const struct wire_join m = {.node = k->node,
+				    .tier = tier_of(k),
+				    .cores = o->cores,
+				    .memory = o->memory,
+				    .task_limit = o->task_limit,
+				    .kernel = o->kernel,
+				    .attempts = {.at = held, .n = n},
+				    .gpus = (uint32_t)k->settings->gpus,
+				    .disk = free_room(k),
+				    .named = {.at = k->named, .n = k->n_named},
+				    .features = {.at = features, .n = n_features},
+				    .stays_usec = stays_usec(k),
+				    .has_data = k->serve != NULL,
+				    .address = k->peers ? peers_address(k->peers) : "",
+				    .rack = k->settings->rack};
+	k->join = (struct call){.on_reply = on_joined};
+	int error = call_start(&k->join, c, WIRE_JOIN, &m, 0);
+	if (error)
+		conn_abort(c, -error, "JOIN cannot be sent");
 }
 
 static void on_open(struct conn *c, const struct wire_hello *peer)
@@ -241,19 +226,9 @@ static void on_open(struct conn *c, const struct wire_hello *peer)
 		return;
 	}
 	snprintf(k->peer_cluster, sizeof k->peer_cluster, "%s", peer->cluster);
-	uint32_t n;
-	_free_ struct wire_held *held = run_held(k->run, &n);
-	struct wire_join m = {.node = k->node,
-			      .tier = k->offer.tier,
-			      .cores = k->offer.cores,
-			      .memory = k->offer.memory,
-			      .task_limit = k->offer.task_limit,
-			      .kernel = k->offer.kernel,
-			      .attempts = {.at = held, .n = n}};
-	k->join = (struct call){.on_reply = on_joined};
-	int error = call_start(&k->join, c, WIRE_JOIN, &m, 0);
-	if (error)
-		conn_abort(c, -error, "JOIN cannot be sent");
+	if (k->peers)
+		peers_listen(k->peers);
+	join(k, c);
 }
 
 static void on_message(struct conn *c, const struct wire_head *h, const void *message)
@@ -267,11 +242,39 @@ static void on_message(struct conn *c, const struct wire_head *h, const void *me
 		run_stop(k->run, message);
 		break;
 	case WIRE_READ_OUTPUT:
-		send_output(k, c, h->id, message);
+		output_send(k, c, h->id, message);
+		break;
+	case WIRE_FETCH:
+		if (k->parts.inputs)
+			inputs_due(k->parts.inputs, message);
+		data_fetch(k, message);
+		if (k->parts.inputs)
+			inputs_told(k->parts.inputs, message);
+		break;
+	case WIRE_HOLD:
+		hold_change(k, message);
+		break;
+	case WIRE_FELLOWS:
+		data_fellows(k, message);
+		break;
+	case WIRE_HOT_SET:
+		profile_told(k, message);
+		break;
+	case WIRE_FETCH_STOP:
+		data_stop(k, ((const struct wire_fetch_stop *)message)->item);
 		break;
 	default:
+		if (k->serve && serve_message(k->serve, c, h, message))
+			break;
 		conn_reply_status(c, h->id, ENOSYS, "%s is nothing a node answers", wire_name(h->type));
 	}
+}
+
+static void on_cancel(struct conn *c, uint64_t id)
+{
+	const struct link *k = conn_owner(c);
+	if (k->serve)
+		serve_cancel(k->serve, c, id);
 }
 
 static void on_room(struct conn *c)
@@ -283,7 +286,11 @@ static void on_close(struct conn *c, int error, const char *reason)
 {
 	struct link *k = conn_owner(c);
 	k->is_joined = false;
-	timer_stop(&k->timer);
+	if (!k->is_leaving)
+		timer_stop(&k->timer);
+	report_stop(k);
+	if (k->serve)
+		serve_close(k->serve, c);
 	if (k->is_leaving)
 		loop_stop(k->loop, 0);
 	else
@@ -298,6 +305,9 @@ static bool on_fail(void *owner, int error, const char *reason, bool is_final)
 	if (is_final) {
 		if (error == 0) {
 			log_info("%s sends this node away: %s", k->settings->vined, reason);
+			/* One that ends for idleness does not take from people what they use. */
+			if (k->settings->idle_exit && idle_is_used(k))
+				return true;
 			link_leave(k);
 		} else {
 			refuse_for_good(k, reason);
@@ -312,17 +322,20 @@ static bool on_fail(void *owner, int error, const char *reason, bool is_final)
 
 /* ---- what run/ says */
 
-static void on_listed(void *owner)
+void link_dial_if_ready(struct link *k)
 {
-	static const struct conn_ops ops = {
-		.on_open = on_open, .on_message = on_message, .on_room = on_room, .on_close = on_close};
-	struct link *k = owner;
-	struct dial_options o = {
+	static const struct conn_ops ops = {.on_open = on_open,
+					    .on_message = on_message,
+					    .on_cancel = on_cancel,
+					    .on_room = on_room,
+					    .on_close = on_close};
+	const struct dial_options o = {
 		.conn = {.ops = &ops, .owner = k, .tls = k->tls, .hello = &k->hello, .peer = TLS_ROLE_VINED},
 		.address = k->settings->vined,
 		.most_usec = k->settings->reconnect,
 		.on_fail = on_fail};
-	assert(!k->dial);
+	if (k->dial || !k->is_listed || (k->parts.inputs && !inputs_tier(k->parts.inputs)))
+		return;
 	if (settings_is_alone(k->settings)) {
 		say_ready(k);
 		return;
@@ -334,18 +347,46 @@ static void on_listed(void *owner)
 	}
 }
 
+static void on_listed(void *owner)
+{
+	struct link *k = owner;
+	assert(!k->dial);
+	k->is_listed = true;
+	link_dial_if_ready(k);
+}
+
 static void on_ended(void *owner)
 {
 	deliver(owner);
+}
+
+static void on_ask_keep(void *owner, const struct wire_keep *m)
+{
+	keep_ask(owner, m);
+}
+
+void link_end(struct link *k)
+{
+	assert(!leave_is_under_way(k));
+	if (!k->is_leaving)
+		return;
+	timer_start(&k->timer, k->loop, LEAVE_USEC, on_timer);
+	say_bye_if_done(k);
 }
 
 static void on_gone(void *owner)
 {
 	struct link *k = owner;
 	k->is_leaving = true;
-	timer_start(&k->timer, k->loop, LEAVE_USEC, on_timer);
+	timer_stop(&k->timer);
 	deliver(k);
-	say_bye_if_done(k);
+	if (!leave_is_under_way(k))
+		link_end(k);
+}
+
+static void on_stopping(void *owner)
+{
+	leave_begin(owner);
 }
 
 static void on_orphaned(void *owner)
@@ -393,35 +434,77 @@ static int read_uuid(const char *state, const char *name, bool make, char uuid[U
 	return r ? log_errno(-r, "write %s", path) : 0;
 }
 
+static bool is_file_there(const char *path)
+{
+	return access(path, F_OK) == 0;
+}
+
 static int read_secret(struct link *k)
 {
 	uint8_t secret[SECRET_SIZE];
 	struct conf_error e;
-	if (!*k->settings->secret || settings_is_alone(k->settings) || has_prefix(k->settings->vined, "/") ||
-	    has_prefix(k->settings->vined, "unix:"))
+	const struct settings *s = k->settings;
+	bool is_local = has_prefix(s->vined, "/") || has_prefix(s->vined, "unix:");
+	/* Without one vined is reached by its socket, and other nodes are not. */
+	if (!*s->secret || settings_is_alone(s) || (is_local && !is_file_there(s->secret)))
 		return 0;
-	int r = secret_read(k->settings->secret, secret, &e);
+	int r = secret_read(s->secret, secret, &e);
 	if (r) {
 		log_error("%s", e.text);
-		return r;
+		return is_local ? 0 : r;
 	}
-	k->tls = tls_context_new(secret, TLS_ROLE_NODE, 1u << TLS_ROLE_VINED);
+	k->tls_peers = tls_context_new(secret, TLS_ROLE_NODE, 1u << TLS_ROLE_NODE);
+	if (!is_local)
+		k->tls = tls_context_new(secret, TLS_ROLE_NODE, 1u << TLS_ROLE_VINED);
 	secret_wipe(secret, sizeof secret);
-	return k->tls ? 0 : log_errno(errno, "TLS");
+	return k->tls_peers && (is_local || k->tls) ? 0 : log_errno(errno, "TLS");
 }
 
-struct link *link_new(struct loop *l, const struct settings *s, int keeper, const struct link_offer *o)
+/* NAME=AMOUNT each. */
+static int read_resources(struct link *k)
 {
-	static const struct run_ops ops = {
-		.on_listed = on_listed, .on_ended = on_ended, .on_gone = on_gone, .on_orphaned = on_orphaned};
+	const struct conf_many *all = &k->settings->resource;
+	k->named = xcalloc(all->n, sizeof *k->named);
+	for (size_t i = 0; i < all->n; i++) {
+		char *end = strchr(all->at[i], '='), *rest = end;
+		uint64_t amount = end ? strtoull(end + 1, &rest, 10) : 0;
+		if (!end || end == all->at[i] || rest == end + 1 || *rest) {
+			log_error("--resource=%s: not NAME=AMOUNT", all->at[i]);
+			return -EINVAL;
+		}
+		k->named[k->n_named++] = (struct wire_amount){.name = xstrndup(all->at[i], (size_t)(end - all->at[i])),
+							      .amount = amount};
+	}
+	return 0;
+}
+
+struct link *link_new(struct loop *l, const struct settings *s, int keeper, const struct link_offer *o,
+		      const struct link_parts *p)
+{
+	static const struct run_ops ops = {.prepare = link_prepare,
+					   .hold = link_hold,
+					   .release = link_release,
+					   .sizes = link_sizes,
+					   .failure = link_failure,
+					   .on_job = link_job_done,
+					   .ask_keep = on_ask_keep,
+					   .on_listed = on_listed,
+					   .on_ended = on_ended,
+					   .on_stopping = on_stopping,
+					   .on_gone = on_gone,
+					   .on_orphaned = on_orphaned};
 	_cleanup_(link_freep) struct link *k = NEW(struct link);
 	k->loop = l;
 	k->settings = s;
+	k->since_usec = loop_now_usec(l);
 	k->offer = *o;
+	k->parts = *p;
 	list_init(&k->deliveries);
 	list_init(&k->outputs);
+	list_init(&k->keeps);
+	list_init(&k->fresh);
 	if (read_uuid(s->state, "node-id", true, k->node) || read_uuid(s->state, "cluster", false, k->cluster) ||
-	    read_secret(k))
+	    read_secret(k) || read_resources(k))
 		return NULL;
 	uint64_t instance;
 	secret_random(&instance, sizeof instance);
@@ -431,10 +514,19 @@ struct link *link_new(struct loop *l, const struct settings *s, int keeper, cons
 				       .cluster = k->cluster,
 				       .name = s->name,
 				       .instance = instance};
+	link_hide(k);
 	struct run_options ro = {.state = s->state,
 				 .keeper = keeper,
 				 .keep_usec = s->keep_output,
 				 .keep_size = s->keep_output_size,
+				 .name = s->name,
+				 .keep_failed_usec = s->keep_failed,
+				 .keep_failed_size = s->keep_failed_size,
+				 .cgroup = s->cgroup,
+				 .processes = (uint64_t)s->task_processes,
+				 .fetch = p->fetch,
+				 .cache = p->cache,
+				 .hidden = (const char *const *)k->hidden,
 				 .ops = &ops,
 				 .owner = k};
 	k->run = run_new(l, &ro);
@@ -442,6 +534,12 @@ struct link *link_new(struct loop *l, const struct settings *s, int keeper, cons
 		log_errno(errno, "%s", s->state);
 		return NULL;
 	}
+	flow_open(k);
+	if (data_open(k))
+		return NULL;
+	hold_open(k);
+	link_listen_to_inputs(k);
+	idle_start(k);
 	return steal(k);
 }
 
@@ -450,16 +548,28 @@ void link_free(struct link *k)
 	if (!k)
 		return;
 	timer_stop(&k->timer);
+	leave_stop(k);
+	profile_close(k);
+	idle_stop(k);
 	call_stop(&k->join);
 	list_foreach (&k->deliveries, struct delivery, link, d) {
 		call_stop(&d->call);
 		free_delivery(d);
 	}
+	keep_close(k);
+	output_close(k);
+	report_close(k);
+	/* What is asked of it ends with its connection. */
 	dial_free(k->dial);
-	list_foreach (&k->outputs, struct output, link, o)
-		free_output(o);
+	data_close(k);
+	flow_close(k);
 	run_free(k->run);
+	link_unhide(k);
 	tls_context_free(k->tls);
+	tls_context_free(k->tls_peers);
+	for (uint32_t i = 0; i < k->n_named; i++)
+		free((char *)(uintptr_t)k->named[i].name);
+	free(k->named);
 	buf_fini(&k->heads);
 	free(k);
 }

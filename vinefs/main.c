@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * vinefs is started twice: by a person, to check the settings, take the state directory and become the keeper; and by the
  * keeper, to do the work. mount(8) may start it too, in place of `vine mount`. */
-#include "common/log.h"
+#include "common/log_journal.h"
 #include "common/loop.h"
 #include "common/path.h"
 #include "common/probe.h"
@@ -9,6 +9,7 @@
 #include "common/service.h"
 #include "vinefs/keeper/keeper.h"
 #include "vinefs/link.h"
+#include "vinefs/metrics.h"
 #include "vinefs/services.h"
 #include "vinefs/settings.h"
 
@@ -44,6 +45,15 @@ static char *find_program(const char *exe, const char *variable, const char *con
 			return steal(path);
 	}
 	return NULL;
+}
+
+/* vine-mount; NULL: it is not found. Yours to free. */
+static char *find_warmer(void)
+{
+	static const char *const places[] = {"vine-mount", "../libexec/vine/vine-mount", LIBEXECDIR "/vine-mount",
+					     NULL};
+	char exe[PATH_MAX] = "";
+	return readlink("/proc/self/exe", exe, sizeof exe - 1) < 0 ? NULL : find_program(exe, "VINE_MOUNT", places);
 }
 
 /* Turns this process into the keeper, which starts us again with the same words. Returns only if that fails. */
@@ -127,7 +137,9 @@ static void look_around(const struct settings *s)
 static int launch(const struct settings *s, int argc, char **argv)
 {
 	struct conf_error e = {""};
-	_free_ char *log = *s->log ? xstrdup(s->log) : s->detach ? path_join(s->state, "vinefs.log") : xstrdup("");
+	_free_ char *log = log_where_is_file(s->log) ? log_where(s->log)
+			   : s->detach               ? path_join(s->state, "vinefs.log")
+						     : xstrdup("");
 	if (check_secret(s))
 		return SERVICE_EXIT_FAILED;
 	/* Tried in the foreground too, for the message; and again by the process that keeps it. */
@@ -145,6 +157,9 @@ static int launch(const struct settings *s, int argc, char **argv)
 	}
 	if (lock < 0)
 		return refuse(e.text, NULL);
+	/* It was said of a node that is not any more. */
+	_free_ char *work_for = path_join(s->state, "work-for");
+	unlink(work_for);
 	look_around(s);
 	return become_keeper(s, lock, argc, argv);
 }
@@ -158,7 +173,7 @@ static void on_signal(int signo, void *arg)
 	link_leave(*k);
 }
 
-static void make_offer(const struct settings *s, struct link_offer *o, const char *features[PROBE_N])
+static enum probe_tier make_offer(const struct settings *s, struct link_offer *o, const char *features[PROBE_N])
 {
 	static const char *const names[PROBE_N] = {[PROBE_FUSE] = "fuse",
 						   [PROBE_USER_NAMESPACES] = "userns",
@@ -175,10 +190,12 @@ static void make_offer(const struct settings *s, struct link_offer *o, const cha
 		if (names[i] && mask & 1u << i)
 			features[o->n_features++] = names[i];
 	o->features = features;
-	o->tier = probe_tier_name((enum probe_tier)min(tier, (unsigned)PROBE_TIER_VIEWS));
+	tier = min(tier, (unsigned)PROBE_TIER_VIEWS);
+	o->tier = probe_tier_name(tier);
 	o->cores = s->cores ? (uint32_t)s->cores : cores;
 	o->memory = s->memory ? s->memory : memory;
 	o->task_limit = s->task_limit ? (uint32_t)s->task_limit : o->cores;
+	return tier;
 }
 
 static int work(const struct settings *s, int keeper, int mounts)
@@ -188,7 +205,8 @@ static int work(const struct settings *s, int keeper, int mounts)
 	struct link_offer offer = {.tier = NULL};
 	uname(&kernel);
 	offer.kernel = kernel.release;
-	make_offer(s, &offer, features);
+	_free_ char *warmer = find_warmer();
+	const struct services_found found = {.tier = make_offer(s, &offer, features), .warmer = warmer};
 	service_harden();
 	_cleanup_(loop_freep) struct loop *l = loop_new();
 	if (!l)
@@ -201,16 +219,21 @@ static int work(const struct settings *s, int keeper, int mounts)
 		r = loop_on_signal(l, SIGINT, on_signal, &k);
 	if (r)
 		return log_errno(-r, "signals");
-	struct services *services = services_new(l, s, mounts);
-	k = services ? link_new(l, s, keeper, &offer) : NULL;
-	r = k ? loop_run(l) : SERVICE_EXIT_FAILED;
+	struct services *services = services_new(l, s, mounts, &found);
+	const struct link_parts parts = services ? services_parts(services) : (struct link_parts){.cache = NULL};
+	k = services ? link_new(l, s, keeper, &offer, &parts) : NULL;
+	struct vinefs_metrics figures = {.loop = l, .parts = &parts, .services = services, .link = k};
+	_cleanup_(metrics_server_freep) struct metrics_server *metrics = NULL;
+	r = k ? vinefs_metrics_listen(&metrics, &figures, s) : -EIO;
+	r = r ? SERVICE_EXIT_FAILED : loop_run(l);
+	metrics_server_free(steal(metrics));
 	if (r < 0)
 		r = SERVICE_EXIT_FAILED;
 	bool is_leaving = r != SERVICES_UPGRADE;
 	r = is_leaving ? r : KEEPER_EXIT_UPGRADE;
+	link_free(k);
 	if (!services_end(services, is_leaving))
 		_exit(r);
-	link_free(k);
 	return r;
 }
 
@@ -232,13 +255,18 @@ int main(int argc, char **argv)
 	if (settings_read(&s, argc, argv))
 		return SERVICE_EXIT_FAILED;
 	log_init("vinefs", (enum log_level)s.log_level, STDERR_FILENO, isatty(STDERR_FILENO));
+	log_use(s.log);
 	/* The keeper recognises what tasks leave by this path, without links in it; it has it from realpath too. */
 	char *real = keeper >= 0 ? realpath(s.state, NULL) : NULL;
 	if (real) {
 		free(s.state);
 		s.state = real;
 	}
-	int status = keeper >= 0 ? work(&s, keeper, mounts) : launch(&s, argc, argv);
+	/* A node for data that was given a scheduler meanwhile has not looked around yet. */
+	int found = keeper >= 0 ? settings_find_work(&s) : 0;
+	if (found > 0)
+		look_around(&s);
+	int status = found < 0 ? SERVICE_EXIT_FAILED : keeper >= 0 ? work(&s, keeper, mounts) : launch(&s, argc, argv);
 	settings_fini(&s);
 	return status;
 }

@@ -11,12 +11,6 @@
 #include <time.h>
 #include <unistd.h>
 
-struct read {
-	struct fetch_read fetch;
-	struct served *served;
-	struct mount_request *request;
-};
-
 /* ---- who wants to hear of its end */
 
 static struct served *find_number(struct mounts *m, uint64_t number)
@@ -123,40 +117,16 @@ static void on_ended(struct post *p)
 
 /* ---- what the mount asks for */
 
-static ssize_t read_now(void *arg, void *tree, const struct mount_range *r, void *p)
+static void unuse(void *arg)
 {
-	(void)arg;
-	return fetch_read_now(tree, r->blob, r->offset, p, r->n);
-}
-
-static void on_read(struct fetch_read *f, const void *p, ssize_t n)
-{
-	struct read *r = container_of(f, struct read, fetch);
-	struct served *s = r->served;
-	mount_answer(r->request, p, n);
-	free(r);
-	mounts_unuse(s);
-}
-
-/* Who was interrupted or killed wants nothing begun any more. */
-static bool is_read_over(const struct fetch_read *f)
-{
-	return mount_is_over(container_of(f, const struct read, fetch)->request);
+	mounts_unuse(arg);
 }
 
 static void read_later(void *arg, void *tree, const struct mount_range *range, struct mount_request *q)
 {
 	struct served *s = arg;
-	struct read *r = NEW(struct read);
-	bool is_draft = range->blob == TREE_NO_BLOB;
-	assert(range->n && is_draft == fetch_is_draft(tree));
 	atomic_fetch_add(&s->n_users, 1);
-	*r = (struct read){.served = s, .request = q};
-	r->fetch = (struct fetch_read){.tree = tree, .n = range->n, .offset = range->offset};
-	r->fetch.blob = is_draft ? range->node : range->blob;
-	r->fetch.on_done = on_read;
-	r->fetch.is_over = is_read_over;
-	fetch_read_start(&r->fetch);
+	mounts_read_later(tree, range, q, unuse, s);
 }
 
 static void release(void *arg, void *tree)
@@ -184,7 +154,7 @@ static void on_end(void *arg)
 static int serve(struct served *s, struct fetch_tree *t)
 {
 	const struct mount_settings settings = {.source = {.arg = s,
-							   .read_now = read_now,
+							   .read_now = mounts_read_now,
 							   .read_later = read_later,
 							   .release = release,
 							   .keep = keep,

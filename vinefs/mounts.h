@@ -31,6 +31,21 @@ void mounts_hand_over(struct mounts *m);
 /* Unmounts everything, from under whoever uses it: the node is stopped in order. */
 void mounts_leave(struct mounts *m);
 
+/* Who serves the node's own mount, which the keeper holds with these and makes (node_mount.c). Descriptors are taken over. */
+struct mounts_node {
+	void (*on_held)(struct mounts_node *n, uint64_t number, int connection, int memory);
+	/* KEEPER_STEM_MADE: error, or n_fds descriptors. */
+	void (*on_stem)(struct mounts_node *n, uint64_t number, int error, const int *fds, unsigned n_fds);
+	void (*on_all_held)(struct mounts_node *n);
+};
+
+#define MOUNTS_NODE_MAGIC UINT64_C(0x3165646f6e656e76) /* what the memory of such a one begins with */
+
+/* Before the loop's next turn. NULL: it is gone. */
+void mounts_set_node(struct mounts *m, struct mounts_node *n);
+/* For a mount or a stem; none of the keeper's has it. */
+uint64_t mounts_new_number(struct mounts *m);
+
 #define MOUNTS_NAME_MAX 255u
 
 struct mounts_add {
@@ -69,7 +84,7 @@ struct mounts_info {
 	struct digest id;             /* of a draft: of its names */
 	struct mount_numbers numbers;
 	bool is_private, is_draft;
-	bool is_restored; /* taken up from a process before */
+	bool is_restored;   /* taken up from a process before */
 	const char *reason; /* why a draft stays one; "": it is being sealed. Borrowed as the others */
 	struct seal_progress progress;
 };

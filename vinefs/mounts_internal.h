@@ -3,6 +3,7 @@
 #ifndef VINEFS_MOUNTS_INTERNAL_H
 #define VINEFS_MOUNTS_INTERNAL_H
 
+#include "vinefs/keeper/keeper.h"
 #include "vinefs/mounts.h"
 
 #include <stdatomic.h>
@@ -12,6 +13,7 @@ struct mounts {
 	struct watch keeper;
 	struct list served;
 	uint64_t last_number;
+	struct mounts_node *node; /* NULL: nobody serves the node's own mount */
 	bool is_leaving;
 };
 
@@ -47,6 +49,12 @@ void mounts_take_up(struct mounts *m, uint64_t number, const int fds[2]);
 /* It cannot be served (any more). */
 void mounts_end(struct served *s, int error);
 
+/* ---- mounts_read.c: any thread; of struct mount_source */
+ssize_t mounts_read_now(void *arg, void *tree, const struct mount_range *r, void *p);
+/* done(arg), once, when it was answered. */
+void mounts_read_later(struct fetch_tree *tree, const struct mount_range *range, struct mount_request *q,
+		       void (*done)(void *arg), void *arg);
+
 /* ---- mounts_draft.c */
 /* A draft is about to be served, or is. */
 int mounts_draft_take(struct served *s, const struct fetch_tree *t);
@@ -68,6 +76,8 @@ int mounts_state_save(struct served *s, bool is_answered);
 void mounts_state_drop(struct served *s);
 /* Takes the descriptors over. Without a directory: that is nothing we could go on with. */
 struct served *mounts_state_load(struct mounts *m, uint64_t number, int connection, int memory);
+/* fds NULL, or two. */
+int mounts_tell_keeper(struct mounts *m, enum keeper_mount_type type, uint64_t number, const int fds[2]);
 void mounts_state_on_keeper(struct watch *w, uint32_t events);
 
 #endif

@@ -28,7 +28,7 @@ struct state {
 	uint8_t init[512];
 };
 
-static int tell_keeper(struct mounts *m, enum keeper_mount_type type, uint64_t number, const int fds[2])
+int mounts_tell_keeper(struct mounts *m, enum keeper_mount_type type, uint64_t number, const int fds[2])
 {
 	struct keeper_mount message = {.type = type, .mount = number};
 	union {
@@ -60,7 +60,7 @@ static int tell_keeper(struct mounts *m, enum keeper_mount_type type, uint64_t n
 
 void mounts_state_drop(struct served *s)
 {
-	tell_keeper(s->owner, KEEPER_DROP, s->number, NULL);
+	mounts_tell_keeper(s->owner, KEEPER_DROP, s->number, NULL);
 }
 
 int mounts_state_save(struct served *s, bool is_answered)
@@ -91,7 +91,7 @@ int mounts_state_save(struct served *s, bool is_answered)
 		return -errno;
 	if (pwrite(fd, all.at, all.n, 0) != (ssize_t)all.n)
 		return -ENOMEM;
-	return tell_keeper(s->owner, KEEPER_HOLD, s->number, (int[]){s->connection.fd, fd});
+	return mounts_tell_keeper(s->owner, KEEPER_HOLD, s->number, (int[]){s->connection.fd, fd});
 }
 
 struct served *mounts_state_load(struct mounts *m, uint64_t number, int connection, int memory)
@@ -134,7 +134,59 @@ struct served *mounts_state_load(struct mounts *m, uint64_t number, int connecti
 	return s;
 }
 
+/* ---- the node's own mount */
+
+void mounts_set_node(struct mounts *m, struct mounts_node *n)
+{
+	assert(!n || !m->node);
+	m->node = n;
+}
+
+uint64_t mounts_new_number(struct mounts *m)
+{
+	return ++m->last_number;
+}
+
+static bool is_of_node(int memory)
+{
+	uint64_t magic = 0;
+	return pread(memory, &magic, sizeof magic, 0) == (ssize_t)sizeof magic && magic == MOUNTS_NODE_MAGIC;
+}
+
+static void take_node(struct mounts *m, uint64_t number, const int fds[2])
+{
+	if (m->node) {
+		m->node->on_held(m->node, number, fds[0], fds[1]);
+		return;
+	}
+	close(fds[0]);
+	close(fds[1]);
+	mounts_tell_keeper(m, KEEPER_DROP, number, NULL);
+}
+
 /* ---- hearing the keeper */
+
+#define FDS_MOST 3u
+
+static void hear(struct mounts *m, const struct keeper_mount *k, const int *fds, unsigned n_fds)
+{
+	struct mounts_node *node = m->node;
+	bool is_stem = k->type == KEEPER_STEM_MADE && node;
+	if (k->type == KEEPER_HELD || k->type == KEEPER_STEM_MADE)
+		m->last_number = max(m->last_number, k->mount);
+	if (k->type == KEEPER_HELD && n_fds == 2 && is_of_node(fds[1]))
+		take_node(m, k->mount, fds);
+	else if (k->type == KEEPER_HELD && n_fds == 2)
+		mounts_take_up(m, k->mount, fds);
+	else if (is_stem)
+		node->on_stem(node, k->mount, k->error, fds, n_fds);
+	else if (k->type == KEEPER_ALL_HELD && node)
+		node->on_all_held(node);
+	else if (k->type == KEEPER_PING)
+		mounts_tell_keeper(m, KEEPER_ALIVE, 0, NULL);
+	for (unsigned i = 0; i < n_fds && k->type == KEEPER_STEM_MADE && !node; i++)
+		close(fds[i]);
+}
 
 void mounts_state_on_keeper(struct watch *w, uint32_t events)
 {
@@ -142,10 +194,11 @@ void mounts_state_on_keeper(struct watch *w, uint32_t events)
 	struct keeper_mount message = {0};
 	union {
 		struct cmsghdr head;
-		char room[CMSG_SPACE(2 * sizeof(int))];
+		char room[CMSG_SPACE(FDS_MOST * sizeof(int))];
 	} control;
 	struct iovec v = {.iov_base = &message, .iov_len = sizeof message};
 	for (;;) {
+		int fds[FDS_MOST] = {-1, -1, -1};
 		struct msghdr head = {.msg_iov = &v,
 				      .msg_iovlen = 1,
 				      .msg_control = control.room,
@@ -159,12 +212,10 @@ void mounts_state_on_keeper(struct watch *w, uint32_t events)
 		}
 		assert(n == sizeof message);
 		const struct cmsghdr *c = CMSG_FIRSTHDR(&head);
-		if (message.type == KEEPER_HELD && c && c->cmsg_len == CMSG_LEN(2 * sizeof(int))) {
-			int fds[2];
-			memcpy(fds, CMSG_DATA(c), sizeof fds);
-			mounts_take_up(m, message.mount, fds);
-		} else if (message.type == KEEPER_PING) {
-			tell_keeper(m, KEEPER_ALIVE, 0, NULL);
-		}
+		unsigned n_fds =
+			c && c->cmsg_type == SCM_RIGHTS ? (unsigned)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int)) : 0;
+		if (n_fds)
+			memcpy(fds, CMSG_DATA(c), n_fds * sizeof(int));
+		hear(m, &message, fds, n_fds);
 	}
 }

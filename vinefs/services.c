@@ -4,6 +4,7 @@
 #include "common/log.h"
 #include "common/path.h"
 #include "vinefs/door.h"
+#include "vinefs/inputs.h"
 
 #include <unistd.h>
 
@@ -19,6 +20,7 @@ struct services {
 	struct cache *cache;
 	struct fetch *fetch;
 	struct mounts *mounts;
+	struct inputs *inputs;
 	struct door *door;
 	char *hot;
 	struct timer upkeep, go;
@@ -48,9 +50,19 @@ static void on_time(struct timer *t)
 	fetch_work(s->fetch, &s->work);
 }
 
+/* What is held for attempts to come would not go for what is needed now. */
+static bool is_nearly_full(struct cache *c, unsigned percent)
+{
+	struct cache_state state;
+	cache_get_state(c, &state);
+	return state.size >= state.quota / 100 * percent || state.n_inodes >= state.inode_quota / 100 * percent;
+}
+
 static void on_kept(struct fetch_work *w, bool is_run)
 {
 	struct services *s = container_of(w, struct services, work);
+	if (is_run && !s->is_ending && is_nearly_full(s->cache, (unsigned)s->settings->cache_low))
+		inputs_shed(s->inputs);
 	/* The end waits for what runs. */
 	if (is_run && !s->is_ending)
 		timer_start(&s->upkeep, s->loop, UPKEEP_USEC, on_time);
@@ -73,6 +85,12 @@ static void upgrade(void *arg)
 		timer_start(&s->go, s->loop, GO_USEC, on_go);
 }
 
+static uint64_t find_namespaces(void *arg, int fds[2])
+{
+	const struct services *s = arg;
+	return inputs_namespaces(s->inputs, fds);
+}
+
 /* ---- life */
 
 static int open_cache(struct services *s)
@@ -93,7 +111,33 @@ static int open_cache(struct services *s)
 	return r;
 }
 
-static int put_together(struct services *s, int keeper)
+static unsigned shed(void *arg)
+{
+	struct services *s = arg;
+	return inputs_shed(s->inputs);
+}
+
+static int open_inputs(struct services *s, const struct services_found *found)
+{
+	static const enum probe_tier tiers[] = {PROBE_TIER_VIEWS, PROBE_TIER_VIEWS, PROBE_TIER_MOUNT, PROBE_TIER_PLAIN};
+	enum probe_tier most = tiers[s->settings->tier];
+	const struct inputs_settings i = {.loop = s->loop,
+					  .fetch = s->fetch,
+					  .cache = s->cache,
+					  .mounts = s->mounts,
+					  .state = s->settings->state,
+					  .cache_path = s->settings->cache,
+					  .hot = s->hot,
+					  .tier = min(most, found->tier),
+					  .is_unshared = !s->settings->share_unsealed,
+					  .is_alone = settings_is_alone(s->settings),
+					  .deadline_usec = s->settings->read_deadline,
+					  .warmer = found->warmer};
+	s->inputs = inputs_new(&i);
+	return s->inputs ? 0 : -errno;
+}
+
+static int put_together(struct services *s, int keeper, const struct services_found *found)
 {
 	const struct fetch_settings f = {
 		.cache = s->cache,
@@ -114,6 +158,9 @@ static int put_together(struct services *s, int keeper)
 	s->mounts = mounts_new(&m);
 	if (!s->mounts)
 		return log_errno(errno, "the keeper's end");
+	int r = open_inputs(s, found);
+	if (r)
+		return log_errno(-r, "inputs");
 	const struct door_settings d = {.loop = s->loop,
 					.state = s->settings->state,
 					.name = s->settings->name,
@@ -122,12 +169,15 @@ static int put_together(struct services *s, int keeper)
 					.fetch = s->fetch,
 					.mounts = s->mounts,
 					.upgrade = upgrade,
+					.namespaces = find_namespaces,
+					.shed = shed,
 					.arg = s};
 	s->door = door_new(&d);
 	return s->door ? 0 : -EIO;
 }
 
-struct services *services_new(struct loop *l, const struct settings *settings, int keeper)
+struct services *services_new(struct loop *l, const struct settings *settings, int keeper,
+			      const struct services_found *found)
 {
 	struct services *s = NEW(struct services);
 	s->loop = l;
@@ -138,13 +188,38 @@ struct services *services_new(struct loop *l, const struct settings *settings, i
 	if (r)
 		close_fd(keeper);
 	else
-		r = put_together(s, keeper);
+		r = put_together(s, keeper, found);
 	if (r) {
 		services_end(s, false);
 		return NULL;
 	}
 	timer_start(&s->upkeep, l, UPKEEP_USEC, on_time);
 	return s;
+}
+
+static bool is_used(void *arg)
+{
+	const struct services *s = arg;
+	return s->door && door_is_used(s->door);
+}
+
+struct link_parts services_parts(const struct services *s)
+{
+	return (struct link_parts){.cache = s->cache,
+				   .fetch = s->fetch,
+				   .inputs = s->inputs,
+				   .is_used = is_used,
+				   .arg = (void *)(uintptr_t)s};
+}
+
+static void see_mount(void *arg, const struct mounts_info *i)
+{
+	(void)arg, (void)i;
+}
+
+unsigned services_n_mounts(const struct services *s)
+{
+	return mounts_each(s->mounts, see_mount, NULL);
 }
 
 bool services_end(struct services *s, bool is_leaving)
@@ -154,6 +229,7 @@ bool services_end(struct services *s, bool is_leaving)
 	s->is_ending = true;
 	timer_stop(&s->upkeep);
 	timer_stop(&s->go);
+	inputs_stop(s->inputs, is_leaving);
 	if (is_leaving && s->mounts)
 		mounts_leave(s->mounts);
 	else if (s->mounts)
@@ -165,6 +241,7 @@ bool services_end(struct services *s, bool is_leaving)
 		log_warn("a source does not answer; leaving without it");
 		return false;
 	}
+	inputs_free(s->inputs);
 	mounts_free(s->mounts);
 	/* Trees that were closed go by posts. */
 	for (int i = 0; i < LAST_TURNS; i++)

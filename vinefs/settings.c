@@ -9,6 +9,11 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#define RACK_MAX 256u /* as vined takes it */
+
+const char *const tier_words[] = {"auto", "views", "mount", "plain", NULL};
+const char *const data_words[] = {"tls", "plain", NULL};
+
 #define CONF_STRUCT settings
 #define CONF_FILE "vinefs/settings.def"
 #include "common/conf_table.h"
@@ -39,6 +44,10 @@ static int check(const struct settings *s)
 	if (strlen(s->name) > WIRE_NAME_MAX) {
 		fprintf(stderr, "vinefs: --name: %zu characters, at most %d are allowed\n", strlen(s->name),
 			WIRE_NAME_MAX);
+		return -EINVAL;
+	}
+	if (strlen(s->rack) > RACK_MAX) {
+		fprintf(stderr, "vinefs: --rack: %zu characters, at most %u are allowed\n", strlen(s->rack), RACK_MAX);
 		return -EINVAL;
 	}
 	if (s->cache_low >= s->cache_high) {
@@ -78,6 +87,18 @@ int settings_read(struct settings *s, int argc, char **argv)
 	if (r)
 		settings_fini(s);
 	return r;
+}
+
+int settings_find_work(struct settings *s)
+{
+	struct conf_error e = {""};
+	_free_ char *path = path_join(s->state, "work-for");
+	int r = settings_is_alone(s) ? conf_read_file(&table, s, path, &e) : -ENOENT;
+	if (r == 0)
+		r = check(s);
+	else if (r != -ENOENT)
+		fprintf(stderr, "vinefs: %s\n", e.text);
+	return r == -ENOENT ? 0 : r < 0 ? r : !settings_is_alone(s);
 }
 
 void settings_fini(struct settings *s)

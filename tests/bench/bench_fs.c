@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * TARGETS fs-*: `vine mount` from a standalone node beside the native filesystem, in a private mount and in a plain one, as root and as an ordinary user. One
+ * TARGETS fs-*: a task's inputs in its view, and `vine mount` in a private mount and in a plain one, beside the native filesystem, as root and as an ordinary user. One
  * program under the names of its benchmarks (bench_fs_walk, or `bench_fs fs-walk`): a new one is a line of `benches` below, with its link's name in
- * Makefile.am. The last line is of the private mount, of root and user the worse. VINE_BENCH_QUICK=1: a small form that is no result. */
+ * Makefile.am. The last line is of the view, of root and user the worse. VINE_BENCH_QUICK=1: a small form that is no result. */
 #include "tests/bench/bench_fs.h"
 #include "common/path.h"
 #include "tests/bench/bench.h"
@@ -232,14 +232,16 @@ static const struct fs_bench benches[] = {
 	{"fs-small-cold", 900, 8000, bench_small_cold, NULL},
 	{"fs-small-first", 400, 2000, bench_small_first, NULL},
 	{"fs-small-warm", 240, 500, bench_small_warm, NULL},
-	{"fs-walk", 900, 8000, bench_walk, NULL},
+	{"fs-walk", 1200, 8000, bench_walk, NULL},
+	{"fs-write", 900, 6000, fs_write, NULL},
+	{"start-first", 900, 3000, fs_start_first, fs_prepare_import},
 };
 
 int main(int argc, char **argv)
 {
 	const char *base = path_base(argv[0]);
 	if (argc > 1 && streq(argv[1], FS_AGENT))
-		return fs_agent_main();
+		return fs_agent_main(argv + 2);
 	_free_ char *name = xstrdup(argc > 1 ? argv[1] : has_prefix(base, "bench_") ? base + 6 : base);
 	for (char *p = name; *p; p++)
 		if (*p == '_')

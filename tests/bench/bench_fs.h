@@ -16,5 +16,7 @@ void fs_import_cold(struct fs_world *w);
 void fs_crash(struct fs_world *w);   /* fs_crash.c */
 void fs_overlay(struct fs_world *w); /* fs_overlay.c */
 void fs_slow(struct fs_world *w);    /* fs_slow.c */
+void fs_start_first(struct fs_world *w);
+void fs_write(struct fs_world *w); /* fs_write.c */
 
 #endif

@@ -5,7 +5,11 @@
  * what it reads is its own or everybody's. The row in which each of 500 classes reads everything leaves nearly every task
  * alone in its lane; it is shown and does not count. SHAPE=N: row N alone, from 0.
  *
- * And what happens at once: a million submits, 10,000 nodes that join a full queue, the loss of 1,000 of them. */
+ * And what happens at once: a million submits, 10,000 nodes that join a full queue, the loss of 1,000 of them.
+ *
+ * sched-plan: what it costs the core for each node to bring one tree to 10,000 nodes: who is told whom to ask, what each says of how
+ * much it has, and a tenth of them lost and come again amid it. The core knows of a tree its size and nothing of its blobs. PLAN=1:
+ * this alone. */
 #include "core/core.h"
 #include "tests/bench/bench.h"
 
@@ -225,6 +229,99 @@ static void measure_events(unsigned n_inputs)
 	free(w.running);
 }
 
+/* ---- one tree to all */
+
+#define N_PLANNED 10000u
+#define RACK 40u
+#define REPORTS 20u /* of each node, of how much has come */
+#define TREE_SIZE (UINT64_C(4) << 30)
+
+struct planned {
+	struct core *core;
+	uint64_t now_usec;
+	size_t n_fetches, n_peers, n_reads;
+};
+
+static void on_fetch(void *arg, const struct core_fetch *f)
+{
+	struct planned *p = arg;
+	p->n_fetches++;
+	p->n_peers += f->n_peers;
+	p->n_reads += f->source != 0;
+}
+
+static void on_fetch_stop(void *arg, uint64_t node, uint64_t item)
+{
+	(void)arg, (void)node, (void)item;
+}
+
+static const struct core_actions plan_actions = {
+	.start = on_start,
+	.stop = on_stop,
+	.cancelled = on_cancelled,
+	.held = on_held,
+	.next_attempt = next_attempt,
+	.fetch = on_fetch,
+	.fetch_stop = on_fetch_stop,
+};
+
+static void plan_node(struct planned *p, uint64_t n)
+{
+	core_node_add(p->core, n, &(struct core_node_spec){.cores = 8, .rack = 1 + n / RACK});
+	core_item_bring(p->core, 1, n, 0);
+}
+
+static void plan_turn(struct planned *p)
+{
+	core_set_time(p->core, p->now_usec += 1000000);
+	core_decide(p->core, 0);
+}
+
+/* Seconds of the core's time. */
+static double plan(struct planned *p)
+{
+	double from = cpu_now_sec();
+	for (uint64_t n = 1; n <= N_PLANNED; n++)
+		plan_node(p, n);
+	plan_turn(p);
+	for (uint64_t k = 1; k <= REPORTS; k++) {
+		for (uint64_t n = 1; n <= N_PLANNED; n++)
+			core_replica_set(p->core, n, 1, TREE_SIZE * k / REPORTS);
+		for (uint64_t n = 1; k == REPORTS / 2 && n <= N_PLANNED / 10; n++)
+			core_node_lost(p->core, n);
+		plan_turn(p);
+		for (uint64_t n = 1; k == REPORTS / 2 && n <= N_PLANNED / 10; n++)
+			plan_node(p, n);
+		plan_turn(p);
+	}
+	return cpu_now_sec() - from;
+}
+
+static void measure_plan(void)
+{
+	double usec[N_ROUNDS];
+	struct planned p;
+	for (unsigned r = 0; r < N_ROUNDS; r++) {
+		p = (struct planned){.core = NULL};
+		p.core = core_new(&plan_actions, &p, NULL);
+		core_item_add(p.core, 1, &(struct core_item_spec){.size = TREE_SIZE, .source = 7, .tree = 1});
+		usec[r] = plan(&p) * 1e6 / N_PLANNED;
+		struct core_numbers n;
+		core_numbers(p.core, &n);
+		assert(!n.fetches && n.replicas == N_PLANNED);
+		core_check(p.core);
+		core_free(p.core);
+	}
+	struct spread s = spread_of(usec, N_ROUNDS);
+	printf("one tree to %u nodes, a tenth of them lost amid it: %.1f us a node (%.1f-%.1f), told %.2f times and "
+	       "%.1f "
+	       "neighbours each, %zu reads of the source\n",
+	       N_PLANNED, s.median, s.low, s.high, (double)p.n_fetches / N_PLANNED,
+	       (double)p.n_peers / (double)p.n_fetches, p.n_reads);
+	bench_end("sched-plan", s.median / 1000, "ms", "1", "\"told\":%.3f,\"reads\":%zu",
+		  (double)p.n_fetches / N_PLANNED, p.n_reads);
+}
+
 static void measure_shape(const struct shape *s, double *usec, double *bytes)
 {
 	unsigned n_rounds = s->n_tasks > 100000 ? 3 : N_ROUNDS;
@@ -253,6 +350,10 @@ int main(void)
 	};
 	double worst = 0, most_bytes = 0, mixed = 0;
 	const char *only = getenv("SHAPE");
+	if (getenv("PLAN")) {
+		measure_plan();
+		return 0;
+	}
 	printf("%7s %8s %7s %7s   us a decision (low-high)   when all have waited   with submit, end   bytes a task\n",
 	       "nodes", "tasks", "classes", "inputs");
 	for (size_t i = 0; i < countof(shapes); i++) {
@@ -272,6 +373,7 @@ int main(void)
 	if (!only) {
 		measure_events(0);
 		measure_events(4);
+		measure_plan();
 	}
 	bench_end("sched-core", worst, "us", "1", "\"bytes\":%.0f,\"mixed\":%.3f", most_bytes, mixed);
 	return 0;

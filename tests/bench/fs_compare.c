@@ -22,7 +22,7 @@ static struct fs_agent *enter(const struct fs_world *w, const struct fs_compare 
 {
 	struct fs_agent *a = fs_agent_new(w, user, way, tree, false);
 	if (c->has_bound)
-		fs_ask(a, "expect-bound", way == FS_PRIVATE, 0, a->directory);
+		fs_ask(a, "expect-bound", way != FS_PLAIN, 0, a->directory);
 	return a;
 }
 
@@ -90,14 +90,14 @@ double fs_compare(struct fs_world *w, const struct fs_compare *c)
 {
 	double worst = 0;
 	assert(c->work && c->tree && c->n_steps > 0);
-	for (enum fs_way way = FS_PRIVATE; way < FS_WAYS; way++) {
+	for (enum fs_way way = FS_VIEW; way < FS_WAYS; way++) {
 		for (enum fs_user user = FS_ROOT; user < FS_USERS; user++) {
 			struct pairs p;
 			bool is_one = c->when == FS_AGAIN || c->when == FS_COLD;
 			(is_one ? pair_in_one : pair_in_many)(w, c, user, way, &p);
 			double ratio =
 				fs_report(w, c->what, fs_place_name(user, way), p.native, p.mounted, p.n, c->n_steps);
-			if (way == FS_PRIVATE)
+			if (way == FS_VIEW)
 				worst = max(worst, ratio);
 		}
 	}

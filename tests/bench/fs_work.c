@@ -185,6 +185,59 @@ static void do_expect_bound(const char *root, unsigned is_bound, unsigned m)
 		fs_fail("%s is %s, and should not be", path, is_bound ? "served" : "bound");
 }
 
+/* ---- writing */
+
+/* One that was not there: what is written over is another matter, and files are created slowly where others were just removed. */
+static void fresh_path(char *to, size_t size, const char *directory)
+{
+	static unsigned n;
+	snprintf(to, size, "%s/written-%d-%u", directory, (int)getpid(), n++);
+}
+
+static char last_written[600];
+
+/* And to the disk with it. */
+static void do_write(const char *directory, unsigned n_mib, unsigned block_kib)
+{
+	size_t size = (size_t)block_kib << 10;
+	_free_ char *block = xmalloc(size);
+	memset(block, 'w', size);
+	assert(block_kib > 0 && block_kib <= 1024);
+	fresh_path(last_written, sizeof last_written, directory);
+	_close_ int fd = open(last_written, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+	for (uint64_t done = 0; fd >= 0 && done < n_mib * MIB; done += size)
+		if (write(fd, block, size) != (ssize_t)size)
+			fs_fail("%s: %s", last_written, strerror(errno));
+	if (fd < 0 || fsync(fd) < 0)
+		fs_fail("%s: %s", last_written, strerror(errno));
+}
+
+/* What do_write() made last, outside of its time. */
+static void do_unwrite(const char *directory, unsigned n, unsigned m)
+{
+	(void)n;
+	(void)m;
+	if (unlink(last_written) < 0)
+		fs_fail("%s in %s: %s", last_written, directory, strerror(errno));
+	sync();
+}
+
+static void do_create(const char *directory, unsigned n_files, unsigned n_bytes)
+{
+	char path[600], name[32], bytes[4096] = "";
+	assert(n_bytes <= sizeof bytes);
+	fresh_path(path, sizeof path, directory);
+	if (mkdir(path, 0755) < 0)
+		fs_fail("%s: %s", path, strerror(errno));
+	_close_ int at = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	for (unsigned i = 0; i < n_files; i++) {
+		snprintf(name, sizeof name, "%u", i);
+		_close_ int fd = openat(at, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+		if (fd < 0 || write(fd, bytes, n_bytes) != (ssize_t)n_bytes)
+			fs_fail("%s/%s: %s", path, name, strerror(errno));
+	}
+}
+
 /* ---- imports */
 
 static const char import_all[] = "import sys, numpy, scipy, pandas, sklearn\n"
@@ -343,6 +396,7 @@ static const struct {
 	void (*work)(const char *path, unsigned n, unsigned m);
 } works[] = {
 	{"crash", do_crash},
+	{"create", do_create},
 	{"expect-bound", do_expect_bound},
 	{"import", do_import},
 	{"import-torch", do_import_torch},
@@ -354,13 +408,17 @@ static const struct {
 	{"sequence", do_sequence},
 	{"stat", do_stat},
 	{"touch", do_touch},
+	{"unwrite", do_unwrite},
 	{"walk", do_walk},
+	{"write", do_write},
 };
 
-int fs_agent_main(void)
+int fs_agent_main(char *const fifos[])
 {
 	char line[600], name[32], path[512];
 	unsigned n, m;
+	if (fifos[0] && (!freopen(fifos[1], "we", stdout) || !freopen(fifos[0], "re", stdin)))
+		fs_fail("%s: %s", fifos[0], strerror(errno));
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	puts("agent");
 	while (fgets(line, sizeof line, stdin)) {

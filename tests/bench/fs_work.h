@@ -6,8 +6,8 @@
 
 #include "tests/bench/fs_trees.h"
 
-/* The agent's whole life; ends when its input does. Its name on the command line, in place of a benchmark's, is FS_AGENT. */
-int fs_agent_main(void);
+/* The agent's whole life; ends when its input does. Its name on the command line, in place of a benchmark's, is FS_AGENT; two FIFOs behind it are its input and output then. */
+int fs_agent_main(char *const fifos[]);
 #define FS_AGENT "--agent"
 
 /* What crash readers (fs_crash.c) and who kills share, in a file that the command names. */

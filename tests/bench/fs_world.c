@@ -7,16 +7,16 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { ORDINARY_ID = 65534 };
+enum { ORDINARY_ID = 65534, TASK_MSEC = 60000 };
 
 unsigned fs_scaled(const struct fs_world *w, unsigned n)
 {
@@ -34,6 +34,7 @@ static void become(const struct fs_world *w, enum fs_user user)
 	snprintf(home, sizeof home, "%s/%s", w->directory, user_names[user]);
 	setenv("HOME", home, 1);
 	setenv("VINE_NODE", w->nodes[user].state, 1);
+	setenv("VINE", w->nodes[user].cluster, 1);
 	setenv("PYTHONDONTWRITEBYTECODE", "1", 1);
 	unsetenv("XDG_STATE_HOME");
 	unsetenv("XDG_RUNTIME_DIR");
@@ -165,25 +166,43 @@ pid_t fs_worker(const struct fs_world *w, enum fs_user user)
 	return found;
 }
 
+/* Starts a daemon of that user, until its ready line. Its reading end stays open: it may say more. */
+static pid_t start_daemon(const struct fs_world *w, enum fs_user user, const char *const argv[])
+{
+	int out[2];
+	char line[256];
+	if (pipe2(out, O_CLOEXEC) < 0)
+		fs_fail("pipe: %s", strerror(errno));
+	pid_t pid = start_as(w, user, argv, -1, out[1]);
+	close(out[1]);
+	FILE *f = fdopen(out[0], "r");
+	_free_ char *ready = xasprintf("%s ready", argv[0]);
+	if (!f || !fgets(line, sizeof line, f) || !has_prefix(line, ready))
+		fs_fail("%s does not start as %s: is it in PATH, as make bench has it?", argv[0], user_names[user]);
+	return pid;
+}
+
+static void start_vined(struct fs_world *w, enum fs_user user)
+{
+	struct fs_node *node = &w->nodes[user];
+	snprintf(node->cluster, sizeof node->cluster, "%s/%s/vined", w->directory, user_names[user]);
+	_free_ char *state = xasprintf("--state=%s", node->cluster);
+	_free_ char *log = xasprintf("--log=%s.log", node->cluster);
+	node->vined = start_daemon(w, user, (const char *const[]){"vined", state, log, NULL});
+}
+
 void fs_node_start(struct fs_world *w, enum fs_user user)
 {
 	static unsigned n_started;
 	struct fs_node *node = &w->nodes[user];
-	int out[2];
-	char line[256];
 	assert(!node->keeper);
+	if (!node->vined)
+		start_vined(w, user);
 	snprintf(node->state, sizeof node->state, "%s/%s/node%u", w->directory, user_names[user], n_started++);
 	_free_ char *state = xasprintf("--state=%s", node->state);
+	_free_ char *vined = xasprintf("--vined=%s/vined.sock", node->cluster);
 	_free_ char *log = xasprintf("--log=%s.log", node->state);
-	if (pipe2(out, O_CLOEXEC) < 0)
-		fs_fail("pipe: %s", strerror(errno));
-	const char *const argv[] = {"vinefs", "--vined=none", state, log, NULL};
-	node->keeper = start_as(w, user, argv, -1, out[1]);
-	close(out[1]);
-	FILE *f = fdopen(out[0], "r");
-	if (!f || !fgets(line, sizeof line, f) || !has_prefix(line, "vinefs ready"))
-		fs_fail("vinefs does not start as %s: is it in PATH, as make bench has it?", user_names[user]);
-	/* Its reading end stays open: the node may say more. */
+	node->keeper = start_daemon(w, user, (const char *const[]){"vinefs", vined, state, log, NULL});
 }
 
 void fs_node_stop(struct fs_world *w, enum fs_user user)
@@ -211,8 +230,8 @@ void fs_drop_caches(void)
 
 const char *fs_place_name(enum fs_user user, enum fs_way way)
 {
-	static const char *const names[FS_WAYS][FS_USERS] = {{"private, root", "private, user"},
-							     {"plain, root", "plain, user"}};
+	static const char *const names[FS_WAYS][FS_USERS] = {
+		{"view, root", "view, user"}, {"private, root", "private, user"}, {"plain, root", "plain, user"}};
 	return names[way][user];
 }
 
@@ -223,18 +242,78 @@ static void make_directory(const char *path, enum fs_user user)
 		fs_fail("%s: %s", path, strerror(r < 0 ? -r : errno));
 }
 
-struct fs_agent *fs_agent_new(const struct fs_world *w, enum fs_user user, enum fs_way way, const char *what,
-			      bool is_raw)
+/* An agent as a task: its output would be a file, so it speaks over FIFOs. */
+static void start_task(struct fs_agent *a, const char *input, const char *self)
+{
+	char path[2][160];
+	for (int i = 0; i < 2; i++) {
+		snprintf(path[i], sizeof path[i], "%s/%s/%s", a->w->directory, user_names[a->user], i ? "from" : "to");
+		unlink(path[i]);
+		if (mkfifo(path[i], 0600) < 0 || (a->user == FS_USER && chown(path[i], ORDINARY_ID, ORDINARY_ID) < 0))
+			fs_fail("%s: %s", path[i], strerror(errno));
+	}
+	const char *const argv[] = {"vine", "run", "-i",     input,   "-i",    self,
+				    "--",   self,  FS_AGENT, path[0], path[1], NULL};
+	int to = open(path[0], O_RDWR | O_CLOEXEC), from = open(path[1], O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	struct pollfd ready = {.fd = from, .events = POLLIN};
+	if (to < 0 || from < 0)
+		fs_fail("%s: %s", path[0], strerror(errno));
+	a->pid = start_as(a->w, a->user, argv, -1, -1);
+	/* Until it writes nobody has the other end, and reading is at its end. */
+	if (poll(&ready, 1, TASK_MSEC) <= 0 || fcntl(from, F_SETFL, 0) < 0)
+		fs_fail("no task in a view (%s)", fs_place_name(a->user, FS_VIEW));
+	a->to = fdopen(to, "w");
+	a->from = fdopen(from, "r");
+}
+
+static void start_command(struct fs_agent *a, const char *what, const char *self)
+{
+	int in[2], out[2];
+	if (pipe2(in, O_CLOEXEC) < 0 || pipe2(out, O_CLOEXEC) < 0)
+		fs_fail("pipe: %s", strerror(errno));
+	const char *const inside[] = {"vine", "mount", "-q", what, a->directory, "--", self, FS_AGENT, NULL};
+	const char *const bare[] = {self, FS_AGENT, NULL};
+	a->pid = start_as(a->w, a->user, what && a->way == FS_PRIVATE ? inside : bare, in[0], out[1]);
+	close(in[0]);
+	close(out[1]);
+	a->to = fdopen(in[1], "w");
+	a->from = fdopen(out[0], "r");
+}
+
+static struct fs_agent *agent_new(const struct fs_world *w, enum fs_user user, enum fs_way way, char self[PATH_MAX])
 {
 	struct fs_agent *a = xcalloc(1, sizeof *a);
-	int in[2], out[2];
-	char line[16], id[80], self[PATH_MAX] = "";
 	*a = (struct fs_agent){.w = w, .user = user, .way = way};
 	snprintf(a->directory, sizeof a->directory, "%s/%s/m", w->directory, user_names[user]);
 	make_directory(a->directory, user);
-	if (readlink("/proc/self/exe", self, sizeof self - 1) < 0 || pipe2(in, O_CLOEXEC) < 0 ||
-	    pipe2(out, O_CLOEXEC) < 0)
-		fs_fail("pipe: %s", strerror(errno));
+	ssize_t n = readlink("/proc/self/exe", self, PATH_MAX - 1);
+	if (n < 0)
+		fs_fail("/proc/self/exe: %s", strerror(errno));
+	self[n] = 0;
+	return a;
+}
+
+static struct fs_agent *greet(struct fs_agent *a)
+{
+	char line[16];
+	if (!a->to || !a->from || !fgets(line, sizeof line, a->from) || !streq(line, "agent\n"))
+		fs_fail("no agent in a mount (%s)", fs_place_name(a->user, a->way));
+	return a;
+}
+
+struct fs_agent *fs_agent_as_task(const struct fs_world *w, enum fs_user user, const char *input)
+{
+	char self[PATH_MAX];
+	struct fs_agent *a = agent_new(w, user, FS_VIEW, self);
+	start_task(a, input, self);
+	return greet(a);
+}
+
+struct fs_agent *fs_agent_new(const struct fs_world *w, enum fs_user user, enum fs_way way, const char *what,
+			      bool is_raw)
+{
+	char id[80], self[PATH_MAX];
+	struct fs_agent *a = agent_new(w, user, way, self);
 	/* By its id: a path whose files are younger than two seconds is a draft, whatever was sealed. */
 	if (what && !is_raw) {
 		fs_seal(w, user, what, id);
@@ -243,16 +322,13 @@ struct fs_agent *fs_agent_new(const struct fs_world *w, enum fs_user user, enum 
 	if (what && way == FS_PLAIN)
 		fs_run(w, user, (const char *const[]){"vine", "mount", "-q", what, a->directory, NULL});
 	a->is_mounted = what && way == FS_PLAIN;
-	const char *const inside[] = {"vine", "mount", "-q", what, a->directory, "--", self, FS_AGENT, NULL};
-	const char *const bare[] = {self, FS_AGENT, NULL};
-	a->pid = start_as(w, user, what && way == FS_PRIVATE ? inside : bare, in[0], out[1]);
-	close(in[0]);
-	close(out[1]);
-	a->to = fdopen(in[1], "w");
-	a->from = fdopen(out[0], "r");
-	if (!a->to || !a->from || !fgets(line, sizeof line, a->from) || !streq(line, "agent\n"))
-		fs_fail("no agent in a mount (%s)", fs_place_name(user, way));
-	return a;
+	if (what && way == FS_VIEW) {
+		_free_ char *input = xasprintf("%s%s:%s", *what == '/' ? "" : "tree:", what, a->directory);
+		start_task(a, input, self);
+	} else {
+		start_command(a, what, self);
+	}
+	return greet(a);
 }
 
 void fs_agent_free(struct fs_agent *a)
@@ -292,18 +368,6 @@ double fs_ask(struct fs_agent *a, const char *work, unsigned n, unsigned m, cons
 
 /* ---- the world */
 
-/* Where /dev/fuse is root's alone, one that all may open lies over it in this namespace. */
-static bool bind_fuse(const struct fs_world *w)
-{
-	struct stat st;
-	_free_ char *dev = path_join(w->directory, "dev"), *node = path_join(dev, "fuse");
-	if (stat("/dev/fuse", &st) < 0 || (st.st_mode & 0006) == 0006)
-		return errno != ENOENT;
-	return mkdir(dev, 0755) == 0 && mount("vine-bench", dev, "tmpfs", MS_NOSUID, "mode=755,size=1m") == 0 &&
-	       mknod(node, S_IFCHR | 0666, st.st_rdev) == 0 && chmod(node, 0666) == 0 &&
-	       mount(node, "/dev/fuse", NULL, MS_BIND, NULL) == 0;
-}
-
 struct first {
 	struct fs_world *world;
 	const struct fs_bench *bench;
@@ -317,7 +381,7 @@ static void be_first(void *arg)
 	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
 	    mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
 		bench_cannot(w->name, "no mounts of its own");
-	if (chmod(w->directory, 0755) < 0 || !bind_fuse(w))
+	if (chmod(w->directory, 0755) < 0 || !scratch_open_fuse(w->directory))
 		bench_cannot(w->name, "no /dev/fuse for an ordinary user");
 	w->details = open_memstream(&w->details_text, &w->n_details);
 	assert(w->details);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What the fs-* benchmarks stand on: namespaces, a directory and nodes of their own, agents in private and in plain mounts as root and as an ordinary user, and
+ * What the fs-* benchmarks stand on: namespaces, a directory and nodes of their own, agents in views, in private and in plain mounts as root and as an ordinary user, and
  * comparisons with the native filesystem. */
 #ifndef BENCH_FS_WORLD_H
 #define BENCH_FS_WORLD_H
@@ -10,13 +10,19 @@
 #include <sys/types.h>
 
 enum fs_user { FS_ROOT, FS_USER, FS_USERS };
-enum fs_way { FS_PRIVATE, FS_PLAIN, FS_WAYS }; /* vine mount WHAT DIR -- COMMAND; vine mount WHAT DIR */
+enum fs_way {
+	FS_VIEW,
+	FS_PRIVATE,
+	FS_PLAIN,
+	FS_WAYS
+}; /* vine run -i WHAT:DIR -- COMMAND; vine mount WHAT DIR -- COMMAND; vine mount WHAT DIR */
 enum { FS_PAIRS_MOST = 15, FS_SIDES_MOST = 3 };
 
-/* A standalone vinefs of one user. */
+/* A vinefs of one user, and the vined it works for. */
 struct fs_node {
 	pid_t keeper; /* 0: none runs */
-	char state[128];
+	pid_t vined;  /* started with the first keeper, and there to the end */
+	char state[128], cluster[128];
 };
 
 struct fs_world {
@@ -79,6 +85,8 @@ struct fs_agent {
 /* An agent that sees `what` on agent->directory (what NULL: in no mount), sealed first unless `is_raw`. */
 struct fs_agent *fs_agent_new(const struct fs_world *w, enum fs_user user, enum fs_way way, const char *what,
 			      bool is_raw);
+/* An agent as a task with one input, as -i has it; what it writes below "." is in its working directory. */
+struct fs_agent *fs_agent_as_task(const struct fs_world *w, enum fs_user user, const char *input);
 /* Ends it, its mount and, for NULL, nothing. */
 void fs_agent_free(struct fs_agent *a);
 /* Has it work; returns the time in microseconds. say and hear are its halves. */
@@ -103,8 +111,8 @@ struct fs_compare {
 	bool has_bound; /* the tree has one large file: bound in a private mount, served in a plain one */
 };
 
-/* Lines of the table: the same work on the native and the mounted side, alternately, in each place. Returns the median of the ratios in a private
- * mount, of root and the ordinary user the worse. */
+/* Lines of the table: the same work on the native and the mounted side, alternately, in each place. Returns the median of the ratios in a view,
+ * of root and the ordinary user the worse. */
 double fs_compare(struct fs_world *w, const struct fs_compare *c);
 
 /* One line, and into the details: microseconds of `n` rounds of the native and another side; sorts them. Returns the median of the ratios. */

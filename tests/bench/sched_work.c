@@ -35,10 +35,12 @@ static void post(struct vine *v, struct vine_task *const t[], uint64_t n)
 		sched_fail("vine_post: %s", vine_error());
 }
 
-void sched_post_command(struct vine *v, uint64_t n, uint64_t batch, const char *const argv[])
+void sched_post_command(struct vine *v, uint64_t n, uint64_t batch, const char *const argv[], const char *view)
 {
 	struct vine_task *t[BATCH_MOST], *same = task_new(argv);
 	assert(batch && batch <= BATCH_MOST);
+	if (vine_task_set(same, "view", view) < 0)
+		sched_fail("view=%s: %s", view, vine_error());
 	for (uint64_t i = 0; i < batch; i++)
 		t[i] = same;
 	for (uint64_t done = 0; done < n; done += batch)

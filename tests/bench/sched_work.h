@@ -14,8 +14,8 @@ void sched_close(struct vine *v);
 
 /* Posts tasks with a command of SCHED_PAYLOAD bytes each and a clean environment, durably, in posts of `batch`. */
 void sched_post(struct vine *v, uint64_t n, uint64_t batch);
-/* The same, all with this command. */
-void sched_post_command(struct vine *v, uint64_t n, uint64_t batch, const char *const argv[]);
+/* The same, all with this command, in a view ("yes") or not ("none"). */
+void sched_post_command(struct vine *v, uint64_t n, uint64_t batch, const char *const argv[], const char *view);
 
 /* Which results have come, by number. */
 struct sched_seen {

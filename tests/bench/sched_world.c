@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/bench/sched_world.h"
 #include "common/path.h"
+#include "tests/bench/scratch.h"
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <limits.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -291,63 +290,19 @@ uint64_t sched_vined_rss(const struct sched_world *w)
 
 /* ---- the world */
 
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *at)
-{
-	(void)st;
-	(void)type;
-	(void)at;
-	return remove(path) < 0 && errno != ENOENT ? -1 : 0;
-}
+struct life {
+	struct sched_world world;
+	const struct sched_bench *bench;
+};
 
-static void make_directory(struct sched_world *w, const struct sched_bench *b)
+static void be_body(void *arg)
 {
-	static const char *const variables[] = {"VINE_BENCH_DIR", "TMPDIR"};
-	const char *below = "/var/tmp", *said;
-	struct statvfs st;
-	for (size_t i = countof(variables); i-- > 0;)
-		if ((said = getenv(variables[i])) && *said == '/')
-			below = said;
-	if (strlen(below) > 60 || statvfs(below, &st) < 0)
-		bench_cannot(b->name, below);
-	uint64_t free_mib = (uint64_t)st.f_bavail * st.f_frsize >> 20;
-	_free_ char *why =
-		xasprintf("%s has %llu MiB free, %u are needed", below, (unsigned long long)free_mib, b->room_mib);
-	if (!w->is_quick && free_mib < b->room_mib)
-		bench_cannot(b->name, why);
-	snprintf(w->directory, sizeof w->directory, "%s/vine-bench-XXXXXX", below);
-	if (!mkdtemp(w->directory))
-		bench_cannot(b->name, w->directory);
-}
-
-static _Noreturn void be_body(struct sched_world *w, const struct sched_bench *b, const sigset_t *before)
-{
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	sigprocmask(SIG_SETMASK, before, NULL);
+	struct life *l = arg;
+	struct sched_world *w = &l->world;
 	umask(077);
 	w->details = open_memstream(&w->details_text, &w->n_details);
 	assert(w->details);
-	b->body(w);
-	exit(0);
-}
-
-/* A signal that would end this process ends the body first, for the directory's sake. */
-static int await_body(pid_t pid, const struct sched_bench *b, const sigset_t *set)
-{
-	double end_sec = bench_now_sec() + b->limit_sec;
-	int status = 0;
-	for (;;) {
-		const struct timespec second = {.tv_sec = 1};
-		int got = sigtimedwait(set, NULL, &second);
-		if (waitpid(pid, &status, WNOHANG) == pid)
-			return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
-		if (got != SIGINT && got != SIGTERM && bench_now_sec() < end_sec)
-			continue;
-		fprintf(stderr, "%s: %s\n", b->name,
-			got == SIGINT || got == SIGTERM ? "interrupted" : "takes too long");
-		kill(pid, SIGKILL);
-		waitpid(pid, &status, 0);
-		return 1;
-	}
+	l->bench->body(w);
 }
 
 /* Daemons that the body left get their signal from the kernel, as does what they left; they come to us, and are waited for, since they write where we are
@@ -368,28 +323,21 @@ static void show_logs(const struct sched_world *w)
 		fprintf(stderr, "no logs\n");
 }
 
+static void on_end(void *arg, int status)
+{
+	const struct life *l = arg;
+	await_orphans();
+	if (status == 1)
+		show_logs(&l->world);
+}
+
 int sched_world_run(const struct sched_bench *b)
 {
-	struct sched_world w = {.name = b->name, .is_quick = bench_is_quick()};
-	sigset_t set, before;
+	struct life l = {.world = {.name = b->name, .is_quick = bench_is_quick()}, .bench = b};
+	struct scratch scratch;
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
-	make_directory(&w, b);
-	sigemptyset(&set);
-	sigaddset(&set, SIGCHLD);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGTERM);
-	sigprocmask(SIG_BLOCK, &set, &before);
-	fflush(NULL);
-	pid_t pid = fork();
-	if (pid == 0)
-		be_body(&w, b, &before);
-	int status = pid < 0 ? 1 : await_body(pid, b, &set);
-	await_orphans();
-	if (status == 1) {
-		fprintf(stderr, "%s: no result\n", b->name);
-		show_logs(&w);
-	}
-	if (nftw(w.directory, remove_one, 32, FTW_DEPTH | FTW_PHYS | FTW_MOUNT) < 0)
-		fprintf(stderr, "%s is left: %s\n", w.directory, strerror(errno));
-	return status;
+	scratch_make(&scratch, b->name, b->room_mib);
+	scratch.on_end = on_end;
+	l.world.directory = scratch.directory;
+	return scratch_run(&scratch, b->limit_sec, be_body, &l);
 }

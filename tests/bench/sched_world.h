@@ -10,7 +10,7 @@
 
 struct sched_world {
 	const char *name;
-	char directory[128]; /* below $VINE_BENCH_DIR, else $TMPDIR, else /var/tmp; removed at the end */
+	const char *directory; /* scratch.h's */
 	char state[160];     /* of the vined that runs, or ran last */
 	char address[64];    /* of the same */
 	pid_t vined;         /* 0: none runs */

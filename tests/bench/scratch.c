@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/bench/scratch.h"
+#include "common/path.h"
 #include "tests/bench/bench.h"
 #include "tests/bench/fs_trees.h"
 
 #include <ftw.h>
 #include <signal.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -82,7 +84,20 @@ int scratch_run(const struct scratch *s, unsigned limit_sec, void (*body)(void *
 	int status = pid < 0 ? 1 : await(pid, s->name, limit_sec, &set);
 	if (status == 1)
 		fprintf(stderr, "%s: no result\n", s->name);
+	if (s->on_end)
+		s->on_end(arg, status);
 	if (nftw(s->directory, remove_one, 32, FTW_DEPTH | FTW_PHYS | FTW_MOUNT) < 0)
 		fprintf(stderr, "%s is left: %s\n", s->directory, strerror(errno));
 	return status;
+}
+
+bool scratch_open_fuse(const char *directory)
+{
+	struct stat st;
+	_free_ char *dev = path_join(directory, "dev"), *node = path_join(dev, "fuse");
+	if (stat("/dev/fuse", &st) < 0 || (st.st_mode & 0006) == 0006)
+		return errno != ENOENT;
+	return mkdir(dev, 0755) == 0 && mount("vine-bench", dev, "tmpfs", MS_NOSUID, "mode=755,size=1m") == 0 &&
+	       mknod(node, S_IFCHR | 0666, st.st_rdev) == 0 && chmod(node, 0666) == 0 &&
+	       mount(node, "/dev/fuse", NULL, MS_BIND, NULL) == 0;
 }

@@ -2,7 +2,10 @@
  * A shared filesystem of the benchmarks' own, read-only: 1 ms an operation, 64 of them at once, 50 MB/s in all. What was asked once is remembered by the
  * kernel for 30 s, misses too, and pages are kept from open to open: kinder than most.
  *
- *   slow_fs MOUNTPOINT -f -o source=DIR,max_threads=64      until it is unmounted; DIR is absolute */
+ *   slow_fs MOUNTPOINT -f -o source=DIR,max_threads=64      until it is unmounted; DIR is absolute
+ *
+ * Several hosts that share it are several of these with account=FILE: in it are when the wire that all share is free again, the bytes that went over it and the
+ * operations, as three numbers of 64 bits. rate=N: that wire's bytes a second; own_rate=N: of the link of this host alone. */
 #define FUSE_USE_VERSION 35
 #include "common/base.h"
 
@@ -10,21 +13,28 @@
 #include <fcntl.h>
 #include <fuse.h>
 #include <limits.h>
-#include <pthread.h>
 #include <semaphore.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { AT_ONCE = 64, OPERATION_NSEC = 1000000, NSEC_PER_KB = 20000 /* 50 MB/s */ };
+enum { AT_ONCE = 64, OPERATION_NSEC = 1000000, RATE = 50000000 };
+
+/* The numbers of `account`, or this process's own. */
+struct account {
+	uint64_t free_nsec; /* when the last byte promised so far is through */
+	uint64_t n_bytes, n_operations;
+};
 
 struct slow {
-	char *dir;
+	char *dir, *account_file;
+	unsigned rate, own_rate; /* bytes a second; own 0: no limit of its own */
 	sem_t room;
-	pthread_mutex_t lock;
-	uint64_t wire_free_nsec; /* when the last byte promised so far is through */
+	struct account alone, *account;
+	uint64_t own_free_nsec;
 };
 
 static struct slow *self(void)
@@ -53,18 +63,30 @@ static void sleep_until(uint64_t nsec)
 		;
 }
 
-/* One operation that moves n bytes: its millisecond, and its turn on the wire that all share. */
+/* When n bytes are through that take their turn on this wire now. Other processes have it too. */
+static uint64_t take_turn(uint64_t *free_nsec, uint64_t now, size_t n, unsigned rate)
+{
+	uint64_t free_at = __atomic_load_n(free_nsec, __ATOMIC_RELAXED), through;
+	do
+		through = max(free_at, now) + (uint64_t)n * 1000000000u / rate;
+	while (!__atomic_compare_exchange_n(free_nsec, &free_at, through, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+	return through;
+}
+
+/* One operation that moves n bytes: its millisecond, and its turn on the wires. */
 static void take_time(size_t n)
 {
 	struct slow *s = self();
 	while (sem_wait(&s->room) < 0)
 		assert(errno == EINTR);
-	uint64_t now = now_nsec();
-	pthread_mutex_lock(&s->lock);
-	uint64_t through = max(s->wire_free_nsec, now) + (uint64_t)n * NSEC_PER_KB / 1000;
-	s->wire_free_nsec = n ? through : s->wire_free_nsec;
-	pthread_mutex_unlock(&s->lock);
-	sleep_until(max(now + OPERATION_NSEC, n ? through : 0));
+	uint64_t now = now_nsec(), through = now + OPERATION_NSEC;
+	__atomic_add_fetch(&s->account->n_operations, 1, __ATOMIC_RELAXED);
+	__atomic_add_fetch(&s->account->n_bytes, n, __ATOMIC_RELAXED);
+	if (n)
+		through = max(through, take_turn(&s->account->free_nsec, now, n, s->rate));
+	if (n && s->own_rate)
+		through = max(through, take_turn(&s->own_free_nsec, now, n, s->own_rate));
+	sleep_until(through);
 	sem_post(&s->room);
 }
 
@@ -161,18 +183,45 @@ static const struct fuse_operations operations = {
 	.statfs = slow_statfs,
 };
 
+/* -errno. A file that is new is empty, and all zeros. */
+static int open_account(struct slow *s)
+{
+	s->account = &s->alone;
+	if (!s->account_file)
+		return 0;
+	int fd = open(s->account_file, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (fd < 0 || ftruncate(fd, sizeof *s->account) < 0)
+		return -errno;
+	void *at = mmap(NULL, sizeof *s->account, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	int r = at == MAP_FAILED ? -errno : 0;
+	close(fd);
+	s->account = at;
+	return r;
+}
+
 int main(int argc, char **argv)
 {
-	static const struct fuse_opt options[] = {{"source=%s", offsetof(struct slow, dir), 0}, FUSE_OPT_END};
+	static const struct fuse_opt options[] = {{"source=%s", offsetof(struct slow, dir), 0},
+						  {"account=%s", offsetof(struct slow, account_file), 0},
+						  {"rate=%u", offsetof(struct slow, rate), 0},
+						  {"own_rate=%u", offsetof(struct slow, own_rate), 0},
+						  FUSE_OPT_END};
 	struct fuse_args args = FUSE_ARGS_INIT(argc, argv);
-	struct slow s = {.lock = PTHREAD_MUTEX_INITIALIZER};
-	if (fuse_opt_parse(&args, &s, options, NULL) < 0 || !s.dir || s.dir[0] != '/') {
-		fprintf(stderr, "usage: slow_fs MOUNTPOINT -f -o source=DIR,max_threads=64\n");
+	struct slow s = {.rate = RATE};
+	if (fuse_opt_parse(&args, &s, options, NULL) < 0 || !s.dir || s.dir[0] != '/' || !s.rate) {
+		fprintf(stderr,
+			"usage: slow_fs MOUNTPOINT -f -o source=DIR,max_threads=64[,account=FILE,rate=N,own_rate=N]\n");
+		return 125;
+	}
+	int opened = open_account(&s);
+	if (opened < 0) {
+		fprintf(stderr, "slow_fs: %s: %s\n", s.account_file, strerror(-opened));
 		return 125;
 	}
 	sem_init(&s.room, 0, AT_ONCE);
 	int r = fuse_main(args.argc, args.argv, &operations, &s);
 	fuse_opt_free_args(&args);
 	free(s.dir);
+	free(s.account_file);
 	return r;
 }

@@ -28,7 +28,10 @@ struct node {
 
 struct flow {
 	uint64_t number, item, node, stamp;
+	uint64_t peers[CORE_PEERS];
+	size_t n_peers;
 	struct end *from, *to;
+	uint64_t from_node; /* 0: the filesystem */
 	double left, rate;
 	uint64_t since_usec;
 	struct list of_from, of_to;
@@ -90,13 +93,18 @@ static struct event take_event(struct sim *s)
 
 /* ---- flows */
 
+static struct flow *find_flow(struct sim *s, uint64_t node, uint64_t item);
+
 static void set_rate(struct sim *s, struct flow *f)
 {
 	f->left -= f->rate * (double)(s->now_usec - f->since_usec) * 1e-6;
 	f->left = max(f->left, 0.0);
 	f->since_usec = s->now_usec;
 	double out = f->from->rate / f->from->n_out, in = f->to->rate / f->to->n_in;
+	const struct flow *before = f->from_node ? find_flow(s, f->from_node, f->item) : NULL;
 	f->rate = min(out, in);
+	if (before && before->rate > 0)
+		f->rate = min(f->rate, before->rate);
 	uint64_t usec = (uint64_t)(f->left / f->rate * 1e6) + 1;
 	put_event(s, s->now_usec + usec, EVENT_FLOW, f->number, ++f->stamp);
 }
@@ -110,15 +118,47 @@ static void set_rates(struct sim *s, struct end *from, struct end *to)
 			set_rate(s, f);
 }
 
-static void end_flow(struct sim *s, struct flow *f)
+static void leave_from(struct flow *f)
 {
 	list_remove(&f->of_from);
-	list_remove(&f->of_to);
 	f->from->n_out--;
+}
+
+static void drop_flow(struct sim *s, struct flow *f)
+{
+	list_remove(&f->of_to);
 	f->to->n_in--;
-	set_rates(s, f->from, f->to);
 	map_remove(&s->flows, f->number);
 	free(f);
+}
+
+static void end_flow(struct sim *s, struct flow *f)
+{
+	struct end *from = f->from, *to = f->to;
+	leave_from(f);
+	drop_flow(s, f);
+	set_rates(s, from, to);
+}
+
+/* 0: all are lost. */
+static uint64_t find_from(const struct sim *s, const struct flow *f)
+{
+	uint64_t best = 0;
+	for (size_t i = 0; i < f->n_peers; i++) {
+		const struct node *n = &s->nodes[f->peers[i]];
+		if (!n->is_lost && (!best || n->end.n_out < s->nodes[best].end.n_out))
+			best = f->peers[i];
+	}
+	return best;
+}
+
+static void set_from(struct sim *s, struct flow *f, uint64_t node)
+{
+	f->from_node = node;
+	f->from = node ? &s->nodes[node].end : &s->filesystem;
+	list_append(&f->from->out, &f->of_from);
+	f->from->n_out++;
+	set_rates(s, f->from, f->to);
 }
 
 static struct flow *find_flow(struct sim *s, uint64_t node, uint64_t item)
@@ -132,24 +172,28 @@ static struct flow *find_flow(struct sim *s, uint64_t node, uint64_t item)
 static void on_fetch(void *arg, const struct core_fetch *f)
 {
 	struct sim *s = arg;
-	struct flow *flow = NEW(struct flow);
+	struct flow *flow = find_flow(s, f->node, f->item);
 	assert(f->n_peers || f->source);
-	*flow = (struct flow){.number = ++s->n_flows,
-			      .item = f->item,
-			      .node = f->node,
-			      .left = (double)f->size,
-			      .since_usec = s->now_usec};
-	flow->from = f->source ? &s->filesystem : &s->nodes[f->peers[0]].end;
-	flow->to = &s->nodes[f->node].end;
-	list_init(&flow->of_from);
-	list_init(&flow->of_to);
-	list_append(&flow->from->out, &flow->of_from);
-	list_append(&flow->to->in, &flow->of_to);
-	flow->from->n_out++;
-	flow->to->n_in++;
-	map_put(&s->flows, flow->number, flow);
-	s->result.moved += f->size;
-	set_rates(s, flow->from, flow->to);
+	bool is_new = !flow;
+	if (is_new) {
+		flow = NEW(struct flow);
+		*flow = (struct flow){.number = ++s->n_flows,
+				      .item = f->item,
+				      .node = f->node,
+				      .left = (double)f->size,
+				      .to = &s->nodes[f->node].end,
+				      .since_usec = s->now_usec};
+		list_init(&flow->of_from);
+		list_init(&flow->of_to);
+		list_append(&flow->to->in, &flow->of_to);
+		flow->to->n_in++;
+		map_put(&s->flows, flow->number, flow);
+		s->result.moved += f->size;
+	}
+	memcpy(flow->peers, f->peers, f->n_peers * sizeof f->peers[0]);
+	flow->n_peers = f->n_peers;
+	if (is_new)
+		set_from(s, flow, f->source ? 0 : find_from(s, flow));
 }
 
 static void on_fetch_stop(void *arg, uint64_t node, uint64_t item)
@@ -228,7 +272,7 @@ static void end_task(struct sim *s, uint64_t task, uint64_t attempt)
 	s->result.usec = (double)s->now_usec;
 }
 
-/* Its flows end on both sides; the core begins again what others were getting from it. */
+/* What others were getting from it they get from another neighbour, or the core begins it again. */
 static void lose(struct sim *s, uint64_t node)
 {
 	struct node *n = &s->nodes[node];
@@ -236,8 +280,14 @@ static void lose(struct sim *s, uint64_t node)
 	n->is_lost = true;
 	while ((f = list_first(&n->end.in, struct flow, of_to)))
 		end_flow(s, f);
-	while ((f = list_first(&n->end.out, struct flow, of_from)))
-		end_flow(s, f);
+	while ((f = list_first(&n->end.out, struct flow, of_from))) {
+		uint64_t from = find_from(s, f);
+		leave_from(f);
+		if (from)
+			set_from(s, f, from);
+		else
+			drop_flow(s, f);
+	}
 	core_node_lost(s->core, node);
 }
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * A cluster under a virtual clock: the real core decides, nodes have slots and a network card of a given rate, a shared filesystem has one too.
- * A transfer's rate is the least of its ends' fair shares, found anew whenever a transfer begins or ends at one of them. */
+ * A transfer's rate is the least of its ends' fair shares, found anew whenever a transfer begins or ends at one of them. It comes from one
+ * of those that the core named, the one that gives to fewest just then, when that one is lost from another; who still gets it himself
+ * gives it as fast as he gets it. */
 #ifndef SIM_H
 #define SIM_H
 

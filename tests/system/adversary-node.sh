@@ -9,19 +9,24 @@ start_vined cluster
 mkdir -m 700 "$DIR/full"
 mount -t tmpfs -o size=8m,nr_inodes=200,mode=0700 tmpfs "$DIR/full"
 start_node full --name=full
-expect 0 vine run -- true
+# One that runs has the sandbox that is kept for the next.
+vine run -- sh -c "echo >$DIR/holds; until [ -e $DIR/ran ]; do sleep 0.05; done" &
+holder=$!
+poll 10 test -s "$DIR/holds"
 for ((i = 0; i < 300; i++)); do : >"$DIR/full/f$i" || break; done 2>"$DIR/touch.err"
 expect_refusal() { grep -q 'the node could not begin it: its sandbox: .*No space left on device' "$DIR/full.log"; }
 vine run -- sh -c "echo \$VINE_ATTEMPT >>$DIR/ran; echo ran" >"$DIR/elsewhere" 2>"$DIR/elsewhere.err" &
 elsewhere=$!
 poll 10 expect_refusal
 [ ! -e "$DIR/ran" ] || fail "it ran without a sandbox"
-start_node n1 --name=n1 --keep-output=10s --keep-output-size=1M --reconnect=100ms
-stop full
-umount "$DIR/full"
+# Without views: in one a task cannot touch what its sandbox lies in.
+start_node n1 --name=n1 --tier=plain --keep-failed=0s --keep-output=10s --keep-output-size=1M --reconnect=100ms
 wait $elsewhere || fail "status $? of a task that a full node could not begin: $(cat "$DIR/elsewhere.err")"
 contains "$DIR/elsewhere" ran
 [ "$(wc -l <"$DIR/ran")" = 1 ] || fail "it ran $(wc -l <"$DIR/ran") times"
+wait $holder || fail "status $? of the task that ran on the node as it was full"
+stop full
+umount "$DIR/full"
 
 # ---- output beyond the limit is there for whoever hears of the end
 expect 125 vinefs --state="$DIR/none" --keep-output=0s --vined="$VINE"

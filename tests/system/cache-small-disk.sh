@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # deadline: 360
+# once
 # A cache on 200 MB, trees of 500 MB: it evicts, never fails a leased read, says what found no room and why.
 . "$SRC/tests/system/lib.sh"
 . "$SRC/tests/system/disk-lib"

@@ -3,7 +3,7 @@
 # The examples compile against what is installed, by its pkg-config file, as a user would, and do what they say.
 . "$SRC/tests/system/lib.sh"
 
-case "$(strings "$(command -v vined)" | grep -c -e __asan_init -e __tsan_init)" in
+case "$(strings "$(command -v vined)" | grep -c -e __asan_init -e __tsan_init || :)" in
 0) ;;
 *) skip "an uninstrumented program cannot load an instrumented library" ;;
 esac
@@ -27,9 +27,9 @@ expect 0 "$DIR/bag" 1200 true
 ! grep -v ' exited 0 1$' "$DIR/out" || fail "a task did not end well, or ran twice"
 
 # A chain: in order, by what they leave and read.
-mkdir "$DIR/shared"
-expect 0 "$DIR/chain" "$DIR/shared"
+expect 0 "$DIR/chain" "$DIR/table"
 contains "$DIR/out" "the sum of the squares of 1 to 100 is 338350"
+[ "$(sort -n "$DIR/table" | tail -n 1)" = 10000 ] || fail "the table did not come back: $(cat "$DIR/table")"
 
 # An event loop: what comes first is shown first, while standard input stays open.
 mkfifo "$DIR/commands" "$DIR/go"

@@ -5,18 +5,7 @@
 . "$SRC/tests/system/lib.sh"
 . "$SRC/tests/system/net-lib"
 
-pid_on_n1() { awk -v i="$1" '$1 == i && $3 == "n1" { print $4 }' "$DIR/ran"; }
-is_over() { ! alive "$(pid_on_n1 "$1")"; }
-joins() { grep -c 'node n1: joined' "$DIR/cluster.log"; }
-rejoined() { [ "$(joins)" -gt "$before" ]; }
-post_some() { # COUNT OUT
-	: >"$DIR/ran"
-	RUN=work SHOW="task how status attempts out" post "$1" sh -c "$TASK" {i} >"$DIR/$2" 2>"$DIR/post.err" &
-	post=$!
-	poll 20 attempts n1 "$1"
-	before=$(joins)
-	unplug n1
-}
+is_over() { ! alive "$(pid_on n1 "$1")"; }
 kill_and_restart() { # [ARG...]
 	crash cluster
 	hub_vined cluster --stop-grace=1s "$@"

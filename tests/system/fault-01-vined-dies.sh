@@ -15,11 +15,11 @@ start_node n1 --cores=8 --task-limit=8 --reconnect=100ms
 restart() { start cluster 'vined ready' vined --state="$DIR/cluster" --listen="$address"; }
 tasks=$((kills * 30)) # and as many that read what they leave
 export RUN=work SHOW="task how status"
-post $tasks out=o@x{i} sh -c "echo {i} >>$DIR/made; echo m{i} >>$DIR/ran" >"$DIR/made.out" 2>"$DIR/made.err" &
+post $tasks out=o@x{i} sh -c "echo {i} >>$DIR/made; echo m{i} >>$DIR/ran; echo {i} >o" >"$DIR/made.out" 2>"$DIR/made.err" &
 makers=$!
 has_some() { [ -s "$DIR/made.out" ]; }
 poll 30 has_some
-post $tasks in=temp:x{i}@i sh -c "grep -qx {i} $DIR/made || exit 1; echo r{i} >>$DIR/ran" >"$DIR/read.out" 2>"$DIR/read.err" &
+post $tasks in=temp:x{i}@i sh -c "grep -qx {i} $DIR/made && grep -qx {i} i || exit 1; echo r{i} >>$DIR/ran" >"$DIR/read.out" 2>"$DIR/read.err" &
 readers=$!
 results() { cat "$DIR/made.out" "$DIR/read.out" | wc -l; }
 more_than() { [ "$(results)" -gt "$1" ] || ! alive $readers; }

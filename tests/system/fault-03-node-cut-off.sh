@@ -5,24 +5,14 @@
 . "$SRC/tests/system/lib.sh"
 . "$SRC/tests/system/net-lib"
 
-joins() { grep -c 'node n1: joined' "$DIR/cluster.log"; }
-rejoined() { [ "$(joins)" -gt "$before" ]; }
-post_some() { # COUNT OUT
-	: >"$DIR/ran"
-	RUN=work SHOW="task how status attempts out" post "$1" sh -c "$TASK" {i} >"$DIR/$2" 2>"$DIR/post.err" &
-	post=$!
-	poll 20 attempts n1 "$1"
-	before=$(joins)
-	start_node spare --name=spare --cores=4
-	unplug n1
-}
+start_spare() { start_node spare --name=spare --cores=4; }
 
 hub_vined cluster --node-timeout=5s --stop-grace=1s
 far_node n1 --cores=4
 
 # ---- short: the connection survives; then it does not, and the node is back in time. Another one would take its tasks
 for how in kept broken; do
-	post_some 2 $how
+	post_some 2 $how start_spare
 	if [ $how = kept ]; then
 		stay 1
 		plug n1
@@ -42,15 +32,15 @@ done
 
 # ---- long: two of its attempts end while it is away, two are still running when it is back
 touch "$DIR/stuck.n1.3" "$DIR/stuck.n1.4"
-post_some 4 long
+post_some 4 long start_spare
 hang_up n1
 poll 20 attempts spare 4
 touch "$DIR/go.n1"
-over() { ! alive "$(awk '$1 == 1 && $3 == "n1" { print $4 }' "$DIR/ran")"; }
+over() { ! alive "$(pid_on n1 1)"; }
 poll 10 over
 plug n1
 poll 30 rejoined
-fenced() { ! alive "$(awk '$1 == 3 && $3 == "n1" { print $4 }' "$DIR/ran")"; }
+fenced() { ! alive "$(pid_on n1 3)"; }
 poll 20 fenced
 expect 0 vine status
 contains "$DIR/out" '4 running'

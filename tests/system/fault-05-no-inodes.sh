@@ -22,13 +22,13 @@ expect 0 vine cache ls --json
 [ "$(resident t1)" = 0 ] || fail "t1 was used longest ago, and is still there"
 mkdir "$DIR/m/held"
 expect 0 vine mount -q t1 "$DIR/m/held"
+mkdir "$DISK/others"
 for i in {2..8}; do
 	read_all t$i "$DIR/t$i"
 	diff -r "$DIR/t1" "$DIR/m/held"
 done
 
 # Somebody else takes what is left.
-mkdir "$DISK/others"
 i=0
 while : >"$DISK/others/$((i++))"; do :; done 2>"$DIR/full"
 contains "$DIR/full" "No space left"

@@ -23,7 +23,7 @@ renew() { # WHAT: another tree of the same shape; $id is what it must be
 }
 n_renewed=0
 
-is_done() { gone "$before" || gone $action; }
+is_done() { killed "$before" || gone $action; }
 
 step() { # CALL N COMMAND...: 1 if there was no such step
 	local call=$1 n=$2 lived=0
@@ -34,7 +34,7 @@ step() { # CALL N COMMAND...: 1 if there was no such step
 	action=$!
 	poll 20 is_done
 	wait $action || lived=$?
-	! grep -q ' +++ killed by SIGKILL' "$DIR/strace" || poll 10 gone "$before" # a step behind what was asked for
+	! grep -q ' +++ killed by SIGKILL' "$DIR/strace" || poll 10 killed "$before" # a step behind what was asked for
 	if alive "$before"; then
 		[ $lived = 0 ] || fail "$call $n: it was not killed, and failed: $(cat "$DIR/action.out")"
 		inject_end

@@ -48,11 +48,6 @@ for who in peer daemon; do
 		VINE=$between work "$who-$how"
 		# The other one of them as it is.
 		VINE=$socket work "$who-$how-n1"
-		# What the older vined would overlook is not asked of it.
-		if [ $who-$how = daemon-older ]; then
-			VINE=$between expect 125 post 1 retries=1 true
-			contains "$DIR/err" older
-		fi
 		stop n1
 		stop "$who-$how"
 		[ $how = older ] || [ "$(grep -c answered "$DIR/$who-$how.out")" -ge 5 ] ||

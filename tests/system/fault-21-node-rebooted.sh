@@ -42,11 +42,13 @@ node --scrub-rate=0
 [ "$(state unverified)" = 0 ] || fail "in doubt without a reboot"
 
 # ---- parts of it are lost
+sealed() { [ "$(vine cache ls --json | json 'len(j["trees"])')" -ge 2 ]; }
 lose() { # WHAT...: below the cache's directory; it starts, and both are read right by their paths
 	stop n1
 	(cd "$cache" && rm -rf -- "$@")
 	node --scrub-rate=0
 	both "$DIR/a" "$DIR/b"
+	poll 20 sealed
 	expect 0 vine cache verify
 	contains "$DIR/out" "all is well"
 }

@@ -7,19 +7,26 @@ for page in vine.1 vined.8 vinefs.8; do
 	[ -s "$file" ] || fail "no manual page $page"
 	contains "$file" ".SH"
 done
+for each in $(vine help --names); do
+	file=$(find "$STAGE" -name "vine-$each.1")
+	[ -s "$file" ] || fail "no manual page vine-$each.1"
+	contains "$file" '.SH SYNOPSIS'
+done
+cmp -s <(vine completion bash) "$(find "$STAGE" -path '*/bash-completion/completions/vine')" || fail "no completion for bash"
+cmp -s <(vine completion zsh) "$(find "$STAGE" -path '*/site-functions/_vine')" || fail "no completion for zsh"
 find "$STAGE" -name vine.h | grep -q . || fail "no vine.h"
 find "$STAGE" -name vine.pc | grep -q . || fail "no vine.pc"
 find "$STAGE" -name protocol.md | grep -q . || fail "no protocol.md"
 
 for program in vine vined vinefs vine-keeper; do
-	file=$(find "$STAGE" -type f -name $program)
+	file=$(find "$STAGE" -type f -perm -100 -name $program)
 	readelf -h "$file" | grep -q 'Type: *DYN' || fail "$program is not position independent"
 	readelf -lW "$file" | grep -q GNU_RELRO || fail "$program has no RELRO"
 	readelf -dW "$file" | grep -q BIND_NOW || fail "$program binds lazily"
 	readelf -lW "$file" | grep GNU_STACK | grep -q 'RW ' || fail "the stack of $program is executable"
 	[ ! -u "$file" ] && [ ! -g "$file" ] || fail "$program is setuid"
 done
-readelf -sW "$(find "$STAGE" -type f -name vined)" | grep -q __stack_chk_fail || fail "vined has no stack protector"
+readelf -sW "$(find "$STAGE" -type f -perm -100 -name vined)" | grep -q __stack_chk_fail || fail "vined has no stack protector"
 
 # Only vine_* leaves the library, each with a version, and none collides with TaskVine's.
 library=$(find "$STAGE" -name 'libvineclient.so.*' -type f)

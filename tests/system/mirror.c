@@ -128,6 +128,13 @@ static int mirror_chmod(const char *path, mode_t mode, struct fuse_file_info *f 
 	return result(chmod(place(path, at), mode));
 }
 
+static int mirror_utimens(const char *path, const struct timespec times[2], struct fuse_file_info *f)
+{
+	char at[PLACE_MAX];
+	return result(f ? futimens((int)f->fh, times)
+			: utimensat(AT_FDCWD, place(path, at), times, AT_SYMLINK_NOFOLLOW));
+}
+
 static int mirror_truncate(const char *path, off_t size, struct fuse_file_info *f)
 {
 	char at[PLACE_MAX];
@@ -197,6 +204,7 @@ static const struct fuse_operations operations = {
 	.unlink = mirror_unlink,
 	.rmdir = mirror_rmdir,
 	.rename = mirror_rename,
+	.utimens = mirror_utimens,
 	.link = mirror_link,
 	.mknod = mirror_mknod,
 	.chmod = mirror_chmod,

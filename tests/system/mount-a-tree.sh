@@ -21,9 +21,11 @@ seq 1 500000 >"$DIR/a/big"
 ln -s big "$DIR/a/link"
 mkdir "$DIR/m"
 
-expect 125 vine mount "$DIR/a" "$DIR/none"
+expect 125 vine mount "$DIR/a" "$DIR/none/below"
 contains "$DIR/err" "mkdir -p"
 expect 125 vine mount nobody "$DIR/m"
+expect 125 vine mount nobody "$DIR/none"
+[ ! -e "$DIR/none" ] || fail "a directory was made for nothing"
 expect 0 vine mount --sealed "$DIR/a" "$DIR/m" # for it changes below
 diff -r --no-dereference "$DIR/a" "$DIR/m"
 attributes() { (cd "$1" && find . ! -type d -printf '%P %y %m %s %T@ %l\n' | sort); }

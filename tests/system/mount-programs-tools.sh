@@ -59,7 +59,7 @@ set -e
 kit=$1 src=$2 to=$3 have_libc=$4
 shift 4
 gcc=$kit$(command -v gcc)
-if [ "$kit" = /tmp/d/m ]; then
+if [ "$kit" = /mnt/m ]; then
 	mount -t tmpfs tmpfs "$HIDE" # the host's cc1, and its headers
 	mount -t tmpfs tmpfs /usr/include
 	for each in as ld ar; do mount --bind /dev/null "$(realpath "$(command -v $each)")"; done

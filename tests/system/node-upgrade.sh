@@ -21,6 +21,8 @@ mkdir "$DIR/a" "$DIR/m"
 for ((i = 0; i < 40; i++)); do head -c $((1 + i * 9000)) /dev/urandom >"$DIR/a/$i"; done
 (cd "$DIR/a" && sha256sum * >"$DIR/sums")
 expect 0 vine mount -q "$DIR/a" "$DIR/m"
+# A hot set is of a tree, and the sealing gives way to readers.
+poll 30 eval 'vine cache ls | grep -q "$DIR/a"'
 
 # Each round drops the pages of the files, so that bytes are asked of vinefs while it is replaced.
 read_all() { # NUMBER

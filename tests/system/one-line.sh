@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # deadline: 240
+# once
 # One line adds a field to the protocol, one line adds a setting: nothing else is edited.
 . "$SRC/tests/system/lib.sh"
 

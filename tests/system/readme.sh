@@ -2,10 +2,13 @@
 # deadline: 120
 # What README says to type works as typed, in a fresh home, line by line.
 . "$SRC/tests/system/lib.sh"
+. "$SRC/tests/system/typed-lib"
 
 block_of() { # HEADING
-	sed -n "/^## $1/,/^## /p" "$SRC/README.md" | sed -n '/^```/,/^```/p' | grep -v '^```' >"$DIR/block"
-	[ "$(wc -l <"$DIR/block")" -ge 5 ] || fail "README's block is not found"
+	rm -rf "$DIR/blocks"
+	blocks_of "$SRC/README.md" "$1" "$DIR/blocks"
+	[ "$(wc -l <"$DIR/blocks/1.sh")" -ge 5 ] && [ ! -e "$DIR/blocks/2.sh" ] || fail "README's block is not found"
+	cp "$DIR/blocks/1.sh" "$DIR/block"
 }
 
 # ---- a mount, and nothing else runs
@@ -25,6 +28,18 @@ if [ -e /dev/fuse ] && [ -d /usr/include ]; then
 	rm -r "$HOME/.local/state"
 fi
 
+# ---- a cluster by itself
+block_of 'Nothing to set up'
+while read -r line; do
+	eval "$line" >"$DIR/typed.out" 2>"$DIR/typed.err" || fail "$line: $(cat "$DIR/typed.err")"
+	case $line in
+	*echo\ hello*) contains "$DIR/typed.out" hello ;;
+	*echo\ there*) contains "$DIR/typed.out" there ;;
+	*report*) contains sweep.html '<html' ;;
+	esac
+done <"$DIR/block"
+rm -r "$HOME/.local/state"
+
 # ---- a cluster
 
 block_of 'By hand'
@@ -41,6 +56,24 @@ while read -r line; do
 	*doctor*) contains "$DIR/typed.out" tier ;;
 	esac
 done <"$DIR/block"
+
+# ---- a task and its files
+
+block_of 'A task and its files'
+mkdir "$DIR/work"
+cd "$DIR/work"
+while read -r line; do
+	eval "$line" >"$DIR/typed.out" 2>"$DIR/typed.err" || fail "$line: $(cat "$DIR/typed.err")"
+	case $line in
+	*-o\ sum*) contains sum 15 ;;
+	*/opt/tool/include*) contains "$DIR/typed.out" stdio.h ;;
+	*temp:part:part*) contains "$DIR/typed.out" 1 ;;
+	*logs*) contains "$DIR/typed.out" hello ;;
+	esac
+done <"$DIR/block"
+[ "$(ls | tr '\n' ' ')" = "log numbers part sum " ] || fail "the work directory has: $(ls)"
+[ -s /usr/include/stdio.h ] || fail "the task removed the real one"
+cd /
 for lock in "$state"/*/lock; do
 	pid=$(cat "$lock")
 	kill -TERM "$pid"

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# once
 # What is wrong at start is one line that names it, and exit status 125.
 . "$SRC/tests/system/lib.sh"
 

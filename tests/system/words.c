@@ -175,6 +175,60 @@ static void dependencies(void)
 		vine_task_free(tasks[i]);
 }
 
+static void expect_text(const char *path, const char *meant)
+{
+	char text[100] = "";
+	FILE *f = fopen(path, "r");
+	CHECK(f && fread(text, 1, sizeof text - 1, f) > 0 && fclose(f) == 0);
+	if (strcmp(text, meant) != 0) {
+		fprintf(stderr, "words: in %s stands %s\n", path, text);
+		exit(1);
+	}
+}
+
+/* What only we see goes there, what it leaves comes back or is published. */
+static void files(void)
+{
+	struct vine_task *t = shell(
+		"read a b <numbers; cat; umask; echo $((a * b)) | tee product published >/dev/null; mkdir d; echo 1 "
+		">d/stray",
+		(const char *const[][2]){
+			{"tag", "files"}, {"stdin", "words/in"}, {"umask", "027"}, {"strict", "yes"}, {NULL, NULL}});
+	struct vine_file *numbers, *in, *product, *kept, *seen;
+	char uri[4300], path[4200];
+	snprintf(path, sizeof path, "%s/in", directory);
+	FILE *f = fopen(path, "w");
+	CHECK(f && fputs("standard input\n", f) >= 0 && fclose(f) == 0);
+	snprintf(uri, sizeof uri, "client:%s", path);
+	CHECK(!vine_file_bytes(v, "6 7\n", 4, &numbers) && !vine_file_new(v, uri, &in));
+	CHECK(!vine_task_input(t, numbers, "numbers", 0) && !vine_task_input(t, in, "words/in", 0));
+	CHECK(!vine_task_output(t, "product", 0, &product));
+	snprintf(uri, sizeof uri, "keep:%s/published", directory);
+	CHECK(!vine_file_new(v, uri, &kept) && !vine_task_output(t, "published", VINE_NAMED, &kept));
+	CHECK(!vine_post(v, &t, 1, NULL));
+	EXPECT("tag:files", "how", "exited", "status", "0", "out", "standard input\n0027\n", "left", "d/stray",
+	       "n-left", "1");
+	snprintf(path, sizeof path, "%s/product", directory);
+	CHECK(!vine_fetch_to(v, product, path));
+	expect_text(path, "42\n");
+	snprintf(path, sizeof path, "%s/published", directory);
+	expect_text(path, "42\n");
+	CHECK(!vine_file_new(v, path, &seen));
+	/* One that is not there. */
+	struct vine_task *none = shell("true", (const char *const[][2]){{"tag", "none"}, {NULL, NULL}});
+	CHECK(!vine_task_output(none, "may-miss", VINE_OPTIONAL, NULL) && !vine_post(v, &none, 1, NULL));
+	EXPECT("tag:none", "how", "exited", "status", "0");
+	vine_task_free(none);
+	none = shell("true", (const char *const[][2]){{"tag", "none"}, {NULL, NULL}});
+	CHECK(!vine_task_output(none, "missing", 0, NULL) && !vine_post(v, &none, 1, NULL));
+	EXPECT("tag:none", "how", "no-output");
+	struct vine_file *all[] = {numbers, in, product, kept, seen};
+	for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+		vine_file_free(all[i]);
+	vine_task_free(t);
+	vine_task_free(none);
+}
+
 /* Takes the results of the n elements, each of which printed its index. */
 static void expect_elements(const char *selector, uint64_t first, uint64_t step, size_t n, uint64_t id)
 {
@@ -260,6 +314,7 @@ int main(int argc, char **argv)
 	limits_of_a_category();
 	failures();
 	dependencies();
+	files();
 	arrays();
 	nodes_come_and_go();
 	forgotten_runs();

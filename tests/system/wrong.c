@@ -25,13 +25,13 @@ static char long_word[LONG_SIZE + 1], long_key[2000];
 	{                                                  \
 		(const struct wire_amount[]){{word, 1}}, 1 \
 	}
-#define IN(path, item)                 \
-	{                              \
-		path, item, 1, 0, NULL \
+#define IN(path, item)                    \
+	{                                 \
+		path, item, 1, 0, NULL, 0 \
 	}
-#define OUT(path, item)                \
-	{                              \
-		path, item, 3, 0, NULL \
+#define OUT(path, item)                   \
+	{                                 \
+		path, item, 3, 0, NULL, 0 \
 	}
 #define ECHO .argv = WORDS("echo")
 
@@ -71,10 +71,16 @@ static const struct {
 	 {},
 	 "item 'file:/a/../../b'"},
 	{"a tree that is none", {ECHO, .bindings = BINDINGS(IN("/x", "tree:123"))}, {}, "item 'tree:123'"},
-	{"an output that is no temp",
-	 {ECHO, .bindings = BINDINGS(OUT("/x", "file:/x"))},
+	{"an output that is neither a temp nor a shared path",
+	 {ECHO, .bindings = BINDINGS(OUT("/x", "node:/x"))},
 	 {},
-	 "an output is a temp:NAME"},
+	 "an output is a temp:NAME or a file:/PATH"},
+	{"flags that there are not",
+	 {ECHO, .bindings = BINDINGS({.path = "/x", .item = "temp:x", .mode = 3, .flags = 16})},
+	 {},
+	 "flags 16"},
+	{"how without a value", {ECHO, .how = WORDS("strict")}, {}, "how 'strict'"},
+	{"a newline in how", {ECHO, .how = WORDS("stdin=a\nb")}, {}, "how 'stdin=a"},
 	{"a path that is empty", {ECHO, .bindings = BINDINGS(IN("", "node:/x"))}, {}, "it is empty"},
 	{"a path outside", {ECHO, .bindings = BINDINGS(IN("../x", "node:/x"))}, {}, "it contains '..'"},
 	{"a path that climbs", {ECHO, .bindings = BINDINGS(OUT("a/../../x", "temp:x"))}, {}, "it contains '..'"},
@@ -83,7 +89,7 @@ static const struct {
 	 {ECHO, .bindings = BINDINGS(IN("/x", "node:/x"), IN("/x", "node:/y"))},
 	 {},
 	 "path /x"},
-	{"neither input nor output", {ECHO, .bindings = BINDINGS({"/x", "node:/x", 9, 0, NULL})}, {}, "path /x"},
+	{"neither input nor output", {ECHO, .bindings = BINDINGS({"/x", "node:/x", 9, 0, NULL, 0})}, {}, "path /x"},
 	{"an input that nobody makes", {ECHO, .bindings = BINDINGS(IN("x", "temp:none"))}, {}, "item 'temp:none'"},
 	{"a second maker", {ECHO, .bindings = BINDINGS(OUT("x", "temp:good"))}, {}, "makes it already"},
 	{"its own input",
@@ -116,7 +122,7 @@ static int check(const struct talk *t, const char *name, const char *says)
 	return !is_good;
 }
 
-static const struct wire_task maker = {.argv = WORDS("true"), .bindings = BINDINGS(OUT("o", "temp:good"))},
+static const struct wire_task maker = {.argv = WORDS("touch", "o"), .bindings = BINDINGS(OUT("o", "temp:good"))},
 			      reader = {.argv = WORDS("true"), .bindings = BINDINGS(IN("i", "temp:good"))};
 
 /* The wrong one comes between two good ones. */

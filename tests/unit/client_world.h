@@ -43,6 +43,9 @@ struct fake {
 	atomic_bool is_holding;
 	atomic_int n_done, n_submits, n_cancelled, n_attached;
 	struct wire_hello hello;
+	/* Before all others, if there is one: true, if it has taken the message. */
+	bool (*on_other)(void *arg, struct conn *c, const struct wire_head *h, const void *message);
+	void *arg;
 	pthread_mutex_t lock;
 	pthread_cond_t spoken;
 	/* lock */
@@ -60,6 +63,7 @@ static struct fake *fake_of(struct conn *c)
 
 static void send_result(struct fake *f, struct conn *c, struct kept *k)
 {
+	static const char *const left[] = {"tmp/x", "a\nb"};
 	struct wire_result r = {.run = "r",
 				.tag = k->tag,
 				.category = k->category,
@@ -70,6 +74,12 @@ static void send_result(struct fake *f, struct conn *c, struct kept *k)
 				.peak_disk = 7,
 				.moved_size = 8,
 				.local_size = 9,
+				.peer_size = 5,
+				.source_size = 2,
+				.client_size = 1,
+				.left = {left, 2},
+				.n_left = 7,
+				.written_size = 11,
 				.out = {"a\0b", 3},
 				.out_size = 3};
 	if (f->is_holding)
@@ -211,6 +221,8 @@ static void on_words(struct fake *f, struct conn *c, const struct wire_head *h, 
 static void on_message(struct conn *c, const struct wire_head *h, const void *message)
 {
 	struct fake *f = fake_of(c);
+	if (f->on_other && f->on_other(f->arg, c, h, message))
+		return;
 	if (h->type == WIRE_ATTACH)
 		on_attach(f, c, h->id, message);
 	else if (h->type == WIRE_SUBMIT)

@@ -23,9 +23,11 @@ struct said {
 	enum said_kind kind;
 	uint64_t task, node, attempt;
 	struct core_why why;
-	struct core_fetch fetch; /* peers: the first alone, in peer */
-	uint64_t peer;
+	struct core_fetch fetch;          /* its peers are in peers */
+	uint64_t peer, peers[CORE_PEERS]; /* peer: the first */
 };
+
+#define MB (UINT64_C(1) << 20)
 
 struct world {
 	struct core *core;
@@ -83,6 +85,8 @@ static inline void on_fetch(void *arg, const struct core_fetch *f)
 	say(w, SAID_FETCH, f->item, f->node, 0);
 	w->said[w->n - 1].fetch = *f;
 	w->said[w->n - 1].peer = f->n_peers ? f->peers[0] : 0;
+	if (f->n_peers)
+		memcpy(w->said[w->n - 1].peers, f->peers, f->n_peers * sizeof f->peers[0]);
 }
 
 static inline void on_fetch_stop(void *arg, uint64_t node, uint64_t item)
@@ -165,6 +169,19 @@ static inline void add_task(struct core *c, uint64_t task, uint32_t cores, uint6
 static inline void add_node(struct core *c, uint64_t node, uint32_t cores, uint64_t memory)
 {
 	ASSERT_EQ(core_node_add(c, node, &(struct core_node_spec){.cores = cores, .memory = memory}), 0);
+}
+
+static inline void item(struct core *c, uint64_t number, uint64_t size, uint64_t source, uint64_t tree)
+{
+	const struct core_item_spec spec = {.size = size, .source = source, .tree = tree};
+	ASSERT_EQ(core_item_add(c, number, &spec), 0);
+}
+
+static inline void task(struct core *c, uint64_t number, uint64_t input, uint64_t output, enum core_when when)
+{
+	const struct core_task_spec spec = {
+		.inputs = &input, .n_inputs = input != 0, .outputs = &output, .n_outputs = output != 0, .when = when};
+	ASSERT_EQ(core_task_add(c, number, &spec), 0);
 }
 
 static inline void add_running(struct core *c, uint64_t task, uint64_t node, uint64_t attempt)

@@ -25,7 +25,7 @@ ssize_t pread(int fd, void *p, size_t n, off_t offset)
 	if (!is_draft_read) {
 		pthread_mutex_lock(&draft_lock);
 		if (draft_held && is_below(draft_held, fd)) {
-			draft_n_held++;
+			__atomic_add_fetch(&draft_n_held, 1, __ATOMIC_RELEASE);
 			while (draft_held)
 				pthread_cond_wait(&draft_change, &draft_lock);
 		}

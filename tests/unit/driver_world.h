@@ -18,6 +18,7 @@ struct peer {
 	struct conn *conn;
 	void (*on_notice)(struct peer *p, uint16_t type, const void *message); /* a test's own; may be NULL */
 	struct wire_hello hello;
+	uint64_t request; /* correlation id of what came last */
 	bool is_open;
 	unsigned n_starts, n_stops, n_results;
 	struct wire_start start; /* numbers only */
@@ -30,8 +31,18 @@ struct peer {
 	char fetch_source[64], fetch_peers[64];
 	uint64_t started[64]; /* tasks, the first of them */
 	uint32_t n_inputs;
-	struct wire_input inputs[4]; /* of the last START; numbers and trees only */
-	char input_texts[4][64];     /* PATH SOURCE */
+	struct wire_input inputs[4];           /* of the last START; numbers and trees only */
+	char input_texts[4][64];               /* PATH SOURCE */
+	char how[128];                         /* of the last START, a line each */
+	char left[128];                        /* of the last RESULT, a line each */
+	unsigned n_hot_sets, n_fetches_before; /* fetches when the last HOT_SET came */
+	uint32_t hot_size;
+	unsigned n_fellows, n_starts_before; /* starts when the first FELLOWS came */
+	char fellows[64], fellows_source[64];
+	unsigned n_holds;
+	bool is_all_held;
+	char holds[256]; /* of the last HOLD: ID+ or ID- each, by the first 8 digits; IDp+ pinned, IDl+ the last copy */
+	uint32_t n_held; /* of the last HOLD: pledges */
 	char event[128];
 	/* the last answer */
 	struct call call;
@@ -117,18 +128,47 @@ static inline void peer_on_open(struct conn *c, const struct wire_hello *peer)
 	p->is_open = true;
 }
 
+static inline void peer_print(const struct wire_peer *peers, uint32_t n_peers, char *to, size_t room)
+{
+	to[0] = 0;
+	for (uint32_t i = 0; i < n_peers; i++) {
+		size_t n = strlen(to);
+		snprintf(to + n, room - n, "%s %s;", peers[i].name, peers[i].address);
+	}
+}
+
 static inline void peer_on_notice(struct peer *p, const struct wire_head *h, const void *message)
 {
 	if (h->type == WIRE_FETCH) {
 		p->fetch = *(const struct wire_fetch *)message;
 		snprintf(p->fetch_source, sizeof p->fetch_source, "%s %s", p->fetch.source, p->fetch.signature);
-		p->fetch_peers[0] = 0;
-		for (uint32_t i = 0; i < p->fetch.peers.n; i++) {
-			const struct wire_peer *from = &p->fetch.peers.at[i];
-			size_t n = strlen(p->fetch_peers);
-			snprintf(p->fetch_peers + n, sizeof p->fetch_peers - n, "%s %s;", from->name, from->address);
-		}
+		peer_print(p->fetch.peers.at, p->fetch.peers.n, p->fetch_peers, sizeof p->fetch_peers);
 		p->n_fetches++;
+	} else if (h->type == WIRE_FELLOWS) {
+		const struct wire_fellows *m = message;
+		snprintf(p->fellows_source, sizeof p->fellows_source, "%s", m->source);
+		peer_print(m->peers.at, m->peers.n, p->fellows, sizeof p->fellows);
+		if (!p->n_fellows++)
+			p->n_starts_before = p->n_starts;
+	} else if (h->type == WIRE_HOLD) {
+		const struct wire_hold *m = message;
+		char id[DIGEST_TEXT_SIZE];
+		size_t n = 0;
+		p->holds[0] = 0;
+		for (uint32_t i = 0; i < m->trees.n && n + 10 < sizeof p->holds; i++)
+			n += (size_t)snprintf(p->holds + n, sizeof p->holds - n, "%.8s%s%c",
+					      digest_text(&m->trees.at[i].tree, id),
+					      m->trees.at[i].is_pinned ? "p"
+					      : m->trees.at[i].is_last ? "l"
+								       : "",
+					      m->trees.at[i].is_over ? '-' : '+');
+		p->n_held = m->trees.n;
+		p->is_all_held = m->is_all;
+		p->n_holds++;
+	} else if (h->type == WIRE_HOT_SET) {
+		p->hot_size = ((const struct wire_hot_set *)message)->nodes.n;
+		p->n_fetches_before = p->n_fetches;
+		p->n_hot_sets++;
 	} else if (h->type == WIRE_FETCH_STOP) {
 		p->n_fetch_stops++;
 	} else if (h->type == WIRE_EVENT) {
@@ -138,9 +178,18 @@ static inline void peer_on_notice(struct peer *p, const struct wire_head *h, con
 	}
 }
 
+static inline void join_lines(char *to, size_t size, const struct wire_texts *texts)
+{
+	size_t n = 0;
+	to[0] = 0;
+	for (uint32_t i = 0; i < texts->n && n < size; i++)
+		n += (size_t)snprintf(to + n, size - n, "%s\n", texts->at[i]);
+}
+
 static inline void peer_on_message(struct conn *c, const struct wire_head *h, const void *message)
 {
 	struct peer *p = conn_owner(c);
+	p->request = h->id;
 	if (p->on_notice)
 		p->on_notice(p, h->type, message);
 	if (h->type == WIRE_START) {
@@ -150,6 +199,7 @@ static inline void peer_on_message(struct conn *c, const struct wire_head *h, co
 		if (p->n_starts < countof(p->started))
 			p->started[p->n_starts] = p->start.task;
 		p->n_starts++;
+		join_lines(p->how, sizeof p->how, &p->start.how);
 		p->n_inputs = min(p->start.inputs.n, (uint32_t)countof(p->inputs));
 		for (uint32_t i = 0; i < p->n_inputs; i++) {
 			const struct wire_input *in = &p->start.inputs.at[i];
@@ -164,6 +214,7 @@ static inline void peer_on_message(struct conn *c, const struct wire_head *h, co
 		snprintf(p->out, sizeof p->out, "%s %.*s", p->result.tag, (int)p->result.out.n,
 			 (const char *)p->result.out.at);
 		snprintf(p->why, sizeof p->why, "%s", p->result.reason);
+		join_lines(p->left, sizeof p->left, &p->result.left);
 		p->n_results++;
 	} else {
 		peer_on_notice(p, h, message);

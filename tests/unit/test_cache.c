@@ -230,37 +230,34 @@ TEST(an_evicted_tree_that_is_sealed_again_counts_as_used)
 	cache_free(c);
 }
 
-static enum cache_verdict verdict;
-static unsigned n_asked;
-
-static enum cache_verdict on_evict(void *arg, const struct digest *tree, uint64_t size)
+TEST(the_last_copy_goes_after_all_others)
 {
-	const struct digest *last = arg;
-	n_asked++;
-	ASSERT(size > 0);
-	return digest_is_equal(tree, last) ? verdict : CACHE_GO;
-}
-
-TEST(the_last_copy_goes_last_and_only_if_allowed)
-{
-	struct digest last = {0};
-	struct cache *c =
-		world_open("cache", (struct cache_settings){.quota = 64 * MIB, .arg = &last, .may_evict = on_evict});
+	struct cache *c = world_open("cache", (struct cache_settings){.quota = 64 * MIB});
 	_free_ char *a = world_files("a", 4, 2 * MIB, 1);
 	_free_ char *b = world_files("b", 4, 2 * MIB, 2);
-	last = world_seal(c, a);
-	struct digest other = world_seal(c, b);
-	verdict = CACHE_GO_LAST;
+	struct digest last = world_seal(c, a), other = world_seal(c, b);
+	ASSERT_EQ(cache_last(c, &last, true), 0);
 	ASSERT_EQ(cache_make_room(c, 52 * MIB, 1), 0);
 	ASSERT_EQ(resident(c, &other), 0);
 	ASSERT_EQ(resident(c, &last), 8 * MIB);
-	verdict = CACHE_STAY;
-	ASSERT_EQ(cache_make_room(c, 60 * MIB, 1), -ENOSPC);
-	ASSERT_EQ(cache_evict(c, &last), -EPERM);
-	ASSERT_EQ(resident(c, &last), 8 * MIB);
-	verdict = CACHE_GO_LAST;
+	/* Before there is no room, it goes. */
 	ASSERT_EQ(cache_make_room(c, 60 * MIB, 1), 0);
 	ASSERT_EQ(resident(c, &last), 0);
+	ASSERT_EQ(cache_last(c, &(struct digest){.algorithm = 1}, true), -ENOENT);
+	cache_free(c);
+}
+
+TEST(what_others_have_again_goes_by_its_age)
+{
+	struct cache *c = world_open("cache", (struct cache_settings){.quota = 64 * MIB});
+	_free_ char *a = world_files("a", 4, 2 * MIB, 1);
+	_free_ char *b = world_files("b", 4, 2 * MIB, 2);
+	struct digest old = world_seal(c, a), new = world_seal(c, b);
+	ASSERT_EQ(cache_last(c, &old, true), 0);
+	cache_none_last(c);
+	ASSERT_EQ(cache_make_room(c, 52 * MIB, 1), 0);
+	ASSERT_EQ(resident(c, &old), 0);
+	ASSERT_EQ(resident(c, &new), 8 * MIB);
 	cache_free(c);
 }
 
@@ -426,22 +423,6 @@ TEST(descriptors_are_bounded)
 	}
 	_free_ char *shell = xasprintf("test $(ls -l /proc/%d/fd | grep -c '/cache/b/') -le 40", getpid());
 	ASSERT_EQ(system(shell), 0);
-	cache_tree_close(t);
-	cache_free(c);
-}
-
-TEST(reading_without_waiting_reads_what_is_in_memory)
-{
-	uint8_t bytes[100];
-	_free_ char *in = world_files("in", 1, MIB, 1);
-	struct cache *c = world_open("cache", plain);
-	struct digest id = world_seal(c, in);
-	struct cache_tree *t;
-	ASSERT_EQ(cache_tree_open(c, &id, &t), 0);
-	ASSERT_EQ(cache_tree_read(t, 0, 0, bytes, sizeof bytes, false), -EAGAIN); /* not open yet */
-	ASSERT_EQ(cache_tree_read(t, 0, 0, bytes, sizeof bytes, true), 0);
-	ASSERT_EQ(cache_tree_read(t, 0, 0, bytes, sizeof bytes, false), 0);
-	ASSERT_EQ(cache_tree_read(t, 0, MIB - 50, bytes, sizeof bytes, false), -EINVAL);
 	cache_tree_close(t);
 	cache_free(c);
 }

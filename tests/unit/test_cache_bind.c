@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Blobs that are bound over their paths: what their files look like, and that they stay. */
+ * Blobs that are bound over their paths: what their files look like, and that they stay; and an index that is opened as it is published. */
 #include "tests/unit/cache_world.h"
 #include "tests/unit/unit.h"
 
@@ -156,5 +156,33 @@ TEST(a_blob_whose_file_is_not_as_it_was_left_is_verified_before_it_is_bound_agai
 	ASSERT_EQ(cache_tree_bind(t, 2, &as, false, path), -ENODATA);
 	ASSERT_EQ(cache_tree_bind(t, 2, &as, false, path), -ENODATA);
 	cache_tree_close(t);
+	cache_free(c);
+}
+
+TEST(an_index_that_is_published_and_opened_is_verified_once_and_not_read_again)
+{
+	_free_ char *in = world_files("in", 30, 50000, 1);
+	struct world_copy copy;
+	struct cache *c = world_open("cache", plain);
+	struct cache_tree *t = NULL, *again;
+	world_copy_make(&copy, in);
+	struct digest other = copy.id;
+	other.byte[0] ^= 1;
+	ASSERT_EQ(cache_publish_open(c, xmemdup(copy.vti, copy.n), copy.n, &other, &t), -ESTALE);
+	ASSERT_EQ(world_count("cache", "t/*"), 0);
+	ASSERT_EQ(cache_publish_open(c, xmemdup(copy.vti, copy.n), copy.n, &copy.id, &t), 0);
+	ASSERT(world_flip("cache", "t/*", 200));
+	ASSERT_EQ(cache_tree_open(c, &copy.id, &again), 0);
+	ASSERT(again == t);
+	cache_tree_close(again);
+	/* One that somebody has open, too. */
+	ASSERT_EQ(cache_publish_open(c, xmemdup(copy.vti, copy.n), copy.n, &copy.id, &again), 0);
+	ASSERT(again == t);
+	cache_tree_close(again);
+	ASSERT_EQ(world_fill(t, &copy, 0, copy.n_chunks), 0);
+	ASSERT_EQ(world_compare(c, &copy.id, in), 0);
+	cache_tree_close(t);
+	ASSERT_EQ(cache_tree_open(c, &copy.id, &t), -EBADMSG);
+	world_copy_fini(&copy);
 	cache_free(c);
 }

@@ -68,7 +68,9 @@ TEST(a_disk_that_others_fill_is_no_room_and_no_sickness)
 	cache_lease_free(lease);
 	ASSERT_EQ(world_try_seal(c, b, &y, NULL), 0);
 	ASSERT_EQ(world_compare(c, &y, b), 0);
-	ASSERT_EQ(world_compare(c, &x, a), -ENODATA);
+	/* Its content has gone, or its index, too: which is asked for last depends on what the catalog has written meanwhile. */
+	int gone = world_compare(c, &x, a);
+	ASSERT(gone == -ENODATA || gone == -ENOENT);
 	cache_free(c);
 	unmount_small();
 }
@@ -246,6 +248,29 @@ TEST(the_quota_is_never_more_than_the_disk_has_and_a_little_is_left)
 	ASSERT(cache_explain(c, -ENOSPC, text));
 	ASSERT(strstr(text, "in use") && strstr(text, "--cache-size"));
 	ASSERT(!cache_explain(c, -ESTALE, text));
+	cache_free(c);
+	unmount_small();
+}
+
+/* Left open it is nine tenths of what there was: what is reserved and not written yet must not count for room that was found. */
+TEST(an_open_quota_shrinks_with_the_disk_and_never_grows_beyond_the_start)
+{
+	NEED_SMALL("size=40m");
+	struct cache *c = world_open("small/cache", generous);
+	cache_limit(c, 0, 0);
+	uint64_t quota = state_of(c).quota;
+	ASSERT(quota > 30 * MIB && quota < 37 * MIB);
+	ASSERT_EQ(cache_take_room(c, 8 * MIB, 1), 0);
+	ASSERT_EQ(cache_maintain(c), 0);
+	ASSERT_EQ(state_of(c).quota, quota);
+	cache_give_room(c, 8 * MIB, 1);
+	fill_all("small/fill");
+	ASSERT_EQ(cache_maintain(c), 0);
+	ASSERT(state_of(c).quota < MIB);
+	_free_ char *fill = world_path("small/fill");
+	ASSERT_EQ(unlink(fill), 0);
+	ASSERT_EQ(cache_maintain(c), 0);
+	ASSERT(state_of(c).quota <= quota && state_of(c).quota > quota - MIB);
 	cache_free(c);
 	unmount_small();
 }

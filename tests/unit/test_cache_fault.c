@@ -180,6 +180,7 @@ TEST(the_scrub_finds_flipped_bits_within_its_budget)
 	ASSERT_EQ(cache_publish(c, w.vti, w.n, &other), 0);
 	ASSERT_EQ(cache_tree_open(c, &other, &t), 0);
 	ASSERT_EQ(world_fill(t, &w, 0, 6), 0);
+	ASSERT_EQ(cache_scrub(c, 50000), 0); /* it has just come */
 	for (int i = 0; i < 100; i++)
 		ASSERT(cache_scrub(c, 50000) > 0 && state_of(c).n_damaged == 0);
 	struct cache_list l;
@@ -203,6 +204,31 @@ TEST(the_scrub_finds_flipped_bits_within_its_budget)
 	ASSERT_EQ(n_damaged, 0);
 	world_seal(c, in);
 	ASSERT_EQ(world_compare(c, &id, in), 0);
+	world_copy_fini(&w);
+	cache_free(c);
+}
+
+TEST(the_scrub_waits_while_chunks_come_but_not_for_ever)
+{
+	struct world_copy w;
+	struct cache_tree *t;
+	struct digest id;
+	unsigned n_scrubs = 0;
+	_free_ char *in = world_files("in", 1, 64 * 32768, 1);
+	struct cache *c = world_open("cache", boot_1);
+	world_copy_make(&w, in);
+	ASSERT(w.n_chunks > 3 * CACHE_SCRUB_WAITS);
+	ASSERT_EQ(cache_publish(c, w.vti, w.n, &id), 0);
+	ASSERT_EQ(cache_tree_open(c, &id, &t), 0);
+	for (uint64_t i = 0; i < 2 * CACHE_SCRUB_WAITS + 2; i++) {
+		ASSERT_EQ(world_fill(t, &w, i, i + 1), 0);
+		bool is_scrubbed = cache_scrub(c, 50000) > 0;
+		ASSERT(is_scrubbed == (i % (CACHE_SCRUB_WAITS + 1) == CACHE_SCRUB_WAITS));
+		n_scrubs += is_scrubbed;
+	}
+	ASSERT_EQ(n_scrubs, 2);
+	ASSERT(cache_scrub(c, 50000) > 0);
+	cache_tree_close(t);
 	world_copy_fini(&w);
 	cache_free(c);
 }

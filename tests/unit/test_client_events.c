@@ -1,24 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Events: found by what is asked for, whoever waits, however many there are. */
 #include "libvineclient/client.h"
-#include "tests/unit/client_world.h"
+#include "tests/unit/client_run.h"
 
 #include <time.h>
-
-static struct fake *f;
-static struct vine *v;
-
-static void world_start(void)
-{
-	f = fake_start();
-	ASSERT_EQ(vine_open(&v, f->directory, "r"), 0);
-}
-
-static void world_stop(void)
-{
-	ASSERT_EQ(vine_close(v, 1), 0);
-	fake_stop(f);
-}
 
 static uint64_t post(const char *tag, const char *category)
 {
@@ -57,9 +42,11 @@ TEST(an_event_is_found_by_task_tag_and_category)
 	ASSERT_EQ(vine_next(v, "-1", 0, &e), -EINVAL);
 	ASSERT_EQ(vine_next(v, "category:large", 20000, &e), 1);
 	ASSERT_EQ(strtoull(value_of(e, "task"), NULL, 10), c);
-	static const char *const values[][2] = {{"type", "result"},        {"category", "large"}, {"tag", "x"},
-						{"exceeded", "wall-time"}, {"how", "exited"},     {"peak-disk", "7"},
-						{"moved-size", "8"},       {"local-size", "9"},   {"index", "0"}};
+	static const char *const values[][2] = {
+		{"type", "result"}, {"category", "large"},    {"tag", "x"},        {"exceeded", "wall-time"},
+		{"how", "exited"},  {"peak-disk", "7"},       {"moved-size", "8"}, {"local-size", "9"},
+		{"index", "0"},     {"left", "tmp/x\na\\nb"}, {"n-left", "7"},     {"written-size", "11"},
+		{"peer-size", "5"}, {"source-size", "2"},     {"client-size", "1"}};
 	for (size_t i = 0; i < countof(values); i++)
 		ASSERT_STR(value_of(e, values[i][0]), values[i][1]);
 	ASSERT_EQ(vine_event_done(e), 0);

@@ -1,27 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Files of the client library: what a name means, and what the cluster is told of it. */
-#include "tests/unit/client_world.h"
+#include "tests/unit/client_run.h"
 
 #include <fcntl.h>
 #include <inttypes.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-
-static struct fake *f;
-static struct vine *v;
-
-static void world_start(void)
-{
-	f = fake_start();
-	ASSERT_EQ(vine_open(&v, f->directory, "r"), 0);
-}
-
-static void world_stop(void)
-{
-	ASSERT_EQ(vine_close(v, 1), 0);
-	fake_stop(f);
-}
 
 /* Posts the tasks and returns what came; yours. */
 static struct wire_submit *post(struct vine_task *const t[], size_t n)
@@ -128,6 +113,10 @@ TEST(what_is_no_file_is_refused_by_what_it_is)
 		{"/a/{index}/../b", "..", EINVAL},
 		{"a\nb", "control", EINVAL},
 		{"tree:12", "64 hex digits", EINVAL},
+		{"keep:out", "absolute", EINVAL},
+		{"client:", "missing", EINVAL},
+		{"client:/no/such/file", "/no/such/file", ENOENT},
+		{"client:/a/{index}", "array", EOPNOTSUPP},
 		{"temp:", "1 to 255", EINVAL},
 		{"temp:a b", "blanks", EINVAL},
 		{"https://example.org/data.tar", "URLs", EOPNOTSUPP},
@@ -158,7 +147,7 @@ TEST(names_that_are_not_looked_at_go_as_they_are)
 		vine_file_free(file);
 	}
 	ASSERT_EQ(vine_file_new(v, "node:/scratch/db", &file), 0);
-	ASSERT_EQ(vine_file_set(file, "keep", "yes"), -EOPNOTSUPP);
+	ASSERT_EQ(vine_file_set(file, "checksum", "1"), -EOPNOTSUPP);
 	ASSERT_EQ(vine_file_set(file, "sise", "1"), -EINVAL);
 	ASSERT(strstr(vine_error(), "size"));
 	ASSERT_EQ(vine_file_set(file, "size", "much"), -EINVAL);
@@ -192,6 +181,42 @@ TEST(an_output_is_an_input_of_others_at_once)
 	vine_file_free(named);
 	for (size_t i = 0; i < countof(t); i++)
 		vine_task_free(t[i]);
+	world_stop();
+}
+
+TEST(an_output_says_when_it_counts_and_where_it_is_published)
+{
+	world_start();
+	struct vine_task *t = task_new();
+	struct vine_file *kept, *part;
+	_free_ char *there = unit_path("there");
+	write_file(there, "1");
+	ASSERT_EQ(vine_file_new(v, "keep:/shared/./result", &kept), 0);
+	ASSERT_STR(vine_file_name(kept), "file:/shared/result");
+	ASSERT_EQ(vine_task_output(t, "result", VINE_NAMED | VINE_OPTIONAL, &kept), 0);
+	ASSERT_EQ(vine_task_output(t, "core", VINE_ON_FAILURE | VINE_OPTIONAL, NULL), 0);
+	ASSERT_EQ(vine_task_output(t, "log", VINE_ALWAYS, NULL), 0);
+	ASSERT_EQ(vine_task_output(t, "part-*", VINE_PATTERN, &part), 0);
+	ASSERT_EQ(vine_task_output(t, "x", VINE_ALWAYS | VINE_ON_FAILURE, NULL), -EINVAL);
+	ASSERT_EQ(vine_task_output(t, "x", 64, NULL), -EINVAL);
+	struct vine_file *seen;
+	ASSERT_EQ(vine_file_new(v, there, &seen), 0);
+	ASSERT_EQ(vine_task_output(t, "again", VINE_NAMED, &seen), 0);
+	_free_ struct wire_submit *m = post(&t, 1);
+	const struct wire_binding *b = m->tasks.at[0].bindings.at;
+	static const uint32_t flags[] = {1, 3, 4, 8, 0};
+	ASSERT_EQ(m->tasks.at[0].bindings.n, countof(flags));
+	for (size_t i = 0; i < countof(flags); i++) {
+		ASSERT_EQ(b[i].mode, 3);
+		ASSERT_EQ(b[i].flags, flags[i]);
+		/* What is there now is not what will be. */
+		ASSERT_STR(b[i].signature, "");
+	}
+	ASSERT_STR(b[0].item, "file:/shared/result");
+	vine_file_free(kept);
+	vine_file_free(part);
+	vine_file_free(seen);
+	vine_task_free(t);
 	world_stop();
 }
 

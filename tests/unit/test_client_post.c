@@ -1,24 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Posting: what a description becomes, and what happens when the cluster is full, old, or does not answer. */
-#include "tests/unit/client_world.h"
+#include "tests/unit/client_run.h"
 
 #include <sys/resource.h>
 #include <time.h>
-
-static struct fake *f;
-static struct vine *v;
-
-static void world_start(void)
-{
-	f = fake_start();
-	ASSERT_EQ(vine_open(&v, f->directory, "r"), 0);
-}
-
-static void world_stop(void)
-{
-	ASSERT_EQ(vine_close(v, 1), 0);
-	fake_stop(f);
-}
 
 static struct wire_submit *post(struct vine_task *t)
 {
@@ -56,6 +41,16 @@ TEST(every_setting_reaches_the_cluster)
 		{"tag", "a"},
 		{"key", "k"},
 		{"directory", "/tmp"},
+		{"view", "none"},
+		{"strict", "yes"},
+		{"stdin", "in put"},
+		{"umask", "027"},
+		{"grace", "1m"},
+		{"processes", "100"},
+		{"record", "yes"},
+		{"home", "sandbox"},
+		{"trust", "yes"},
+		{"processes", "200"},
 		{"env", "clean"},
 		{"env.B", "2"},
 		{"env.A", "1"},
@@ -89,6 +84,15 @@ TEST(every_setting_reaches_the_cluster)
 	ASSERT_EQ(w->array_n, 3);
 	ASSERT_EQ(w->array_running, 2);
 	ASSERT_STR(w->key, "k");
+	static const char *const how[] = {"view=none",  "strict=yes",   "stdin=in put", "umask=027",    "grace=1m",
+					  "record=yes", "home=sandbox", "trust=yes",    "processes=200"};
+	ASSERT_EQ(w->how.n, countof(how));
+	for (size_t i = 0; i < countof(how); i++) {
+		bool is_there = false;
+		for (size_t k = 0; k < countof(how); k++)
+			is_there |= streq(w->how.at[k], how[i]);
+		ASSERT(is_there);
+	}
 	ASSERT_EQ(w->environment.n, 2);
 	ASSERT_STR(w->environment.at[0], "A=1");
 	ASSERT_STR(w->environment.at[1], "B=3");
@@ -113,6 +117,13 @@ TEST(values_that_cannot_be_are_refused_with_what_can)
 {
 	static const char *const bad[][3] = {
 		{"gpus", "65", "0 to 64"},
+		{"umask", "8", "octal"},
+		{"umask", "1777", "octal"},
+		{"home", "here", "absolute"},
+		{"view", "some", "yes, none"},
+		{"grace", "2h", "1h"},
+		{"stric", "yes", "strict"},
+		{"stdin", "a\nb", "control"},
 		{"staging", "some", "lazy, hot, full"},
 		{"retries", "-1", "0 to"},
 		{"wall-time", "soon", "1h30m"},
@@ -291,6 +302,59 @@ TEST(an_older_cluster_is_not_asked_what_it_would_not_see)
 	world_stop();
 }
 
+TEST(a_cluster_that_knows_no_views_is_not_given_what_needs_them)
+{
+	f = fake_start_old(2);
+	struct vine_task *t = task_new(), *output = task_new();
+	struct vine_file *bytes;
+	ASSERT_EQ(vine_open(&v, f->directory, "r"), 0);
+	ASSERT_EQ(vine_task_set(t, "retries", "1"), 0);
+	/* As by default, in whichever words: it is not said. */
+	ASSERT_EQ(vine_task_set(t, "grace", "10000ms"), 0);
+	ASSERT_EQ(vine_task_set(t, "umask", "022"), 0);
+	ASSERT_EQ(vine_task_set(t, "strict", "yes"), 0);
+	ASSERT_EQ(vine_task_set(t, "strict", "no"), 0);
+	ASSERT_EQ(vine_post(v, &t, 1, NULL), 0);
+	ASSERT_EQ(vine_task_set(t, "strict", "yes"), 0);
+	ASSERT_EQ(vine_post(v, &t, 1, NULL), -ENOSYS);
+	ASSERT_EQ(vine_task_output(output, "a", VINE_OPTIONAL, NULL), 0);
+	ASSERT_EQ(vine_post(v, &output, 1, NULL), -ENOSYS);
+	ASSERT_EQ(vine_task_set(t, "strict", "no"), 0);
+	ASSERT_EQ(vine_file_bytes(v, "1", 1, &bytes), 0);
+	ASSERT_EQ(vine_task_input(t, bytes, "a", 0), 0);
+	ASSERT_EQ(vine_post(v, &t, 1, NULL), -ENOSYS);
+	ASSERT_EQ(f->n_kept, 1);
+	vine_file_free(bytes);
+	vine_task_free(t);
+	vine_task_free(output);
+	world_stop();
+}
+
+TEST(an_environment_that_tasks_share_goes_once)
+{
+	world_start();
+	struct vine_task *t[4] = {task_new(), NULL, task_new(), task_new()};
+	t[1] = t[0];
+	ASSERT_EQ(setenv("SHARED_BY_ALL", "x", 1), 0);
+	ASSERT_EQ(vine_task_set(t[2], "env.OWN", "1"), 0);
+	ASSERT_EQ(vine_task_set(t[3], "env", "clean"), 0);
+	ASSERT_EQ(vine_post(v, t, 4, NULL), 0);
+	_free_ struct wire_submit *m = fake_submit(f);
+	ASSERT_EQ(m->environments.n, 1);
+	ASSERT(m->environments.at[0].environment.n > 0);
+	ASSERT_EQ(m->tasks.at[0].environment_of, 1);
+	ASSERT_EQ(m->tasks.at[1].environment_of, 1);
+	ASSERT_EQ(m->tasks.at[0].environment.n, 0);
+	ASSERT_EQ(m->tasks.at[2].environment_of, 0);
+	ASSERT_EQ(m->tasks.at[2].environment.n, m->environments.at[0].environment.n + 1);
+	ASSERT_EQ(m->tasks.at[3].environment.n, 0);
+	ASSERT_EQ(unsetenv("SHARED_BY_ALL"), 0);
+	vine_task_free(t[0]);
+	vine_task_free(t[2]);
+	vine_task_free(t[3]);
+	world_stop();
+}
+
 TEST(an_array_is_as_many_results_as_it_has_elements)
 {
 	enum { N = 1000 };
@@ -321,6 +385,8 @@ TEST(settings_of_a_run_are_checked_and_sent)
 		{"category.a.learn", "yes", "r/category.a.learn=yes"},
 		{"category.a.disk", "", "r/category.a.disk="},
 		{"counter.matlab", "4", "/counter.matlab=4"},
+		{"source./data.running", "2", "/source./data.running=2"},
+		{"source./a.b.running", "", "/source./a.b.running="},
 		{"lifetime", "forever", "r/lifetime=forever"},
 		{"lifetime", "", "r/lifetime="},
 	};
@@ -332,6 +398,11 @@ TEST(settings_of_a_run_are_checked_and_sent)
 		{"counter.", "1", "counter.NAME"},
 		{"counter.a", "few", "a number like 4"},
 		{"counter.a", "4G", "a number like 4"},
+		{"source./data/x.running", "1", "a first directory"},
+		{"source./.running", "1", "source./DIRECTORY.running"},
+		{"source./data.speed", "1", "source./DIRECTORY.running"},
+		{"source./data.running", "few", "a number like 4"},
+		{"source", "1", "source./DIRECTORY.running"},
 		{"lifetime", "node", "run, task, forever"},
 		{"lifetme", "run", "lifetime"},
 		{"evnts", "nodes", "events"},
@@ -359,6 +430,8 @@ TEST(settings_of_a_run_are_checked_and_sent)
 	ASSERT_EQ(vine_cancel(v, "key:"), -EINVAL);
 	ASSERT_EQ(vine_forget(v, "temp:x"), 0);
 	ASSERT_STR(fake_word(f, f->forgotten, copy), "r/temp:x");
+	ASSERT_EQ(vine_forget(v, "old/temp:x/y"), 0);
+	ASSERT_STR(fake_word(f, f->forgotten, copy), "old/temp:x/y");
 	ASSERT_EQ(vine_forget(v, "old"), 0);
 	ASSERT_STR(fake_word(f, f->forgotten, copy), "old/");
 	ASSERT_EQ(vine_forget(v, NULL), 0);

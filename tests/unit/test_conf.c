@@ -22,6 +22,19 @@ static const struct conf_table table = {
 	.n = countof(sample_table),
 };
 
+static int take_both(const struct conf_table *t, void *into, const char *value, struct conf_error *e)
+{
+	int r = conf_set(t, into, "listen", value, e);
+	return r ? r : conf_set(t, into, "verbose", "yes", e);
+}
+
+static const struct conf_foreign foreign[] = {
+	{.name = "bind-to", .letter = 'B', .means = "listen"},
+	{.name = "both", .take = take_both},
+	{.name = "quietly", .letter = 'Q', .is_alone = true, .instead = "it is quiet anyway"},
+	{.name = NULL},
+};
+
 static void fini(struct sample *s)
 {
 	conf_fini(&table, s);
@@ -453,4 +466,66 @@ TEST(the_man_page_lists_every_setting)
 	for (char *p = man; (p = strstr(p, ".TP\n")); p += 4)
 		n++;
 	ASSERT_EQ(n, countof(sample_table));
+}
+
+TEST(what_fingers_know_from_elsewhere_is_taken_or_answered)
+{
+	struct conf_table with = table;
+	with.foreign = foreign;
+	static const struct {
+		const char *words[3], *listen, *error;
+		bool verbose;
+	} rows[] = {
+		{{"--bind-to=a"}, "a", "", false},
+		{{"--bind-to", "a"}, "a", "", false},
+		{{"-Ba"}, "a", "", false},
+		{{"-vB", "a"}, "a", "", true},
+		{{"--both", "b"}, "b", "", true},
+		{{"--bind-to"}, "127.0.0.1:0", "--bind-to: the value is missing", false},
+		{{"-Q"}, "127.0.0.1:0", "there is no option --quietly here: it is quiet anyway", false},
+		{{"--quietly"}, "127.0.0.1:0", "there is no option --quietly here: it is quiet anyway", false},
+	};
+	for (size_t i = 0; i < countof(rows); i++) {
+		struct sample s _cleanup_(fini) = preset();
+		struct conf_error e = {""};
+		char *argv[4] = {"sample"};
+		int argc = 1;
+		for (; argc < 4 && rows[i].words[argc - 1]; argc++)
+			argv[argc] = (char *)(uintptr_t)rows[i].words[argc - 1];
+		ASSERT_EQ(conf_read_args(&with, &s, argc, argv, &e), *rows[i].error ? -EINVAL : argc);
+		ASSERT_STR(e.text, rows[i].error);
+		ASSERT_STR(s.listen, rows[i].listen);
+		ASSERT_EQ(s.verbose, rows[i].verbose);
+	}
+	struct sample s _cleanup_(fini) = preset();
+	struct conf_error e = {""};
+	ASSERT_EQ(conf_read_text(&with, &s, "bind-to = x", 11, "f", &e), -EINVAL);
+	ASSERT_STR(e.text, "f:1: unknown setting bind-to: did you mean listen?");
+}
+
+static bool is_not_port(const struct conf_setting *s)
+{
+	return !streq(s->name, "port");
+}
+
+static void print_changed(FILE *to, const void *s)
+{
+	conf_print_changed(&table, s, is_not_port, to);
+}
+
+TEST(what_differs_from_the_defaults_is_printed_and_read_back)
+{
+	struct sample s _cleanup_(fini) = preset();
+	_free_ char *none = printed(print_changed, &s);
+	ASSERT_STR(none, "");
+	ASSERT_STR(read_text(&s,
+			     "listen = \" a # b\"\nport = 9\nverbose = yes\ninput = a\ninput = \"b\\n\"\nquota = 8K\n"),
+		   "");
+	_free_ char *text = printed(print_changed, &s);
+	ASSERT(!strstr(text, "port") && !strstr(text, "node-timeout") && strstr(text, "verbose = yes\n"));
+	struct sample again _cleanup_(fini) = preset();
+	ASSERT_STR(read_text(&again, text), "");
+	ASSERT_STR(again.listen, " a # b");
+	ASSERT(again.verbose && again.quota == 8192 && again.input.n == 2);
+	ASSERT_STR(again.input.at[1], "b\n");
 }

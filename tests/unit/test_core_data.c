@@ -2,21 +2,6 @@
  * Items, trees and transfers: who waits for what, who runs where, what moves. */
 #include "tests/unit/core_world.h"
 
-#define MB (UINT64_C(1) << 20)
-
-static void item(struct core *c, uint64_t number, uint64_t size, uint64_t source, uint64_t tree)
-{
-	const struct core_item_spec spec = {.size = size, .source = source, .tree = tree};
-	ASSERT_EQ(core_item_add(c, number, &spec), 0);
-}
-
-static void task(struct core *c, uint64_t number, uint64_t input, uint64_t output, enum core_when when)
-{
-	const struct core_task_spec spec = {
-		.inputs = &input, .n_inputs = input != 0, .outputs = &output, .n_outputs = output != 0, .when = when};
-	ASSERT_EQ(core_task_add(c, number, &spec), 0);
-}
-
 static void end(struct core *c, struct said s)
 {
 	ASSERT_EQ(core_attempt_ended(c, s.task, s.attempt), 0);
@@ -235,6 +220,9 @@ TEST(limits_of_sources_and_nodes_hold_and_a_token_that_runs_out_is_taken_back)
 	}
 	decide(&w);
 	ASSERT_EQ(w.n, 2);
+	struct core_numbers numbers;
+	core_numbers(c, &numbers);
+	ASSERT_EQ(numbers.tokens, 2);
 	core_set_time(c, core_next_due(c));
 	decide(&w);
 	unsigned n_stops = 0;
@@ -258,7 +246,7 @@ TEST(a_token_that_who_was_woken_for_it_does_not_need_goes_to_the_next)
 	expect_nothing(&w);
 	/* The next in line gets a neighbour that has it. */
 	add_node(c, 4, 0, 0);
-	const struct core_move *next = list_first(&core_source_get(c, 7)->parked, struct core_move, link);
+	const struct core_move *next = core_source_first(core_source_get(c, 7));
 	uint64_t second = next->item->number;
 	ASSERT_EQ(core_replica_set(c, 4, second, MB), 0);
 	ASSERT_EQ(core_replica_set(c, first.node, first.task, MB), 0);
@@ -285,28 +273,31 @@ TEST(a_source_that_will_never_have_it_fails_the_item_and_who_waits)
 	expect_nothing(&w);
 }
 
-TEST(when_a_sender_is_lost_the_bytes_come_from_another)
+TEST(when_neighbours_are_lost_others_are_told)
 {
 	WORLD(w);
 	item(c, 1, 100 * MB, 0, 1);
-	for (uint64_t n = 1; n <= 3; n++)
+	for (uint64_t n = 1; n <= 4; n++)
 		add_node(c, n, 1, 0);
 	ASSERT_EQ(core_replica_set(c, 1, 1, 100 * MB), 0);
 	ASSERT_EQ(core_replica_set(c, 2, 1, 100 * MB), 0);
-	add_task(c, 90, 1, 0, 0);
-	add_task(c, 91, 1, 0, 0);
-	ASSERT_EQ(core_node_suspend(c, 3), 0);
+	ASSERT_EQ(core_item_bring(c, 1, 3, 0), 0);
 	decide(&w);
-	ASSERT_EQ(core_node_resume(c, 3, &(struct core_node_spec){.cores = 1}), 0);
-	w.read = w.n;
-	task(c, 10, 1, 0, CORE_WHEN_STAGED);
+	ASSERT_EQ(expect(&w, SAID_FETCH, 1).fetch.n_whole, 2);
+	/* There is nothing new to tell. */
+	ASSERT_EQ(core_node_lost(c, 1), 0);
 	decide(&w);
-	core_set_time(c, core_next_due(c));
+	expect_nothing(&w);
+	ASSERT_EQ(core_replica_set(c, 4, 1, 100 * MB), 0);
+	ASSERT_EQ(core_node_lost(c, 2), 0);
 	decide(&w);
-	struct said f = expect(&w, SAID_FETCH, 1);
-	ASSERT_EQ(core_node_lost(c, f.peer), 0);
+	ASSERT_EQ(expect(&w, SAID_FETCH, 1).peer, 4);
+	ASSERT_EQ(core_node_serve(c, 4, false), 0);
 	decide(&w);
-	ASSERT_EQ(expect(&w, SAID_FETCH, 1).peer, 3 - f.peer);
+	expect_nothing(&w);
+	ASSERT_EQ(core_node_serve(c, 4, true), 0);
+	decide(&w);
+	ASSERT_EQ(expect(&w, SAID_FETCH, 1).peer, 4);
 }
 
 TEST(makers_of_one_tasks_inputs_go_to_one_node)
@@ -385,14 +376,13 @@ TEST(what_goes_anywhere_does_not_wait_behind_an_endless_stream_of_what_lies_on_t
 		start_among(n);
 }
 
-TEST(uploads_to_a_node_that_nothing_reaches_are_given_to_others)
+TEST(a_node_to_which_nothing_gets_through_keeps_nobody_waiting)
 {
 	WORLD(w);
-	world_options(&w, &actions, &(struct core_options){.uploads = 1, .token_usec = 1000});
+	world_options(&w, &actions, &(struct core_options){.token_usec = 1000});
 	c = w.core;
-	add_node(c, 1, 1, 0);
-	add_node(c, 2, 1, 0);
-	add_node(c, 3, 1, 0);
+	for (uint64_t n = 1; n <= 3; n++)
+		add_node(c, n, 1, 0);
 	core_set_time(c, 1);
 	item(c, 1, 1000, 0, 1);
 	ASSERT_EQ(core_replica_set(c, 1, 1, 1000), 0);
@@ -402,20 +392,21 @@ TEST(uploads_to_a_node_that_nothing_reaches_are_given_to_others)
 	decide(&w);
 	core_set_time(c, 500);
 	decide(&w);
-	uint64_t silent = 0, n_fetches = 0;
-	for (size_t i = 0; i < w.n; i++) {
-		if (w.said[i].kind == SAID_FETCH) {
-			silent = w.said[i].fetch.node;
-			ASSERT_EQ(w.said[i].fetch.deadline_usec, 0);
-			n_fetches++;
-		}
+	ASSERT_EQ(expect(&w, SAID_FETCH, 1).fetch.deadline_usec, 0);
+	ASSERT_EQ(expect(&w, SAID_FETCH, 1).fetch.n_whole, 1);
+	expect_nothing(&w);
+	/* One is told of the other, both to stop in the end, and to begin anew. */
+	for (unsigned i = 0; i < 3; i++) {
+		core_set_time(c, core_next_due(c));
+		decide(&w);
 	}
-	ASSERT_EQ(n_fetches, 1);
-	w.read = w.n;
-	core_set_time(c, core_next_due(c));
-	decide(&w);
-	expect(&w, SAID_FETCH_STOP, 1);
-	ASSERT(expect(&w, SAID_FETCH, 1).fetch.node != silent);
+	unsigned n_stops = 0, n_fetches = 0;
+	for (; w.read < w.n; w.read++) {
+		n_stops += w.said[w.read].kind == SAID_FETCH_STOP;
+		n_fetches += w.said[w.read].kind == SAID_FETCH;
+	}
+	ASSERT_EQ(n_stops, 2);
+	ASSERT_EQ(n_fetches, 3);
 }
 
 TEST(tokens_that_run_out_on_a_silent_node_reach_who_waits_for_them)

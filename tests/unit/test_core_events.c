@@ -115,11 +115,16 @@ static void on_fetch(void *arg, const struct core_fetch *f)
 {
 	struct model *m = arg;
 	ASSERT(m->nodes[f->node].is_known);
-	ASSERT(f->n_peers || f->source);
-	ASSERT(!f->source || f->deadline_usec > m->now_usec);
-	for (size_t i = 0; i < f->n_peers; i++)
+	ASSERT(f->n_peers <= CORE_NEIGHBOURS && (f->n_peers || f->source || f->is_pinned));
+	for (size_t i = 0; i < f->n_peers; i++) {
 		ASSERT(m->nodes[f->peers[i]].is_known && f->peers[i] != f->node);
-	ASSERT(m->n_fetches < countof(m->fetches));
+		const struct core_node *n = core_node_find(m->core, f->peers[i]);
+		const struct core_replica *r = core_replica_find(n, core_tree_find(m->core, f->tree));
+		ASSERT(r && !r->is_bad && r->is_whole == (i < f->n_whole));
+		for (size_t k = 0; k < i; k++)
+			ASSERT(f->peers[k] != f->peers[i]);
+	}
+	ASSERT((!f->source || f->deadline_usec > m->now_usec) && m->n_fetches < countof(m->fetches));
 	m->fetches[m->n_fetches++] = (struct fetch){f->node, f->item};
 }
 
@@ -142,7 +147,6 @@ static const struct core_actions actions = {
 /* ---- events */
 
 static const char *const names[] = {"a", "b", "c"};
-
 static uint64_t random_item(struct model *m)
 {
 	uint64_t first = m->n_items > N_ITEMS ? m->n_items - N_ITEMS : 0;
@@ -297,6 +301,7 @@ static void change_node(struct model *m)
 		.features = &names[n % 2],
 		.n_features = n % 3,
 		.end_usec = n % 5 ? 0 : m->now_usec + roll(m, 100000),
+		.rack = n % 4 + (roll(m, 8) ? 0 : 1),
 	};
 	if (!m->nodes[n].is_known) {
 		ASSERT_EQ(core_node_add(m->core, n, &spec), 0);
@@ -307,9 +312,11 @@ static void change_node(struct model *m)
 		ASSERT_EQ(core_node_set(m->core, n, &spec), 0);
 	} else if (m->nodes[n].is_open) {
 		ASSERT_EQ(core_node_suspend(m->core, n), 0);
+		ASSERT_EQ(core_node_serve(m->core, n, roll(m, 2)), 0);
 		m->nodes[n].is_open = false;
 	} else {
 		ASSERT_EQ(core_node_resume(m->core, n, &spec), 0);
+		ASSERT_EQ(core_node_serve(m->core, n, true), 0);
 		m->nodes[n].is_open = true;
 	}
 }
@@ -341,12 +348,25 @@ static void end_fetch(struct model *m)
 		m->fetches[m->n_fetches++] = f;
 }
 
+static uint64_t random_tree(struct model *m)
+{
+	return m->n_items && roll(m, 2) ? tree_of(m, random_item(m)) : 1000000 + roll(m, 20);
+}
+
 static void change_replica(struct model *m)
 {
-	uint64_t node = 1 + roll(m, N_NODES);
-	uint64_t tree = m->n_items && roll(m, 2) ? tree_of(m, random_item(m)) : 1000000 + roll(m, 20);
+	uint64_t node = 1 + roll(m, N_NODES), tree = random_tree(m);
 	if (tree && m->nodes[node].is_known)
 		core_replica_set(m->core, node, tree, roll(m, 3) * 100 * MB);
+}
+
+static void bring_or_blame(struct model *m)
+{
+	uint64_t node = 1 + roll(m, N_NODES), asker = 1 + roll(m, N_NODES);
+	if (!roll(m, 3))
+		core_peer_bad(m->core, random_tree(m), node, asker, (enum core_fault)(1 + roll(m, 4)));
+	else if (m->n_items)
+		core_item_bring(m->core, random_item(m), node, (unsigned)roll(m, 6)); /* each flag, and some */
 }
 
 static void change_limits(struct model *m)
@@ -364,7 +384,7 @@ static void change_limits(struct model *m)
 		core_user_set(m->core, roll(m, 3), (uint32_t)roll(m, 5));
 		break;
 	case 3:
-		core_source_set(m->core, 1 + roll(m, 2), (unsigned)roll(m, 4));
+		core_source_set(m->core, 1 + roll(m, 2), roll(m, 3) ? (unsigned)roll(m, 4) : CORE_LEARN);
 		break;
 	case 4:
 		core_category_measured(m->core, names[roll(m, 3)], roll(m, 30), roll(m, 3));
@@ -413,12 +433,14 @@ static void random_event(struct model *m)
 		end_fetch(m);
 	} else if (what < 74) {
 		change_replica(m);
-	} else if (what < 78) {
-		change_limits(m);
+	} else if (what < 77) {
+		bring_or_blame(m);
 	} else if (what < 80) {
+		change_limits(m);
+	} else if (what < 82) {
 		if (m->n_items)
 			core_item_forget(m->core, random_item(m));
-	} else if (what < 86) {
+	} else if (what < 88) {
 		core_set_time(m->core, m->now_usec += roll(m, 50) ? roll(m, 5000) : 3000000);
 	} else {
 		core_decide(m->core, roll(m, 6));

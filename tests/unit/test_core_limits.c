@@ -283,6 +283,56 @@ TEST(a_node_on_which_everything_fails_gets_one_task_at_a_time_then_none_then_a_c
 	ASSERT_EQ(w.n, 8);
 }
 
+/* However much went well elsewhere before. */
+static void judge_alone(struct core *c, uint64_t n)
+{
+	for (unsigned i = 0; i < 100; i++) {
+		core_node_judge(c, n, false);
+		ASSERT_EQ(core_node_health(c, n), CORE_HEALTH_GOOD);
+	}
+}
+
+TEST(nothing_is_held_against_the_only_node_that_takes_tasks)
+{
+	WORLD(w);
+	node(c, 1, .cores = 4);
+	node(c, 2, .cores = 4);
+	for (unsigned i = 0; i < 1000; i++)
+		core_node_judge(c, 2, true);
+	/* It is away for a moment, and not lost. */
+	ASSERT_EQ(core_node_suspend(c, 2), 0);
+	judge_alone(c, 1);
+	/* What has just ended there may be the reason for which it rests itself. */
+	ASSERT_EQ(core_node_suspend(c, 1), 0);
+	judge_alone(c, 1);
+	ASSERT_EQ(core_node_resume(c, 1, &(struct core_node_spec){.cores = 4, .task_limit = 4}), 0);
+	ASSERT_EQ(core_node_resume(c, 2, &(struct core_node_spec){.cores = 4, .task_limit = 4}), 0);
+	core_node_judge(c, 1, false);
+	ASSERT_EQ(core_node_health(c, 1), CORE_HEALTH_PROBATION);
+	/* Alone again it is blocked no more, and may redeem itself. */
+	ASSERT_EQ(core_node_lost(c, 2), 0);
+	core_node_judge(c, 1, true);
+	core_node_judge(c, 1, false);
+	for (unsigned i = 0; i < 3; i++) {
+		ASSERT_EQ(core_node_health(c, 1), CORE_HEALTH_PROBATION);
+		core_node_judge(c, 1, true);
+	}
+	ASSERT_EQ(core_node_health(c, 1), CORE_HEALTH_GOOD);
+}
+
+TEST(a_node_that_is_blocked_is_no_other_to_go_to)
+{
+	WORLD(w);
+	node(c, 1, .cores = 4);
+	node(c, 2, .cores = 4);
+	for (unsigned i = 0; i < 100; i++)
+		core_node_judge(c, 2, true);
+	for (unsigned i = 0; i < 5; i++)
+		core_node_judge(c, 1, false);
+	ASSERT_EQ(core_node_health(c, 1), CORE_HEALTH_BLOCKED);
+	judge_alone(c, 2);
+}
+
 TEST(a_task_that_always_fails_brings_no_node_down)
 {
 	WORLD(w);
@@ -320,4 +370,59 @@ TEST(a_category_is_forgotten_when_no_task_is_of_it)
 		expect(&w, SAID_START, t);
 	expect_nothing(&w);
 	ASSERT_STR(why(c, 7).name, "other");
+}
+
+TEST(what_goes_on_failing_to_be_fetched_comes_after_the_others)
+{
+	WORLD(w);
+	world_options(&w, &actions, &(struct core_options){.fetches = 1});
+	c = w.core;
+	add_node(c, 1, 2, 0);
+	item(c, 1, MB, 7, 0);
+	item(c, 2, MB, 7, 0);
+	ASSERT_EQ(core_item_bring(c, 1, 1, 0), 0);
+	decide(&w);
+	expect(&w, SAID_FETCH, 1);
+	ASSERT_EQ(core_item_bring(c, 2, 1, 0), 0);
+	decide(&w);
+	expect_nothing(&w);
+	ASSERT_EQ(core_fetch_failed(c, 1, 1, false), 0);
+	decide(&w);
+	expect(&w, SAID_FETCH, 2);
+	ASSERT_EQ(core_fetch_failed(c, 1, 2, false), 0);
+	decide(&w);
+	expect(&w, SAID_FETCH, 1);
+	expect_nothing(&w);
+}
+
+TEST(a_holder_that_could_never_take_it_is_not_waited_for)
+{
+	WORLD(w);
+	world_options(&w, &actions, &(struct core_options){.rate = 100 * MB});
+	c = w.core;
+	core_set_time(c, 1000000);
+	item(c, 1, 100 * MB, 0, 1);
+	add_node(c, 1, 1, 0);
+	const char *const fast = "fast";
+	ASSERT_EQ(core_node_add(c, 2, &(struct core_node_spec){.cores = 2, .features = &fast, .n_features = 1}), 0);
+	ASSERT_EQ(core_replica_set(c, 1, 1, 100 * MB), 0);
+	const uint64_t input = 1;
+	struct core_task_spec spec = {.inputs = &input, .n_inputs = 1, .when = CORE_WHEN_STAGED, .cores = 2};
+	ASSERT_EQ(core_task_add(c, 10, &spec), 0);
+	decide(&w);
+	ASSERT_EQ(expect(&w, SAID_FETCH, 1).node, 2);
+	ASSERT_EQ(core_replica_set(c, 2, 1, 100 * MB), 0);
+	decide(&w);
+	struct said s = expect(&w, SAID_START, 10);
+	ASSERT_EQ(core_attempt_ended(c, s.task, s.attempt), 0);
+	/* Another tree, and too little of another kind. */
+	item(c, 2, 100 * MB, 0, 2);
+	ASSERT_EQ(core_replica_set(c, 1, 2, 100 * MB), 0);
+	const uint64_t second = 2;
+	spec = (struct core_task_spec){
+		.inputs = &second, .n_inputs = 1, .when = CORE_WHEN_STAGED, .features = &fast, .n_features = 1};
+	ASSERT_EQ(core_task_add(c, 11, &spec), 0);
+	decide(&w);
+	ASSERT_EQ(expect(&w, SAID_FETCH, 2).node, 2);
+	expect_nothing(&w);
 }

@@ -75,12 +75,18 @@ TEST(a_file_that_changes_is_never_a_mixture)
 	ASSERT_EQ(check(&d, in, "big/f1", 0, 4096), -ESTALE);
 	_free_ char *why = fetch_world_why(d.tree, "big/f1");
 	ASSERT(strstr(why, "being sealed") && strstr(why, "big/f1 has changed"));
+	unsigned n;
+	ASSERT(strstr(fetch_failure(d.tree, &n), "big/f1 has changed while it was sealed: it was "));
+	ASSERT(strstr(fetch_failure(d.tree, &n), " bytes of 20"));
+	ASSERT_EQ(n, 2);
 	/* The sealing takes it as it finds it; the draft had other bytes of it. */
 	seal_to_the_end(&d);
 	ASSERT_EQ(d.error, -ESTALE);
 	ASSERT(strstr(d.reason, "big/f0"));
 	ASSERT_EQ(check(&d, in, "big/f0", 0, 4096), -ESTALE);
 	ASSERT_EQ(check(&d, in, "big/f0", 2 * MIB, 4096), -ESTALE);
+	ASSERT(strstr(fetch_failure(d.tree, &n), "big/f0 has changed while it was sealed: it was "));
+	ASSERT_EQ(n, 4);
 	/* Of this one nobody had a byte. */
 	ASSERT_EQ(check(&d, in, "big/f1", 0, 4096), 4096);
 	ASSERT_EQ(check(&d, in, "f1", 0, 50000), 50000);
@@ -191,6 +197,31 @@ TEST(what_lies_beside_a_file_that_is_read_is_here_before_it_is_asked_for)
 	draft_close(&d);
 }
 
+#define KIB 1024u
+
+TEST(of_a_large_file_no_more_is_read_than_the_chunks_that_are_asked_for_and_what_lies_beside_them)
+{
+	struct drafted d;
+	_free_ char *in = make_source();
+	_free_ _unused_ char *large = world_files("in/large", 1, 8 * MIB, 3);
+	draft_open(&d, in, (struct fetch_settings){.ahead_size = 1});
+	/* As the kernel asks for what is mapped: five chunks of 32 KiB in one go, and a second look. */
+	ASSERT_EQ(check(&d, in, "large/f0", 2 * MIB + 60 * KIB, 128 * KIB), 128 * KIB);
+	ASSERT_EQ(fetch_world_size(&d.world), 160 * KIB);
+	ASSERT_EQ(fetch_world_n_reads(&d.world), 2);
+	/* Nothing of it again. */
+	ASSERT_EQ(check(&d, in, "large/f0", 2 * MIB + 100 * KIB, 128 * KIB), 128 * KIB);
+	ASSERT_EQ(fetch_world_size(&d.world), (160 + 64) * KIB);
+	draft_close(&d);
+	draft_open(&d, in, plain);
+	ASSERT_EQ(check(&d, in, "large/f0", 4 * MIB, 4 * KIB), 4 * KIB);
+	while (fetch_world_size(&d.world) < (128 + 32 + 128) * KIB)
+		fetch_world_turn(&d.world);
+	ASSERT_EQ(fetch_world_size(&d.world), (128 + 32 + 128) * KIB);
+	ASSERT_EQ(check(&d, in, "large/f0", 4 * MIB - 128 * KIB, (128 + 32 + 128) * KIB), (128 + 32 + 128) * KIB);
+	draft_close(&d);
+}
+
 TEST(a_sealing_goes_on_when_its_draft_is_closed)
 {
 	struct drafted d;
@@ -225,10 +256,19 @@ TEST(what_was_on_its_way_is_mounted_as_the_tree_it_has_become)
 	d.watch.on_over = on_over;
 	ASSERT_EQ(fetch_open_draft(d.world.fetch, &d.open, d.number), 0);
 	fetch_world_until(&d.world, &d.is_open);
+	/* Who comes now takes a draft of what was sealed before; later he asks for what became of it. */
+	struct timespec now;
+	uint64_t draft;
+	clock_gettime(CLOCK_REALTIME, &now);
 	fetch_watch_start(d.tree, &d.watch);
 	fetch_world_until(&d.world, &d.is_over);
 	ASSERT_EQ(d.error, 0);
 	ASSERT(digest_is_equal(&d.id, &id));
+	fetch_close(steal(d.tree));
+	fetch_world_turn(&d.world);
+	uint64_t came_usec = (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+	ASSERT_EQ(fetch_sealed_since(d.world.fetch, in, came_usec, &id, &draft), 0);
+	ASSERT(!draft && digest_is_equal(&d.id, &id));
 	draft_close(&d);
 }
 

@@ -113,6 +113,63 @@ TEST(a_cancelled_array_gives_a_result_for_each_element)
 	end();
 }
 
+static uint64_t waiting(void)
+{
+	struct driver_counts n;
+	driver_count(driver, 0, &n);
+	return n.waiting;
+}
+
+static void note_task(void *arg, uint64_t id)
+{
+	(void)id;
+	++*(unsigned *)arg;
+}
+
+TEST(of_a_run_that_is_cancelled_elements_end_some_at_a_time_also_after_a_restart_and_what_is_added_later_runs)
+{
+	static const unsigned many = 20000;
+	unsigned n_waiting = 0;
+	begin(1);
+	ASSERT_EQ(attach(&client, "sweep"), 0);
+	ASSERT_EQ(submit_array(0, 1, many, 0), 0);
+	ASSERT(UNTIL(loop, node.n_starts == 4));
+	ASSERT_EQ(set(&client, "sweep", "cancelled", "1"), -EINVAL);
+	ASSERT_EQ(ask(&client, WIRE_ABANDON, &(struct wire_abandon){.run = "sweep"}), 0);
+	ASSERT(waiting() > many / 3);
+	driver_list(driver, 0, DRIVER_WAITING, many, note_task, &n_waiting);
+	ASSERT_EQ(n_waiting, 0);
+	end();
+	begin(3);
+	ASSERT_EQ(attach(&client, "sweep"), 0);
+	ASSERT_EQ(node.n_starts, 0);
+	ASSERT(UNTIL(loop, !waiting()));
+	ASSERT_EQ(node.n_starts, 0);
+	ASSERT_EQ(submit_array(0, 1, 3, 0), 0);
+	ASSERT(UNTIL(loop, node.n_starts == 3));
+	end();
+}
+
+static void note_first(void *arg, uint64_t id)
+{
+	uint64_t *first = arg;
+	*first = *first ? *first : id;
+}
+
+TEST(of_what_waits_arrays_are_listed_first_since_all_that_run_may_be_before_a_single_task)
+{
+	uint64_t first = 0;
+	begin(1);
+	ASSERT_EQ(attach(&client, "sweep"), 0);
+	for (unsigned i = 0; i < 6; i++)
+		ASSERT_EQ(SUBMIT(&client, TASK()), 0);
+	ASSERT_EQ(submit_array(0, 1, 5000, 0), 0);
+	ASSERT(UNTIL(loop, node.n_starts == 4));
+	driver_list(driver, 0, DRIVER_WAITING, 10, note_first, &first);
+	ASSERT(first >= client.id && first < client.id + 5000);
+	end();
+}
+
 TEST(an_array_goes_on_after_a_restart_where_it_was)
 {
 	enum { N = 40 };

@@ -111,7 +111,7 @@ TEST(a_source_that_can_never_be_had_fails_what_needs_it)
 		  0);
 	ASSERT(UNTIL(loop, client.n_results == 1));
 	ASSERT_EQ(client.result.how, 3);
-	ASSERT_STR(client.why, "its input file:/data/x will never be there");
+	ASSERT_STR(client.why, "its input file:/data/x will never be there: there is no such file");
 	end();
 }
 
@@ -144,6 +144,68 @@ TEST(an_output_is_a_tree_of_the_node_that_made_it_and_others_fetch_it_there)
 	ASSERT_STR(two.fetch_peers, "w1 aa-1:1;");
 	const struct digest made = digest_of("made");
 	ASSERT(digest_is_equal(&two.fetch.tree, &made));
+	end();
+}
+
+TEST(what_only_a_node_that_is_away_has_is_fetched_as_soon_as_it_is_back)
+{
+	begin();
+	ASSERT_EQ(SUBMIT(&client, TASK(BINDINGS(OUT("temp:a")))), 0);
+	ASSERT(UNTIL(loop, one.n_starts == 1));
+	ASSERT_EQ(ended_making(&one, "made"), 0);
+	ASSERT(UNTIL(loop, client.n_results == 1));
+	drop(&one);
+	settle_all();
+	ASSERT_EQ(join_with_data(&two, "bb-2", NULL, 0), 0);
+	ASSERT_EQ(SUBMIT(&client, TASK(.staging = 3, BINDINGS(IN("temp:a")))), 0);
+	ends_skipped_usec += 10000000;
+	settle_all();
+	ASSERT_EQ(two.n_fetches, 0);
+	connect_peer(&one, TLS_ROLE_NODE, "w1", 1);
+	ASSERT_EQ(ask(&one, WIRE_JOIN,
+		      &(struct wire_join){.node = "aa-1",
+					  .tier = "plain",
+					  .cores = 1,
+					  .task_limit = 1,
+					  .has_data = true,
+					  .address = "there:2"}),
+		  0);
+	ASSERT_EQ(tell_replicas(&one, "made", 1000, 1000), 0);
+	ASSERT(UNTIL(loop, two.n_fetches == 1));
+	ASSERT_STR(two.fetch_peers, "w1 there:2;");
+	// It goes again, and what was to come from there waits for it once more.
+	drop(&one);
+	settle_all();
+	ASSERT_EQ(two.n_fetches, 1);
+	connect_peer(&one, TLS_ROLE_NODE, "w1", 1);
+	ASSERT_EQ(join_with_data(&one, "aa-1", NULL, 0), 0);
+	ASSERT(UNTIL(loop, two.n_fetches == 2));
+	end();
+}
+
+TEST(a_nodes_tier_is_a_feature_that_tasks_may_ask_for)
+{
+	static const char *const plain[] = {"plain"}, *const views[] = {"views"};
+	begin();
+	ASSERT_EQ(SUBMIT(&client, TASK(.features = {plain, 1})), 0);
+	settle_all();
+	ASSERT_EQ(one.n_starts, 0);
+	ASSERT(strstr(reason_of(client.id), "plain"));
+	ASSERT_EQ(ask(&two, WIRE_JOIN,
+		      &(struct wire_join){.node = "bb-2",
+					  .tier = "plain",
+					  .cores = 4,
+					  .task_limit = 4,
+					  .features = {plain, 1},
+					  .has_data = true}),
+		  0);
+	ASSERT(UNTIL(loop, two.n_starts == 1));
+	ASSERT_EQ(SUBMIT(&client, TASK(.features = {views, 1})), 0);
+	ASSERT(UNTIL(loop, one.n_starts == 1));
+	// Who asks for nothing goes anywhere.
+	for (int i = 0; i < 6; i++)
+		ASSERT_EQ(SUBMIT(&client, TASK()), 0);
+	ASSERT(UNTIL(loop, one.n_starts == 4 && two.n_starts == 4));
 	end();
 }
 
@@ -296,6 +358,27 @@ TEST(what_a_node_does_not_name_among_all_it_has_is_not_there)
 	ASSERT(UNTIL(loop, streq(state_of("temp:a", &n_replicas), "lost")));
 	ASSERT_EQ(tell_replicas(&one, "made", 1000, 1000), 0);
 	ASSERT(UNTIL(loop, streq(state_of("temp:a", &n_replicas), "there")));
+	end();
+}
+
+TEST(a_node_knows_how_large_a_tree_is_and_others_guessed)
+{
+	begin();
+	size_t n_replicas;
+	ASSERT_EQ(SUBMIT(&client, TASK(BINDINGS(OUT("temp:a")))), 0);
+	ASSERT(UNTIL(loop, one.n_starts == 1));
+	ASSERT_EQ(ended_making(&one, "made"), 0);
+	ASSERT(UNTIL(loop, client.n_results == 1));
+	// What it made had 1,000 bytes, as it said then; on disk it has fewer, then more.
+	for (uint64_t size = 10; size < 10000; size += 5000) {
+		ASSERT_EQ(tell_replicas(&one, "made", size, size), 0);
+		settle_all();
+		ASSERT_STR(state_of("temp:a", &n_replicas), "there");
+		ASSERT_EQ(n_replicas, 1);
+	}
+	ASSERT_EQ(SUBMIT(&client, TASK(.staging = 3, BINDINGS(IN("temp:a")))), 0);
+	ASSERT(UNTIL(loop, one.n_starts == 2));
+	ASSERT_EQ(one.n_fetches, 0);
 	end();
 }
 

@@ -301,3 +301,81 @@ TEST(of_a_submit_that_was_not_stored_nothing_is_stored_later)
 	ASSERT_EQ(SUBMIT(&client, TASK(BINDINGS(OUT("temp:a")))), 0);
 	end();
 }
+
+static struct peer other;
+
+/* Attaches without results, as a client does in order to forget. */
+static int forget_all(void)
+{
+	connect_peer(&other, TLS_ROLE_CLIENT, "c", 3);
+	int r = ask(&other, WIRE_ATTACH, &(struct wire_attach){.run = "sweep", .must_exist = true});
+	if (!r)
+		r = ask(&other, WIRE_FORGET, &(struct wire_forget){.run = "sweep"});
+	drop(&other);
+	return r;
+}
+
+TEST(a_run_that_lives_for_ever_is_forgotten_with_the_results_that_nobody_came_for)
+{
+	begin();
+	ASSERT_EQ(set(&client, "sweep", "lifetime", "forever"), 0);
+	ASSERT_EQ(SUBMIT(&client, TASK(.key = "a", .cores = 4), TASK(.key = "b", .cores = 4)), 0);
+	ASSERT(UNTIL(loop, node.n_starts == 1));
+	ASSERT_EQ(forget_all(), -EBUSY);
+	ASSERT(strstr(other.reason, "run sweep is not over: 2 tasks are to run; vine wait sweep"));
+	ASSERT_EQ(ended_well(&node), 0);
+	ASSERT(UNTIL(loop, node.n_starts == 2));
+	ASSERT_EQ(ended_well(&node), 0);
+	ASSERT(UNTIL(loop, client.n_results == 2));
+	/* Somebody is there who takes them. */
+	ASSERT_EQ(forget_all(), -EBUSY);
+	ASSERT(strstr(other.reason, "2 results are to be acknowledged"));
+	drop(&client);
+	ends_skipped_usec += 3000001; /* it may have come back */
+	ASSERT_EQ(forget_all(), 0);
+	ASSERT_EQ(forget_all(), -ENOENT);
+	/* Its name and keys are free, and what is submitted under them gets its result. */
+	connect_peer(&client, TLS_ROLE_CLIENT, "c", 2);
+	ASSERT_EQ(attach(&client, "sweep"), 0);
+	ASSERT_EQ(client.pending, 0);
+	ASSERT_EQ(SUBMIT(&client, TASK(.key = "a")), 0);
+	ASSERT(UNTIL(loop, node.n_starts == 3));
+	ASSERT_EQ(ended_well(&node), 0);
+	ASSERT(UNTIL(loop, client.n_results == 1));
+	end();
+}
+
+TEST(results_that_wait_over_a_restart_for_somebody_are_dropped_with_their_run_too)
+{
+	begin();
+	ASSERT_EQ(set(&client, "sweep", "lifetime", "forever"), 0);
+	ASSERT_EQ(SUBMIT(&client, TASK(.key = "a")), 0);
+	run_next(1);
+	end();
+	start_vined();
+	ASSERT_EQ(forget_all(), 0);
+	connect_peer(&client, TLS_ROLE_CLIENT, "c", 2);
+	ASSERT_EQ(attach(&client, "sweep"), 0);
+	ASSERT_EQ(client.pending, 0);
+	drop(&client);
+	stop_vined();
+	start_vined();
+	connect_peer(&client, TLS_ROLE_CLIENT, "c", 2);
+	ASSERT_EQ(attach(&client, "sweep"), 0);
+	ASSERT_EQ(client.pending, 0);
+	drop(&client);
+	stop_vined();
+}
+
+TEST(results_of_a_run_whose_client_may_come_back_are_not_dropped_by_who_forgets_it)
+{
+	begin();
+	ASSERT_EQ(SUBMIT(&client, TASK()), 0);
+	run_next(1);
+	drop(&client);
+	ASSERT_EQ(forget_all(), -EBUSY);
+	connect_peer(&client, TLS_ROLE_CLIENT, "c", 2);
+	ASSERT_EQ(attach(&client, "sweep"), 0);
+	ASSERT(UNTIL(loop, client.n_results == 1));
+	end();
+}

@@ -1,27 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Items: what is refused, what waits for what, and what comes of a failure. On a node without data.
-#include "tests/unit/driver_world.h"
+#include "tests/unit/driver_pair.h"
 #include "vined/store_internal.h"
 
 #include <sqlite3.h>
-
-static struct peer node, client;
-
-static void begin(void)
-{
-	start_vined();
-	connect_peer(&node, TLS_ROLE_NODE, "w1", 1);
-	ASSERT_EQ(join(&node, "aa-1", NULL, 0), 0);
-	connect_peer(&client, TLS_ROLE_CLIENT, "c", 2);
-	ASSERT_EQ(attach(&client, "sweep"), 0);
-}
-
-static void end(void)
-{
-	drop(&node);
-	drop(&client);
-	stop_vined();
-}
 
 TEST(a_task_starts_once_its_input_is_made)
 {
@@ -83,7 +65,7 @@ TEST(what_cannot_be_is_refused_with_its_place_and_nothing_is_left_of_it)
 		{TASK(BINDINGS(OUT("temp:made"))), -EEXIST, "item 'temp:made': task 1 makes it already"},
 		{TASK(BINDINGS(OUT("temp:good"))), -EEXIST, "item 'temp:good': task "},
 		{TASK(BINDINGS(IN("temp:self"), OUT("temp:self2"), OUT("temp:self"))), -ELOOP, "what it makes itself"},
-		{TASK(BINDINGS(OUT("file:/data/x"))), -EINVAL, "an output is a temp:NAME"},
+		{TASK(BINDINGS(OUT("node:/data/x"))), -EINVAL, "an output is a temp:NAME"},
 		{TASK(BINDINGS(IN("file:data"))), -EINVAL, "item 'file:data': its path is not absolute"},
 		{TASK(BINDINGS(IN("file:/a/../b"))), -EINVAL, "'..'"},
 		{TASK(BINDINGS(IN("file:/a\nb"))), -EINVAL, "control character"},
@@ -263,15 +245,39 @@ static void make_one_output(const char *lifetime)
 TEST(what_a_run_made_that_was_over_before_a_restart_is_forgotten_for_good_unless_it_is_to_stay)
 {
 	make_one_output("forever");
-	start_vined();
-	settle_all();
-	stop_vined();
-	ASSERT_EQ(query("SELECT forgotten FROM items WHERE name = 'temp:a'"), 0);
 	query("DELETE FROM settings");
 	start_vined();
 	settle_all();
 	stop_vined();
 	ASSERT_EQ(query("SELECT forgotten FROM items WHERE name = 'temp:a'"), 1);
+}
+
+TEST(what_is_to_stay_is_named_after_a_restart_too_until_it_is_forgotten)
+{
+	const char *names[] = {"temp:a"};
+	struct driver_item item;
+	size_t i = 0;
+	make_one_output("forever");
+	start_vined();
+	settle_all();
+	ASSERT(driver_next_item(driver, &i, &item));
+	ASSERT_STR(item.name, "temp:a");
+	stop_vined();
+	// Whoever comes back to the run finds it, makes more, and may forget it.
+	begin();
+	ASSERT_EQ(SUBMIT(&client, TASK(BINDINGS(IN("temp:a")))), 0);
+	ASSERT(UNTIL(loop, node.n_starts == 1));
+	ASSERT_EQ(ended_well(&node), 0);
+	ASSERT(UNTIL(loop, client.n_results == 1));
+	ASSERT_EQ(done(&client, client.id), 0);
+	ASSERT_EQ(ask(&client, WIRE_FORGET, &(struct wire_forget){.run = "sweep", .items = {names, 1}}), 0);
+	end();
+	start_vined();
+	settle_all();
+	i = 0;
+	ASSERT(!driver_next_item(driver, &i, &item));
+	ASSERT_EQ(driver_find_run(driver, "sweep", &i, &i) != 0, true);
+	stop_vined();
 }
 
 TEST(what_a_task_made_that_is_in_the_archive_is_forgotten_for_good)

@@ -184,7 +184,7 @@ TEST(more_outputs_than_a_connection_may_ask_for_are_refused)
 		ASSERT_EQ(call_start(&calls[i], client.conn, WIRE_READ_OUTPUT, &m, 0), 0);
 	}
 	ASSERT_EQ(ask(&client, WIRE_READ_OUTPUT, &m), -EAGAIN);
-	ASSERT(strstr(client.reason, "32 outputs"));
+	ASSERT(strstr(client.reason, "32 requests"));
 	for (size_t i = 0; i < countof(calls); i++)
 		call_stop(&calls[i]);
 	drop(&client);

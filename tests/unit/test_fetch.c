@@ -196,6 +196,9 @@ TEST(a_changed_file_is_stale_and_the_text_names_old_and_new)
 	_free_ char *whyever = fetch_world_why(t, "f3");
 	ASSERT(strstr(whyever, f2) && strstr(whyever, "it was 20000 bytes") && strstr(whyever, "it is 10 bytes"));
 	ASSERT_EQ(numbers(&w).n_failed, 2);
+	unsigned n;
+	ASSERT(strstr(fetch_failure(t, &n), "it is 10 bytes"));
+	ASSERT_EQ(n, 2);
 	/* Put back, it is good again. */
 	_free_ _unused_ char *same = world_files("in/big", 2, MIB, 2);
 	ASSERT_EQ(fetch_world_check(&w, t, "big/f0", f0), MIB);

@@ -221,6 +221,36 @@ TEST(what_somebody_waits_for_goes_first)
 	scene_end(&s);
 }
 
+static void run_after_all(struct pool_job *j)
+{
+	struct task *t = container_of(j, struct task, job);
+	wait_begun(t->scene, 2);
+}
+
+/* Who leaves room in a lane may take a job that goes before the lane's next, and that another thread was woken for which takes nothing of lanes. */
+TEST(room_in_a_lane_is_seen_whoever_takes_what)
+{
+	struct scene s;
+	struct task first, next, now;
+	struct pool_lane lane;
+	scene_init(&s, 8);
+	pool_lane_init(&lane, 1, false);
+	for (unsigned i = 0; i < 3000; i++) {
+		s.n_begun = s.n_done = 0;
+		s.is_closed = true;
+		task_put(&s, &first, 0, true, POOL_SOON, &lane);
+		wait_begun(&s, 1);
+		task_put(&s, &next, 1, false, POOL_SOON, &lane);
+		now = (struct task){.scene = &s, .job = {.run = run_after_all, .on_done = on_done}};
+		if (i % 2)
+			set_closed(&s, false);
+		pool_put(s.pool, &now.job, POOL_NOW, NULL);
+		set_closed(&s, false);
+		wait_done(&s, 3);
+	}
+	scene_end(&s);
+}
+
 TEST(stopping_drops_what_has_not_begun_and_says_what_is_stuck)
 {
 	struct scene s;

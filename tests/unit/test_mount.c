@@ -116,13 +116,27 @@ TEST(a_table_of_numbers_is_restored_or_refused_as_a_whole)
 	struct slot *found = slots_find(&back, "second");
 	ASSERT(found && found->base == second->base && found->n_nodes == second->n_nodes);
 	ASSERT(digest_is_equal(&found->id, tree_id(t)));
+	/* What is gone leaves nothing behind but that its numbers were given. */
+	ASSERT_EQ(back.n, 1);
+	uint32_t node;
+	ASSERT(!slots_get(&back, 1u << SLOT_GRANULE_BITS, &node));
+	ASSERT(add_slot(&back, "third", t)->base > second->base);
 	slots_fini(&back);
+	slots_set(&s, second, NULL);
+	second->is_gone = true;
+	struct buf none = {0};
+	slots_save(&s, &none);
+	slots_init(&back, false);
+	ASSERT_EQ(slots_load(&back, none.at, none.n), 0);
+	ASSERT(add_slot(&back, "third", t)->base > second->base);
+	slots_fini(&back);
+	buf_fini(&none);
 	for (size_t n = 0; n < table.n; n++) {
 		slots_init(&back, false);
 		ASSERT_EQ(slots_load(&back, table.at, n), -EBADMSG);
 		slots_fini(&back);
 	}
-	table.at[9] ^= 1;
+	table.at[16] ^= 1;
 	slots_init(&back, false);
 	ASSERT_EQ(slots_load(&back, table.at, table.n), -EBADMSG);
 	slots_fini(&back);

@@ -1,138 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Attempts, with the test in the keeper's place at the other end of the pair. */
-#include "tests/unit/unit.h"
+#include "tests/unit/run_world.h"
 
-#include "common/buf.h"
-#include "common/path.h"
-#include "vinefs/keeper/keeper.h"
-#include "vinefs/run/run.h"
-
-#include <fcntl.h>
-#include <signal.h>
-#include <stdio.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#define DEADLINE_TURNS (200 * (int)UNIT_PATIENCE_SEC)
-
-struct bench {
-	struct loop *loop;
-	struct run *run;
-	int keeper;
-	unsigned n_listed, n_ended, n_gone, n_orphaned;
-	struct buf heads;
-	struct buf request;
-};
-
-static void on_listed(void *owner)
-{
-	((struct bench *)owner)->n_listed++;
-}
-
-static void on_ended(void *owner)
-{
-	((struct bench *)owner)->n_ended++;
-}
-
-static void on_gone(void *owner)
-{
-	((struct bench *)owner)->n_gone++;
-}
-
-static void on_orphaned(void *owner)
-{
-	((struct bench *)owner)->n_orphaned++;
-}
-
-static void open_run(struct bench *b, uint64_t keep_size)
-{
-	static const struct run_ops ops = {on_listed, on_ended, on_gone, on_orphaned};
-	int pair[2];
-	ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
-	b->keeper = pair[0];
-	struct run_options o = {.state = unit_tmpdir(),
-				.keeper = pair[1],
-				.keep_usec = 3600 * (uint64_t)1000000,
-				.keep_size = keep_size,
-				.ops = &ops,
-				.owner = b};
-	b->run = run_new(b->loop, &o);
-	ASSERT(b->run != NULL);
-}
-
-static void report(struct bench *b, struct keeper_report r)
-{
-	r.length = sizeof r;
-	ASSERT_EQ(send(b->keeper, &r, sizeof r, MSG_NOSIGNAL), sizeof r);
-	ASSERT_EQ(loop_turn(b->loop, 0), 0);
-}
-
-static struct bench begin(void)
-{
-	struct bench b = {.loop = loop_new()};
-	return b;
-}
-
-static void finish(struct bench *b)
-{
-	run_free(b->run);
-	close_fd(b->keeper);
-	loop_free(b->loop);
-	buf_fini(&b->heads);
-	buf_fini(&b->request);
-}
-
-/* The next request whole, and its texts behind it. */
-static const struct keeper_request *hear(struct bench *b)
-{
-	uint32_t length = 0;
-	buf_consume(&b->request, b->request.n);
-	ASSERT_EQ(recv(b->keeper, &length, sizeof length, MSG_PEEK | MSG_WAITALL), sizeof length);
-	uint8_t *at = buf_reserve(&b->request, length);
-	ASSERT_EQ(recv(b->keeper, at, length, MSG_WAITALL), length);
-	buf_grew(&b->request, length);
-	return (const struct keeper_request *)(const void *)b->request.at;
-}
-
-static bool has_text(const struct bench *b, const char *text)
-{
-	return memmem(b->request.at, b->request.n, text, strlen(text) + 1) != NULL;
-}
-
-static void start(struct bench *b, uint64_t attempt, const char *directory)
-{
-	static const char *const argv[] = {"prog", "arg"};
-	static const char *const environment[] = {"A=1", "TMPDIR=/elsewhere", "VINE_KEEPER_FD=3"};
-	struct wire_start m = {.attempt = attempt,
-			       .task = attempt + 100,
-			       .argv = {.at = argv, .n = 2},
-			       .environment = {.at = environment, .n = 3},
-			       .directory = directory};
-	run_start(b->run, &m);
-}
-
-static bool is_there(const char *name)
-{
-	_free_ char *path = path_join(unit_tmpdir(), name);
-	return access(path, F_OK) == 0;
-}
-
-static bool poll_until_gone(const char *name)
-{
-	for (int i = 0; i < DEADLINE_TURNS * 5 && is_there(name); i++)
-		usleep(1000);
-	return !is_there(name);
-}
-
-static void write_output(const char *name, size_t n)
-{
-	_free_ char *path = path_join(unit_tmpdir(), name);
-	_free_ char *text = xcalloc(1, n + 1);
-	memset(text, 'o', n);
-	ASSERT_EQ(path_write(path, text, n, 0600, false), 0);
-}
+#include <sys/xattr.h>
 
 TEST(a_start_gets_a_sandbox_and_what_vine_says_of_itself)
 {
@@ -305,19 +176,15 @@ TEST(a_stop_is_passed_on_and_a_fenced_attempt_is_forgotten)
 	ASSERT_EQ(q->grace_msec, 2);
 	run_stop(b.run, &(struct wire_stop){.attempt = 1, .grace_usec = 1500, .fenced = true});
 	ASSERT_EQ(hear(&b)->signo, SIGKILL);
-	ASSERT_EQ(hear(&b)->type, KEEPER_TAKEN);
 	free(run_held(b.run, &n));
 	ASSERT_EQ(n, 0);
-	/* Its late end is nobody's. */
+	/* Its sandbox goes when nothing can be in it any more, and its end is nobody's. */
+	ASSERT(is_there("s/1"));
 	report(&b, (struct keeper_report){.type = KEEPER_ENDED, .attempt = 1});
+	ASSERT_EQ(hear(&b)->type, KEEPER_TAKEN);
 	ASSERT(!run_next_ended(b.run, &m, &b.heads));
 	ASSERT(poll_until_gone("s/1"));
 	finish(&b);
-}
-
-static uint64_t fake_now_usec(void *arg)
-{
-	return *(const uint64_t *)arg;
 }
 
 /* Runs it to its end, which vined takes. */
@@ -473,6 +340,85 @@ TEST(nothing_beyond_a_link_is_deleted)
 	uint64_t size;
 	ASSERT(run_open_output(b.run, 7, 1, &size) < 0);
 	ASSERT(is_there("mine/cwd/thesis") && is_there("mine/out"));
+	finish(&b);
+}
+
+static ino_t inode_of(const char *name)
+{
+	struct stat st;
+	_free_ char *path = path_join(unit_tmpdir(), name);
+	return lstat(path, &st) ? 0 : st.st_ino;
+}
+
+TEST(a_sandbox_is_emptied_and_used_again)
+{
+	struct bench b = begin();
+	parts.usage.is_gone = true;
+	open_run(&b, 1 << 30);
+	report(&b, (struct keeper_report){.type = KEEPER_LISTED});
+	start(&b, 7, NULL);
+	hear(&b);
+	ino_t sandbox = inode_of("s/7"), cwd = inode_of("s/7/cwd");
+	_free_ char *changed = path_join(unit_tmpdir(), "s/7/cwd"), *home = path_join(unit_tmpdir(), "s/7/home");
+	ASSERT(chmod(changed, 0777) == 0 && mkdir(home, 0700) == 0);
+	write_output("s/7/cwd/left", 3);
+	write_output("s/7/out", 3);
+	write_output("s/7/err", 0);
+	_free_ char *read = path_join(unit_tmpdir(), "s/7/out");
+	int reader = open(read, O_RDONLY | O_CLOEXEC);
+	ino_t out = inode_of("s/7/out"), err = inode_of("s/7/err");
+	run_whole(&b, 7);
+	ASSERT(poll_until_gone("s/7"));
+	start(&b, 8, NULL);
+	hear(&b);
+	struct stat st;
+	_free_ char *again = path_join(unit_tmpdir(), "s/8/cwd");
+	ASSERT(inode_of("s/8") == sandbox && inode_of("s/8/cwd") == cwd && stat(again, &st) == 0);
+	ASSERT_EQ(st.st_mode & 07777, 0700);
+	ASSERT(!is_there("s/8/cwd/left") && !is_there("s/8/home") && is_there("s/8/tmp"));
+	/* Whoever reads the old output does not meet the new. */
+	ASSERT(inode_of("s/8/out") != out && inode_of("s/8/err") == err);
+	close_fd(reader);
+	finish(&b);
+}
+
+TEST(a_sandbox_of_which_something_may_still_run_is_not_used_again)
+{
+	struct bench b = begin();
+	parts.usage.is_gone = false;
+	open_run(&b, 1 << 30);
+	report(&b, (struct keeper_report){.type = KEEPER_LISTED});
+	start(&b, 7, NULL);
+	hear(&b);
+	run_whole(&b, 7);
+	ASSERT(poll_until_gone("s/7"));
+	ASSERT(!is_there("s/.spare-7"));
+	finish(&b);
+}
+
+TEST(a_sandbox_that_was_changed_beyond_its_content_is_not_used_again)
+{
+	struct bench b = begin();
+	parts.usage.is_gone = true;
+	open_run(&b, 1 << 30);
+	report(&b, (struct keeper_report){.type = KEEPER_LISTED});
+	for (uint64_t i = 7; i <= 8; i++) {
+		start(&b, i, NULL);
+		hear(&b);
+	}
+	_free_ char *cwd = path_join(unit_tmpdir(), "s/7/cwd"), *tmp = path_join(unit_tmpdir(), "s/8/tmp");
+	if (setxattr(cwd, "user.mark", "x", 1, 0))
+		SKIP("no attributes here");
+	ASSERT(rmdir(tmp) == 0);
+	write_output("s/8/tmp", 1);
+	run_whole(&b, 7);
+	run_whole(&b, 8);
+	ASSERT(poll_until_gone("s/7") && poll_until_gone("s/8"));
+	start(&b, 9, NULL);
+	hear(&b);
+	_free_ char *made = path_join(unit_tmpdir(), "s/9/cwd");
+	ASSERT(getxattr(made, "user.mark", NULL, 0) < 0 && errno == ENODATA);
+	ASSERT(!is_there("s/.spare-7") && !is_there("s/.spare-8"));
 	finish(&b);
 }
 

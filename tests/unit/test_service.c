@@ -9,8 +9,10 @@
 #include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -471,4 +473,42 @@ TEST(a_hardened_process_leaves_no_core_and_has_its_descriptors)
 	int status;
 	_free_ char *text = output_of(harden, NULL, &status);
 	ASSERT_STR(text, "0 1 1 1 1");
+}
+
+/* What a manager that listens at `path` is told when a daemon says that it is ready. */
+static void hear_ready(const char *path, char text[256])
+{
+	struct sockaddr_un a = {.sun_family = AF_UNIX};
+	_close_ int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	ASSERT((size_t)snprintf(a.sun_path, sizeof a.sun_path, "%s", path) < sizeof a.sun_path);
+	if (*path == '@')
+		a.sun_path[0] = 0;
+	socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path));
+	ASSERT_EQ(bind(fd, (const struct sockaddr *)&a, size), 0);
+	setenv("NOTIFY_SOCKET", path, 1);
+	service_ready("vined ready pid=%d", 7);
+	unsetenv("NOTIFY_SOCKET");
+	ssize_t n = recv(fd, text, 255, 0);
+	text[n > 0 ? n : 0] = 0;
+}
+
+TEST(a_service_manager_is_told_when_it_is_ready)
+{
+	char text[256];
+	_free_ char *path = xasprintf("%s/notify", unit_tmpdir()),
+		    *abstract = xasprintf("@vine-test-%d", (int)getpid());
+	hear_ready(path, text);
+	ASSERT_STR(text, "READY=1\nSTATUS=vined ready pid=7");
+	hear_ready(abstract, text);
+	ASSERT_STR(text, "READY=1\nSTATUS=vined ready pid=7");
+}
+
+TEST(a_service_manager_that_is_not_there_is_nobodys_error)
+{
+	static const char *const paths[] = {"", "x", "relative/path", "/nonexistent/notify"};
+	for (size_t i = 0; i < countof(paths); i++) {
+		setenv("NOTIFY_SOCKET", paths[i], 1);
+		service_ready("vined ready");
+	}
+	unsetenv("NOTIFY_SOCKET");
 }

@@ -59,7 +59,7 @@ static void submit(uint64_t id, uint64_t run, uint64_t n_elements, uint64_t item
 	store_put(store, &(struct store_op){.kind = STORE_SUBMIT, .on_stored = on_stored, .submit = {t, 1}});
 }
 
-static void finish(uint64_t from, uint64_t n)
+static void finish_of(uint64_t run, uint64_t from, uint64_t n)
 {
 	uint64_t *ids = store_alloc(store, n * sizeof *ids);
 	for (uint64_t i = 0; i < n; i++) {
@@ -69,6 +69,7 @@ static void finish(uint64_t from, uint64_t n)
 					     .attempt = {.task = ids[i], .attempt = 1, .node = 7, .attempts = 1}});
 		store_put(store, &(struct store_op){.kind = STORE_RESULT,
 						    .result = {.task = ids[i],
+							       .run = run,
 							       .attempt = 1,
 							       .node = 7,
 							       .how = 1,
@@ -83,6 +84,11 @@ static void finish(uint64_t from, uint64_t n)
 		loop_turn(loop, 20);
 }
 
+static void finish(uint64_t from, uint64_t n)
+{
+	finish_of(0, from, n);
+}
+
 static void put_item(uint64_t id, uint64_t run, uint64_t producer)
 {
 	store_put(store, &(struct store_op){.kind = STORE_ITEM,
@@ -91,6 +97,14 @@ static void put_item(uint64_t id, uint64_t run, uint64_t producer)
 						     .name = store_text(store, run ? "temp:x" : "file:/x"),
 						     .signature = "",
 						     .producer = producer}});
+}
+
+static void put_made_item(uint64_t id, uint64_t run, uint64_t producer, bool is_forgotten)
+{
+	struct store_item i = {.id = id, .run = run, .name = "temp:x", .signature = "", .producer = producer};
+	digest_bytes("x", 1, &i.tree);
+	i.is_forgotten = is_forgotten;
+	store_put(store, &(struct store_op){.kind = STORE_ITEM, .item = i});
 }
 
 static void put_named_run(uint64_t id, const char *name)
@@ -137,6 +151,31 @@ TEST(a_run_that_is_over_goes_and_one_that_is_not_stays)
 	ASSERT_EQ(s.n_items, 0);
 	ASSERT_EQ(ask("SELECT count(*) FROM runs"), 0);
 	ASSERT(comes(ask, "SELECT count(*) FROM items", 0));
+	close_store();
+}
+
+TEST(what_has_gone_of_a_run_is_not_summed_up_with_what_comes_later)
+{
+	struct store_ends ends = {0};
+	open_keeping(0);
+	put_named_run(1, "sweep");
+	submit(10, 1, 100, 0, 0);
+	store_flush(store);
+	wait_for(1);
+	finish_of(1, 10, 99);
+	ASSERT_EQ(store_count_ended(store, 0, 1, &ends), 0);
+	ASSERT_EQ(ends.n[STORE_END_GOOD], 99);
+	finish_of(1, 109, 1);
+	ASSERT(comes(ask, "SELECT count(*) FROM arrays", 0));
+	ASSERT_EQ(ask("SELECT count(*) FROM ends"), 0);
+	submit(200, 1, 3, 0, 0);
+	store_flush(store);
+	wait_for(4);
+	finish_of(1, 200, 2);
+	ends = (struct store_ends){0};
+	ASSERT_EQ(store_count_ended(store, 0, 1, &ends), 0);
+	ASSERT_EQ(ends.n[STORE_END_GOOD], 2);
+	ASSERT_EQ(ask("SELECT good FROM ends"), 2);
 	close_store();
 }
 
@@ -199,6 +238,38 @@ TEST(a_run_stays_while_another_names_what_it_made)
 	ASSERT(comes(ask, "SELECT count(*) FROM tasks WHERE run = 3", 0));
 	ASSERT_EQ(ask("SELECT count(*) FROM tasks WHERE run = 1"), 1);
 	finish(20, 1);
+	ASSERT(comes(ask, "SELECT count(*) FROM tasks", 0));
+	close_store();
+}
+
+/* Whoever comes back for it may have to have it made again. */
+TEST(a_run_stays_while_it_has_something_that_is_to_stay_for_ever)
+{
+	open_keeping(0);
+	for (uint64_t run = 1; run <= 3; run++) {
+		const char *const names[] = {"sweep", "failed", "over"};
+		put_named_run(run, names[run - 1]);
+		put_item(5 + run, run, 10 * run);
+		submit(10 * run, run, 0, 5 + run, 3);
+		if (run < 3)
+			store_put(store,
+				  &(struct store_op){.kind = STORE_SETTING, .setting = {run, "lifetime", "forever"}});
+	}
+	put_made_item(6, 1, 10, false);
+	store_flush(store);
+	wait_for(3);
+	for (uint64_t run = 1; run <= 3; run++)
+		finish(10 * run, 1);
+	ASSERT(comes(ask, "SELECT count(*) FROM tasks WHERE run > 1", 0));
+	ASSERT_EQ(ask("SELECT count(*) FROM tasks WHERE run = 1"), 1);
+	close_store();
+	struct seen s;
+	open_store();
+	load(&s);
+	ASSERT_EQ(s.n_items, 1);
+	put_made_item(6, 1, 10, true);
+	close_store();
+	open_keeping(0);
 	ASSERT(comes(ask, "SELECT count(*) FROM tasks", 0));
 	close_store();
 }

@@ -192,3 +192,164 @@ TEST(tasks_are_found_by_tag_and_by_key)
 	ASSERT_EQ(f.sum, 10);
 	close_store();
 }
+
+/* ---- what tasks are called, and how they ended */
+
+TEST(a_task_is_called_by_its_key_an_element_by_its_index)
+{
+	uint64_t id;
+	open_store();
+	put_run(1, "sweep");
+	submit(new_task(5, "model.3"));
+	put_array(20, 5, ""); /* indices 10, 15, ... 30 */
+	flush(3);
+	ASSERT_EQ(store_find_task(store, 1, "model.3", &id), 0);
+	ASSERT_EQ(id, 5);
+	ASSERT_EQ(store_find_task(store, 1, "15", &id), 0);
+	ASSERT_EQ(id, 21);
+	ASSERT_EQ(store_find_task(store, 1, "30", &id), 0);
+	ASSERT_EQ(id, 24);
+	static const char *const none[] = {"16", "5", "35", "", "model", "99999999999999999999"};
+	for (size_t i = 0; i < countof(none); i++)
+		ASSERT_EQ(store_find_task(store, 1, none[i], &id), -ENOENT);
+	ASSERT_EQ(store_find_task(store, 2, "15", &id), -ENOENT);
+	close_store();
+}
+
+static void put_end(uint64_t task, uint8_t how, uint32_t status, const char *reason)
+{
+	store_put(store, &(struct store_op){.kind = STORE_RESULT,
+					    .on_stored = on_stored,
+					    .result = {.task = task,
+						       .run = 1,
+						       .how = how,
+						       .status = status,
+						       .reason = reason,
+						       .left = store_text(store, "")}});
+}
+
+static void on_ended(void *arg, uint64_t id)
+{
+	on_found(arg, id, 1);
+}
+
+TEST(ends_are_counted_and_listed)
+{
+	static const struct {
+		uint8_t how;
+		uint32_t status;
+		const char *reason;
+		uint32_t worst;
+	} ends[] = {{1, 0, "", 0},         {1, 3, "", 3},          {2, 9, "", 137},   {5, 0, "", 125},
+		    {3, 2, "exec x", 127}, {3, 13, "exec x", 126}, {7, 0, "gone", 1}, {3, 2, "its input x", 125},
+		    {4, 0, "", 125}};
+	struct store_ends all = {0};
+	struct found f = {0};
+	open_store();
+	put_run(1, "sweep");
+	put_array(20, 20, "");
+	for (size_t i = 0; i < countof(ends); i++)
+		put_end(20 + i, ends[i].how, ends[i].status, ends[i].reason);
+	flush(2 + (int)countof(ends));
+	for (size_t i = 0; i < countof(ends); i++) {
+		struct store_ends one = {0};
+		ASSERT_EQ(store_count_ended(store, 20 + i, 0, &one), 0);
+		ASSERT_EQ(one.worst, ends[i].worst);
+	}
+	ASSERT_EQ(store_count_ended(store, 0, 1, &all), 0);
+	ASSERT_EQ(all.n[STORE_END_GOOD], 1);
+	ASSERT_EQ(all.n[STORE_END_FAILED], 7);
+	ASSERT_EQ(all.n[STORE_END_CANCELLED], 1);
+	ASSERT_EQ(all.worst, 137);
+	ASSERT_EQ(store_list_ended(store, 1, STORE_END_FAILED, 100, on_ended, &f), 0);
+	ASSERT_EQ(f.n, 7);
+	ASSERT_EQ(f.sum, 21 + 22 + 24 + 25 + 26 + 27 + 28);
+	f = (struct found){0};
+	ASSERT_EQ(store_list_ended(store, 0, STORE_END_FAILED, 2, on_ended, &f), 0);
+	ASSERT_EQ(f.sum, 28 + 27);
+	/* What was submitted before is looked at, too. */
+	put_array(60, 5, "");
+	put_end(61, 1, 3, "");
+	flush(4 + (int)countof(ends));
+	for (uint64_t run = 0; run < 2; run++) {
+		f = (struct found){0};
+		ASSERT_EQ(store_list_ended(store, run, STORE_END_FAILED, 100, on_ended, &f), 0);
+		ASSERT_EQ(f.n, 8);
+	}
+	close_store();
+}
+
+static uint64_t count_ends(void)
+{
+	struct store_ends all = {0};
+	ASSERT_EQ(store_count_ended(store, 0, 1, &all), 0);
+	return all.n[STORE_END_GOOD] * 10000 + all.n[STORE_END_FAILED] * 1000 + all.n[STORE_END_CANCELLED] * 100 +
+	       all.worst;
+}
+
+/* What is summed up; -1: nothing. */
+static int64_t summed(void)
+{
+	return ask("SELECT good * 10000 + failed * 1000 + cancelled * 100 + worst FROM ends WHERE run = 1");
+}
+
+static void put_and_flush(uint64_t task, uint8_t how, uint32_t status)
+{
+	n_called = 0;
+	put_end(task, how, status, "");
+	flush(1);
+}
+
+TEST(sums_of_a_run_are_those_of_its_results_also_after_a_restart_and_after_a_vined_that_knows_none)
+{
+	open_store();
+	put_run(1, "sweep");
+	put_array(20, 20, "");
+	flush(2);
+	put_and_flush(20, 1, 0);
+	put_and_flush(21, 1, 3);
+	put_and_flush(21, 5, 0); /* it has its result */
+	put_and_flush(22, 1, 0);
+	ASSERT_EQ(summed(), 21003);
+	ASSERT_EQ(count_ends(), 21003);
+	close_store();
+	open_store();
+	put_and_flush(23, 5, 0);
+	ASSERT_EQ(summed(), 21225);
+	close_store();
+	run_sql("UPDATE meta SET value = value + 1 WHERE name = 'boot';"
+		"INSERT INTO results SELECT 24, delivered, place + 1, node, attempt, how, status, exceeded, "
+		"ended_usec, wall_usec,"
+		" cpu_usec, peak_memory, peak_disk, local_size, moved_size, out_size, err_size, reason, n_left, "
+		"written_size, 0, 0, 0"
+		" FROM results WHERE task = 20");
+	open_store();
+	ASSERT_EQ(summed(), -1);
+	ASSERT_EQ(count_ends(), 31225);
+	put_and_flush(25, 1, 9);
+	ASSERT_EQ(summed(), 32225);
+	ASSERT_EQ(count_ends(), 32225);
+	close_store();
+}
+
+TEST(what_could_not_be_committed_is_not_summed_up)
+{
+	open_store();
+	put_run(1, "sweep");
+	put_array(20, 20, "");
+	flush(2);
+	put_and_flush(20, 1, 0);
+	run_sql("CREATE TRIGGER no BEFORE INSERT ON results WHEN new.task = 22 BEGIN SELECT RAISE(ABORT, 'no'); END");
+	n_called = 0;
+	put_end(21, 1, 0, "");
+	put_end(22, 1, 0, "");
+	flush(2);
+	ASSERT(last_error < 0);
+	run_sql("DROP TRIGGER no");
+	ASSERT_EQ(count_ends(), 10000);
+	put_and_flush(21, 1, 0);
+	ASSERT_EQ(summed(), 20000);
+	put_and_flush(22, 2, 9);
+	ASSERT_EQ(summed(), 21137);
+	close_store();
+}

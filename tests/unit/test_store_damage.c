@@ -58,8 +58,8 @@ static void make(void)
 	open_store();
 	put_run(1, "sweep");
 	store_put(store, &(struct store_op){.kind = STORE_NODE, .node = {7, "uuid-7", "w7"}});
-	store_put(store,
-		  &(struct store_op){.kind = STORE_SHAPE, .shape = {4, 2, 1, 3, 1 << 20, 5, 6, 2, "", "", "", "big"}});
+	store_put(store, &(struct store_op){.kind = STORE_SHAPE,
+					    .shape = {4, 2, 1, 3, 1 << 20, 5, 6, 2, "", "", "", "big", NULL}});
 	for (uint64_t i = 1; i <= 200; i++) {
 		char name[40];
 		snprintf(name, sizeof name, "file:/data/shard-%d", (int)i);

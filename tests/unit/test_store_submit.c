@@ -17,8 +17,9 @@ TEST(shapes_items_and_bindings_are_read_back)
 	size_t n;
 	open_store();
 	put_run(1, "sweep");
-	store_put(store, &(struct store_op){.kind = STORE_SHAPE,
-					    .shape = {4, 2, 1, 3, 1 << 20, 5, 6, 2, "a=1", "lic=2", "avx", "big"}});
+	store_put(store,
+		  &(struct store_op){.kind = STORE_SHAPE,
+				     .shape = {4, 2, 1, 3, 1 << 20, 5, 6, 2, "a=1", "lic=2", "avx", "big", NULL}});
 	put_item(1, 0, "file:/data/a", 0, false);
 	put_item(2, 1, "temp:x", 10, false);
 	put_item(3, 0, "file:/nobody", 0, false);
@@ -121,7 +122,7 @@ TEST(many_bindings_keep_their_order)
 
 TEST(a_shape_may_not_be_changed_under_its_number)
 {
-	struct store_shape shape = {4, 2, 0, 0, 0, 0, 0, 1, "", "", "", ""};
+	struct store_shape shape = {4, 2, 0, 0, 0, 0, 0, 1, "", "", "", "", ""};
 	open_store();
 	store_put(store, &(struct store_op){.kind = STORE_SHAPE, .on_stored = on_stored, .shape = shape});
 	shape.cores = 3;

@@ -41,8 +41,8 @@ static void fill(void)
 	*p = (struct store_replica){.node = 7, .size = 5, .tree = {.algorithm = 1, .byte = {0xab}}};
 	put_run(1, "sweep");
 	store_put(store, &(struct store_op){.kind = STORE_NODE, .node = {7, "uuid-7", "w7"}});
-	store_put(store,
-		  &(struct store_op){.kind = STORE_SHAPE, .shape = {4, 2, 1, 3, 1 << 20, 5, 6, 2, "", "", "", "big"}});
+	store_put(store, &(struct store_op){.kind = STORE_SHAPE,
+					    .shape = {4, 2, 1, 3, 1 << 20, 5, 6, 2, "", "", "", "big", NULL}});
 	store_put(store,
 		  &(struct store_op){.kind = STORE_ITEM,
 				     .item = {.id = 1, .name = "file:/data/shard-7", .signature = "1:2:3", .size = 9}});

@@ -149,6 +149,34 @@ TEST(records_that_came_together_are_taken_by_one_call)
 	pair_fini(&p);
 }
 
+/* The kernel would hold back what more is to follow for 200 ms. */
+TEST(the_last_record_of_many_does_not_wait_for_more)
+{
+	static uint8_t sent[40000], got[sizeof sent];
+	struct pair p;
+	int n_unsent = -1;
+	size_t n_got = 0;
+	pair_init(&p, ends_secret, TLS_ROLE_NODE, NODE);
+	pair_handshake(&p, TLS_ROLE_VINED);
+	ASSERT_EQ(p.server_result, 0);
+	for (size_t i = 0; i < sizeof sent; i++)
+		sent[i] = (uint8_t)(i * 7);
+	for (size_t n_sent = 0; n_sent < sizeof sent;) {
+		ssize_t n = tls_write(p.client, sent + n_sent, sizeof sent - n_sent);
+		ASSERT(n > 0);
+		n_sent += (size_t)n;
+	}
+	ASSERT_EQ(ioctl(p.fd[0], SIOCOUTQNSD, &n_unsent), 0);
+	ASSERT_EQ(n_unsent, 0);
+	while (n_got < sizeof got) {
+		ssize_t n = tls_read(p.server, got + n_got, sizeof got - n_got);
+		ASSERT(n > 0 || n == -EAGAIN);
+		n_got += n > 0 ? (size_t)n : 0;
+	}
+	ASSERT(memcmp(sent, got, sizeof sent) == 0);
+	pair_fini(&p);
+}
+
 TEST(each_pair_of_roles_has_its_own_key_and_a_failure_says_why)
 {
 	uint8_t other[TLS_SECRET_SIZE] = "another";

@@ -171,3 +171,49 @@ TEST(a_hostile_index_with_good_digests_is_refused_or_harmless)
 	ASSERT(taken > 0);
 	free(vti);
 }
+
+static struct tree *make_file(const char *text, uint16_t mode, int64_t mtime)
+{
+	struct builder *b = builder_new();
+	void *vti;
+	size_t n;
+	struct tree *t;
+	struct entry *root = builder_entry(b, BUILDER_ROOT);
+	struct digest address;
+	bool is_new;
+	data_address_of(text, strlen(text), &address);
+	*root = (struct entry){.type = TREE_FILE, .mode = mode, .mtime_sec = mtime};
+	uint32_t content = builder_content(b, strlen(text), &address, &is_new);
+	builder_entry(b, BUILDER_ROOT)->content = content;
+	if (*text) {
+		struct digest chunk;
+		digest_bytes(text, strlen(text), &chunk);
+		struct blob_chunks c = {.size = strlen(text), .chunk_size = DATA_PACK_CHUNK, .n = 1, .chunks = &chunk};
+		data_address(c.size, c.chunk_size, &chunk, &c.address);
+		builder_extent(b, content, builder_blob(b, TREE_BLOB_PACK, &c), 0);
+	}
+	builder_order(b);
+	ASSERT_EQ(builder_finish(b, &vti, &n), 0);
+	ASSERT_EQ(tree_take(vti, n, NULL, &t), 0);
+	builder_free(b);
+	return t;
+}
+
+TEST(files_of_several_trees_are_one_directory_by_their_order)
+{
+	_cleanup_(tree_freep) struct tree *one = make_file("one", 0755, 100), *none = make_file("", 0644, 300);
+	const struct tree *const files[] = {one, none, one};
+	const char *const names[] = {"a", "a.b", "b"}, *const alike[] = {"a", "b", "b"};
+	struct tree *t = NULL;
+	ASSERT_EQ(tree_compose(files, alike, 3, &t), -EBADMSG);
+	ASSERT_EQ(tree_compose(files, names, 3, &t), 0);
+	ASSERT_EQ(tree_n_nodes(t), 4);
+	for (uint32_t i = 0; i < 3; i++) {
+		const struct tree_node *n = tree_node(t, i + 1), *of = tree_node(files[i], 0);
+		ASSERT_EQ(tree_child(t, 0, names[i], strlen(names[i])), i + 1);
+		ASSERT(n->type == TREE_FILE && n->mode == of->mode && n->mtime_sec == of->mtime_sec);
+		ASSERT_EQ(tree_file_size(t, i + 1), tree_file_size(files[i], 0));
+	}
+	ASSERT_EQ(tree_node(t, 0)->mtime_sec, 300);
+	tree_free(t);
+}

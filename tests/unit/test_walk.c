@@ -16,8 +16,28 @@
 enum { N_NAMES = 3000, N_LEAST = 4 /* threads that a walk begins with */ };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static bool is_slow;
-static unsigned n_inside, n_most;
+static bool is_slow, is_one_each;
+static unsigned n_inside, n_most, n_looking, n_looking_most;
+static pthread_mutex_t directories[256];
+
+/* A look that takes its time; of one directory, if it is such a filesystem, behind the others of it. */
+static void look(int fd)
+{
+	struct stat st;
+	ASSERT_EQ((int)syscall(SYS_fstat, fd, &st), 0);
+	pthread_mutex_t *directory = &directories[st.st_ino % countof(directories)];
+	if (is_one_each)
+		pthread_mutex_lock(directory);
+	pthread_mutex_lock(&lock);
+	n_looking_most = max(n_looking_most, ++n_looking);
+	pthread_mutex_unlock(&lock);
+	nanosleep(&(struct timespec){.tv_nsec = is_one_each ? 5000000 : 1000000}, NULL);
+	pthread_mutex_lock(&lock);
+	n_looking--;
+	pthread_mutex_unlock(&lock);
+	if (is_one_each)
+		pthread_mutex_unlock(directory);
+}
 
 /* In place of libc's: a server far away. */
 int fstatat(int fd, const char *restrict name, struct stat *restrict st, int flags)
@@ -28,7 +48,7 @@ int fstatat(int fd, const char *restrict name, struct stat *restrict st, int fla
 	bool is_waiting = is_slow;
 	pthread_mutex_unlock(&lock);
 	if (is_waiting)
-		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+		look(fd);
 	pthread_mutex_lock(&lock);
 	n_inside--;
 	pthread_mutex_unlock(&lock);
@@ -77,5 +97,30 @@ TEST(a_slow_source_is_walked_by_more_threads_and_gives_the_same_tree)
 	ASSERT(n_most >= 3 * N_LEAST);
 	ASSERT_EQ(tree_n_nodes(slow), 2 + N_NAMES);
 	ASSERT(digest_is_equal(tree_id(quick), tree_id(slow)));
+	memory_store_fini(&m);
+}
+
+/* As FUSE does, unless its server says otherwise. */
+TEST(a_source_that_looks_up_one_name_of_a_directory_at_a_time_is_walked_in_many_at_once)
+{
+	struct memory_store m;
+	_free_ char *in = unit_path("many");
+	for (unsigned i = 0; i < countof(directories); i++)
+		pthread_mutex_init(&directories[i], NULL);
+	for (unsigned i = 0; i < 40; i++) {
+		_free_ char *directory = xasprintf("%s/%u/below", in, i);
+		ASSERT_EQ(path_make_dirs(directory, 0755), 0);
+		for (unsigned k = 0; k < 30; k++) {
+			_free_ char *name = xasprintf("%s/%u", directory, k);
+			ASSERT_EQ(path_write(name, "", 0, 0644, false), 0);
+		}
+	}
+	memory_store_init(&m);
+	n_looking_most = 0;
+	is_slow = is_one_each = true;
+	_cleanup_(tree_freep) struct tree *t = seal(&m, in);
+	is_slow = is_one_each = false;
+	ASSERT_EQ(tree_n_nodes(t), 1 + 40 * 32);
+	ASSERT(n_looking_most >= 3 * N_LEAST);
 	memory_store_fini(&m);
 }

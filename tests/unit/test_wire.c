@@ -354,7 +354,7 @@ TEST(fields_that_an_older_sender_left_out_are_zero_and_texts_empty)
 TEST(a_record_of_an_older_sender_is_filled_and_one_of_a_newer_is_skipped_over)
 {
 	/* JOIN up to its list, as MINOR 0 had it, then three records: empty, with 3 bytes too many, and with half its fields. */
-	enum { LATER = 4 + 8 + 4 + 4 + 8 + 1 + 5 };
+	enum { LATER = 4 + 8 + 4 + 4 + 8 + 1 + 5 + 5 };
 	struct buf b = {0};
 	struct wire_join join = {.node = "n", .tier = "plain", .cores = 2};
 	ASSERT_EQ(wire_encode(&b, WIRE_JOIN, 0, 0, &join), 0);
@@ -504,7 +504,7 @@ TEST(a_message_prints_as_one_line_that_nothing_in_it_can_break)
 	wire_print(&line, WIRE_START, &start);
 	ASSERT_STR(buf_text(&line), "START attempt=7 task=0 argv=[\"echo\" \"a\\nERROR forged\" \"\\x1b[31m\"] "
 				    "environment=[] directory=\"\" cores=2 memory=0 disk=0 core_bits=[] gpu_bits=0 "
-				    "wall_usec=0 inputs=[] run=\"\" tag=\"\"");
+				    "wall_usec=0 inputs=[] run=\"\" tag=\"\" how=[]");
 	line.n = 0;
 	_free_ char *bytes = xcalloc(1, 123);
 	struct wire_ended ended = {.attempt = 1, .out = {bytes, 123}, .err = {"oh\n", 3}};

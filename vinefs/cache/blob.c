@@ -4,8 +4,10 @@
 #include "vinefs/cache/internal.h"
 
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define HANDLE_USER ((uint64_t)1 << 32)
@@ -117,11 +119,16 @@ void blob_path(const struct blob *b, char path[DIGEST_TEXT_SIZE + 8])
 
 int blob_rename_in(struct cache *c, int dir, const char *name, const struct blob *b)
 {
-	char path[DIGEST_TEXT_SIZE + 8], directory[3] = {b->text[0], b->text[1], 0};
 	const struct timespec plain[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = BLOB_PLAIN_SEC}};
-	blob_path(b, path);
 	if (utimensat(dir, name, plain, AT_SYMLINK_NOFOLLOW) < 0)
 		return -errno;
+	return blob_rename_as_is(c, dir, name, b);
+}
+
+int blob_rename_as_is(struct cache *c, int dir, const char *name, const struct blob *b)
+{
+	char path[DIGEST_TEXT_SIZE + 8], directory[3] = {b->text[0], b->text[1], 0};
+	blob_path(b, path);
 	for (unsigned n_tries = 0, i = 0; i < RENAME_TRIES; i++) {
 		if (renameat(dir, name, c->blobs_fd, path) == 0)
 			return 0;
@@ -248,6 +255,24 @@ static unsigned sweep(struct cache *c, int fds[SWEEP_N])
 	return n;
 }
 
+int blob_open_now(int dir, const char *path)
+{
+	struct open_how how = {.flags = O_RDONLY | O_CLOEXEC | O_NOFOLLOW, .resolve = RESOLVE_CACHED};
+	int fd = (int)syscall(SYS_openat2, dir, path, &how, sizeof how);
+	return fd < 0 ? -EAGAIN : fd;
+}
+
+static int open_blob_now(struct cache *c, const struct blob *b)
+{
+	char path[DIGEST_TEXT_SIZE + 8];
+	bool is_part = atomic_load(&b->state) == BLOB_PART;
+	if (is_part)
+		snprintf(path, sizeof path, "%s.part", b->text);
+	else
+		blob_path(b, path);
+	return blob_open_now(is_part ? c->parts_fd : c->blobs_fd, path);
+}
+
 static int open_blob(struct cache *c, const struct blob *b)
 {
 	char path[DIGEST_TEXT_SIZE + 8];
@@ -294,9 +319,7 @@ int blob_use(struct cache *c, struct blob *b, bool is_waiting, bool *is_own)
 	*is_own = false;
 	if (fd >= 0)
 		return fd;
-	if (!is_waiting)
-		return -EAGAIN;
-	fd = open_blob(c, b);
+	fd = is_waiting ? open_blob(c, b) : open_blob_now(c, b);
 	if (fd >= 0)
 		*is_own = !handle_install(c, b, fd, generation);
 	return fd;

@@ -107,8 +107,14 @@ void cache_measure(struct cache *c)
 	uint64_t all = c->size + free_size, n_all = c->n_inodes + n_free;
 	/* Whatever is allowed: where others fill the disk, we give way while something can go. */
 	uint64_t most = all - min(all / SPARE_PART, SPARE_SIZE), n_most = n_all - min(n_all / SPARE_PART, N_SPARE);
-	c->quota = c->settings.quota ? min(c->settings.quota, most) : all / 10 * 9;
-	c->inode_quota = c->settings.n_inodes ? min(c->settings.n_inodes, n_most) : n_all / 10 * 9;
+	/* What is counted and not on the disk yet looks like a larger disk: at the start there is none of it. */
+	if (!c->found_quota) {
+		c->found_quota = max(all / 10 * 9, UINT64_C(1));
+		c->found_inodes = n_all / 10 * 9;
+	}
+	c->quota = c->settings.quota ? min(c->settings.quota, most) : min(c->found_quota, all / 10 * 9);
+	c->inode_quota =
+		c->settings.n_inodes ? min(c->settings.n_inodes, n_most) : min(c->found_inodes, n_all / 10 * 9);
 	cache_unlock(c);
 }
 
@@ -254,6 +260,23 @@ int cache_maintain(struct cache *c)
 
 /* ---- the directory */
 
+void cache_get_numbers(struct cache *c, struct cache_numbers *n)
+{
+	cache_lock(c);
+	*n = (struct cache_numbers){
+		.size = c->size,
+		.quota = c->quota,
+		.n_inodes = c->n_inodes,
+		.inode_quota = c->inode_quota,
+		.n_evictions = c->n_evictions,
+		.evicted_size = c->evicted_size,
+		.n_trees = (unsigned)c->trees.n,
+		.n_damaged = c->n_damaged,
+		.is_sick = c->is_sick,
+	};
+	cache_unlock(c);
+}
+
 void cache_get_state(struct cache *c, struct cache_state *s)
 {
 	struct blob *b;
@@ -293,6 +316,9 @@ int cache_directory(const struct cache *c)
 
 void cache_flush(struct cache *c)
 {
+	cache_lock(c);
+	known_save_used(c);
+	cache_unlock(c);
 	catalog_flush(c->catalog);
 }
 
@@ -341,6 +367,8 @@ void cache_free(struct cache *c)
 	struct cache_name_entry *n;
 	if (!c)
 		return;
+	if (c->catalog)
+		known_save_used(c);
 	for (size_t i = 0; (k = map_next(&c->trees, &i));)
 		known_free(c, k);
 	for (size_t i = 0; (b = map_next(&c->blobs, &i));) {

@@ -18,9 +18,6 @@
 
 struct cache;
 
-/* May this tree's bytes go? Asked in the thread that makes room, with no lock held. */
-enum cache_verdict { CACHE_GO, CACHE_GO_LAST /* the cluster's last copy: only if nothing else is left */, CACHE_STAY };
-
 struct cache_damage {
 	struct digest blob;
 	uint64_t chunk;      /* the first one that is wrong, within the blob */
@@ -38,7 +35,6 @@ struct cache_settings {
 	uint64_t
 		retry_usec; /* a sick disk is tried again after seconds, then less and less often, down to this; 0: a minute */
 	void *arg;
-	enum cache_verdict (*may_evict)(void *arg, const struct digest *tree, uint64_t size); /* NULL: CACHE_GO */
 	void (*on_damage)(void *arg, const struct cache_damage *d); /* pool; NULL: it is logged only */
 };
 
@@ -53,6 +49,14 @@ struct cache_state {
 	uint64_t since_usec; /* wall clock */
 };
 
+/* What can be told at once, and what it did since it was opened. */
+struct cache_numbers {
+	uint64_t size, quota, n_inodes, inode_quota;
+	uint64_t n_evictions, evicted_size; /* room that was made, and how often */
+	unsigned n_trees, n_damaged;
+	bool is_sick;
+};
+
 enum { CACHE_TEXT_SIZE = 400 };
 
 /* Makes or recovers the directory. Before threads exist; takes long after a loss of the catalog only. -EPROTONOSUPPORT: a newer VERSION, nothing was touched;
@@ -61,9 +65,10 @@ int cache_open(const struct cache_settings *s, struct cache **out, struct conf_e
 /* Every tree, lease and sealing was given back before. Waits for the catalog. */
 void cache_free(struct cache *c);
 DEFINE_FREEP(struct cache, cache_free)
-const char *cache_node_id(const struct cache *c);             /* any; borrowed */
-int cache_directory(const struct cache *c);                   /* any; borrowed descriptor */
-void cache_get_state(struct cache *c, struct cache_state *s); /* loop */
+const char *cache_node_id(const struct cache *c);                 /* any; borrowed */
+int cache_directory(const struct cache *c);                       /* any; borrowed descriptor */
+void cache_get_state(struct cache *c, struct cache_state *s);     /* loop */
+void cache_get_numbers(struct cache *c, struct cache_numbers *n); /* any */
 /* Any. What -ENOSPC or -EROFS from here means just now: how much there is, what holds it, what to do. False: it is no such error, or not this cache's doing. */
 bool cache_explain(struct cache *c, int error, char text[CACHE_TEXT_SIZE]);
 void cache_limit(struct cache *c, uint64_t quota,
@@ -82,6 +87,9 @@ struct cache_sealing;
 /* Any. With may_drop blobs that find no room are digested and not kept, so that a tree larger than the cache can be sealed and its chunks come from the source again as
  * they are read; else sealing ends with -ENOSPC. */
 struct cache_sealing *cache_sealing_new(struct cache *c, bool may_drop);
+/* Any, before it begins: large files are not copied where they can become blobs themselves: on the cache's filesystem, ours, of one name, and nobody has them open for writing (a lease keeps
+ * it so until they are stored). They get a second name then, in b/, keep mode and time, and must not be written to any more: of what is the cache's alone. */
+void cache_sealing_may_take(struct cache_sealing *s);
 uint64_t cache_sealing_dropped(const struct cache_sealing *s); /* any: bytes so far */
 void cache_sealing_free(struct cache_sealing *s);              /* loop */
 DEFINE_FREEP(struct cache_sealing, cache_sealing_free)
@@ -99,6 +107,9 @@ int cache_find(struct cache *c, const char *text, struct digest *id);
 /* The name leads to this tree from now on; id NULL: to none. -EINVAL (a name is 1..200 bytes of letters, digits and . _ - + / @ : and no id or prefix of one), -ENOENT. */
 int cache_name(struct cache *c, const char *name, const struct digest *id);
 int cache_pin(struct cache *c, const struct digest *id, bool is_pinned); /* -ENOENT */
+/* It is the cluster's last copy, or not any more: it goes after all trees that are not. Not kept over a restart. -ENOENT. */
+int cache_last(struct cache *c, const struct digest *id, bool is_last);
+void cache_none_last(struct cache *c);
 
 /* Who holds a tree, and why ("attempt 17", "mount /x"). Leases live in memory: whoever holds one takes it again after a restart, before the first cache_maintain(). */
 struct cache_lease;
@@ -113,6 +124,10 @@ struct cache_tree;
 
 /* Pool: reads and checks the index, once for all who have it open. -ENOENT, -EBADMSG (damaged: it was put into quarantine). */
 int cache_tree_open(struct cache *c, const struct digest *id, struct cache_tree **out);
+/* Loop: the same if that costs no wait: somebody has it open, or its index is small and in memory. -EAGAIN: as above, in the pool. */
+int cache_tree_open_now(struct cache *c, const struct digest *id, struct cache_tree **out);
+/* Pool: cache_publish() of a .vti that it takes over in every case and that must be this tree's (else as tree_take()), and opens it: so it is read once. */
+int cache_publish_open(struct cache *c, void *vti, size_t n, const struct digest *id, struct cache_tree **out);
 void cache_tree_close(struct cache_tree *t); /* loop; t is gone with the last one */
 DEFINE_FREEP(struct cache_tree, cache_tree_close)
 const struct tree *cache_tree_index(const struct cache_tree *t); /* any */
@@ -123,6 +138,9 @@ enum cache_residency cache_tree_residency(const struct cache_tree *t, uint64_t c
 /* Any: n bytes of a blob from offset, all or nothing. With is_waiting false (FUSE threads): only what is in memory and costs no wait. 0, -ENODATA (not resident: fetch),
  * -EUCLEAN (doubtful: cache_tree_verify), -EAGAIN (read with is_waiting, in the pool), -EIO. */
 int cache_tree_read(struct cache_tree *t, uint32_t blob, uint64_t offset, void *p, size_t n, bool is_waiting);
+/* Any: the file that holds a resident chunk, at the same place as its blob; yours to close. What is read from it is the chunk's if that is still resident afterwards. As
+ * cache_tree_read(). */
+int cache_tree_file(struct cache_tree *t, uint64_t chunk, bool is_waiting);
 /* Pool: verifies chunks [first, first + n) of the tree that are there and doubtful. 0, -EBADMSG: some were damaged and are absent now. */
 int cache_tree_verify(struct cache_tree *t, uint64_t first, uint64_t n);
 #define CACHE_BLOB_PATH (DIGEST_TEXT_SIZE + 10)
@@ -147,10 +165,12 @@ int cache_tree_write(struct cache_tree *t, uint64_t chunk, const void *p, size_t
 
 /* ---- keeping it healthy: pool */
 
-/* A person's wish: -EBUSY if leased, pinned or in a sealing, -EPERM if may_evict says stay. The index and names stay (an index
+/* A person's wish: -EBUSY if leased, pinned or in a sealing. The index and names stay (an index
  * without bytes, names and holders goes only when there is no room otherwise). */
 int cache_evict(struct cache *c, const struct digest *id);
-/* Goes on where it stopped and verifies about `budget` bytes, from the disk and not from memory. Bytes read; 0: nothing is resident. One thread at a time. */
+/* Goes on where it stopped and verifies about `budget` bytes, from the disk and not from memory. Bytes read; 0: nothing is resident, or something was stored since the last call: that
+ * needs the disk itself, so this waits, for CACHE_SCRUB_WAITS calls at most. One thread at a time. */
+#define CACHE_SCRUB_WAITS 12u
 int64_t cache_scrub(struct cache *c, uint64_t budget);
 /* All of one tree, now; n_damaged counts chunks. */
 int cache_verify(struct cache *c, const struct digest *id, uint64_t *n_damaged);

@@ -117,22 +117,14 @@ static bool is_evictable(const struct known *k)
 	return k->is_wanted && !k->n_leases && !k->is_pinned;
 }
 
-/* Locked: the tree used longest ago, but after `since`. */
-static struct known *oldest(struct cache *c, uint64_t since)
+/* Locked: the tree used longest ago. */
+static struct known *oldest(struct cache *c, bool with_last)
 {
 	struct known *found = NULL, *k;
 	for (size_t i = 0; (k = map_next(&c->trees, &i));)
-		if (is_evictable(k) && k->used_usec > since && (!found || k->used_usec < found->used_usec))
+		if (is_evictable(k) && (with_last || !k->is_last) && (!found || k->used_usec < found->used_usec))
 			found = k;
 	return found;
-}
-
-static uint64_t resident_size(const struct known *k)
-{
-	uint64_t size = 0;
-	for (uint32_t i = 0; i < k->n_blobs; i++)
-		size += k->blobs[i]->allocated;
-	return size;
 }
 
 /* Locked: its blobs are loose now, but those that others want. */
@@ -147,32 +139,16 @@ static void unwant(struct cache *c, struct known *k)
 	known_save(c, k);
 }
 
-static enum cache_verdict ask(struct cache *c, const struct digest *id, uint64_t size)
+static void evict_trees(struct cache *c, struct want *w, bool with_last)
 {
-	return c->settings.may_evict ? c->settings.may_evict(c->settings.arg, id, size) : CACHE_GO;
-}
-
-static void evict_trees(struct cache *c, struct want *w, enum cache_verdict least)
-{
-	uint64_t since = 0;
 	while (!is_enough(w)) {
 		cache_lock(c);
-		struct known *k = oldest(c, since);
-		if (!k) {
-			cache_unlock(c);
-			return;
-		}
-		struct digest id = k->id;
-		uint64_t size = resident_size(k);
-		since = k->used_usec;
-		cache_unlock(c);
-		if (size && ask(c, &id, size) > least)
-			continue;
-		cache_lock(c);
-		k = known_get(c, &id);
-		if (k && is_evictable(k))
+		struct known *k = oldest(c, with_last);
+		if (k)
 			unwant(c, k);
 		cache_unlock(c);
+		if (!k)
+			return;
 		evict_loose(c, w, true);
 	}
 }
@@ -185,17 +161,11 @@ int cache_evict(struct cache *c, const struct digest *id)
 	bool is_free = k && !k->n_leases && !k->is_pinned;
 	for (uint32_t i = 0; is_free && i < k->n_blobs; i++)
 		is_free = !k->blobs[i]->n_held;
-	uint64_t size = k ? resident_size(k) : 0;
+	if (is_free && is_evictable(k))
+		unwant(c, k);
 	cache_unlock(c);
 	if (!is_free)
 		return k ? -EBUSY : -ENOENT;
-	if (size && ask(c, id, size) == CACHE_STAY)
-		return -EPERM;
-	cache_lock(c);
-	k = known_get(c, id);
-	if (k && is_evictable(k))
-		unwant(c, k);
-	cache_unlock(c);
 	evict_loose(c, &w, true);
 	return 0;
 }
@@ -342,9 +312,9 @@ bool evict_some(struct cache *c, uint64_t size, uint64_t n_inodes)
 		cache_unlock(c);
 		evict_loose(c, &w, false);
 		if (!is_enough(&w))
-			evict_trees(c, &w, CACHE_GO);
+			evict_trees(c, &w, false);
 		if (!is_enough(&w))
-			evict_trees(c, &w, CACHE_GO_LAST);
+			evict_trees(c, &w, true);
 		if (!is_enough(&w))
 			evict_cold(c, &w);
 		/* Who writes what could have gone is done soon. */
@@ -353,6 +323,10 @@ bool evict_some(struct cache *c, uint64_t size, uint64_t n_inodes)
 		if (wait_a_little(c))
 			return true;
 	}
+	cache_lock(c);
+	c->n_evictions += w.freed || w.n_freed;
+	c->evicted_size += w.freed;
+	cache_unlock(c);
 	return w.freed || w.n_freed;
 }
 

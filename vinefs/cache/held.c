@@ -26,7 +26,7 @@ static struct cache_tree *share(struct cache *c, const struct digest *id)
 	return k->open;
 }
 
-static int install(struct cache *c, const struct digest *id, struct tree **index, struct cache_tree **out)
+int held_install(struct cache *c, const struct digest *id, struct tree **index, struct cache_tree **out)
 {
 	*out = share(c, id);
 	struct known *k = known_get(c, id);
@@ -58,7 +58,7 @@ int cache_tree_open(struct cache *c, const struct digest *id, struct cache_tree 
 	int r = known_read(c, id, &index);
 	cache_lock(c);
 	if (r == 0)
-		r = install(c, id, &index, out);
+		r = held_install(c, id, &index, out);
 	struct known *k = known_get(c, id);
 	/* Damaged or gone: nobody has it open, or it would have been shared. */
 	if ((r == -EBADMSG || r == -ENOENT) && k && !k->open && !k->n_leases) {
@@ -69,6 +69,23 @@ int cache_tree_open(struct cache *c, const struct digest *id, struct cache_tree 
 	return r;
 }
 
+int cache_tree_open_now(struct cache *c, const struct digest *id, struct cache_tree **out)
+{
+	_cleanup_(tree_freep) struct tree *index = NULL;
+	cache_lock(c);
+	*out = share(c, id);
+	cache_unlock(c);
+	if (*out)
+		return 0;
+	int r = known_read_now(c, id, &index);
+	if (r < 0)
+		return r;
+	cache_lock(c);
+	r = held_install(c, id, &index, out);
+	cache_unlock(c);
+	return r < 0 ? -EAGAIN : 0;
+}
+
 void cache_tree_close(struct cache_tree *t)
 {
 	struct cache *c = t->cache;
@@ -77,8 +94,7 @@ void cache_tree_close(struct cache_tree *t)
 	bool is_last = !--t->n_users;
 	if (is_last) {
 		t->known->open = NULL;
-		t->known->used_usec = cache_tick(c);
-		known_save(c, t->known);
+		known_used(c, t->known);
 	}
 	cache_unlock(c);
 	if (is_last) {
@@ -94,16 +110,7 @@ const struct tree *cache_tree_index(const struct cache_tree *t)
 
 uint32_t held_blob_of(const struct cache_tree *t, uint64_t chunk)
 {
-	uint32_t low = 0, high = tree_n_blobs(t->index);
-	assert(chunk < tree_n_chunks(t->index));
-	while (high - low > 1) {
-		uint32_t middle = low + (high - low) / 2;
-		if (tree_blob(t->index, middle)->first_chunk <= chunk)
-			low = middle;
-		else
-			high = middle;
-	}
-	return low;
+	return tree_blob_of(t->index, chunk);
 }
 
 bool cache_tree_is_chunkwise(const struct cache_tree *t)
@@ -205,6 +212,31 @@ int cache_tree_read(struct cache_tree *t, uint32_t blob, uint64_t offset, void *
 	}
 	/* Withdrawn again and again: whoever wants it fetches it. */
 	return r == -EAGAIN && is_waiting ? -ENODATA : r;
+}
+
+int cache_tree_file(struct cache_tree *t, uint64_t chunk, bool is_waiting)
+{
+	struct cache *c = t->cache;
+	uint32_t number = held_blob_of(t, chunk);
+	struct blob *b = held_blob(t, number);
+	uint64_t within = chunk - tree_blob(t->index, number)->first_chunk;
+	uint32_t generation = atomic_load(&b->generation);
+	bool is_own;
+	int r = check_ready(b, within, within);
+	if (r < 0)
+		return r;
+	int fd = blob_use(c, b, is_waiting, &is_own);
+	if (fd < 0)
+		return fd == -ENOENT ? -ENODATA : fd;
+	_close_ int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	r = copy < 0 ? -errno : 0;
+	blob_done(c, b, fd, is_own);
+	/* Another file may have taken its place meanwhile. */
+	if (r == 0 && atomic_load(&b->generation) != generation)
+		r = is_waiting ? -ENODATA : -EAGAIN;
+	if (r == 0)
+		blob_touch(b, within, within);
+	return r < 0 ? r : steal_fd(&copy);
 }
 
 static int read_blob(void *arg, const struct tree_blob *blob, uint64_t offset, void *p, size_t n)

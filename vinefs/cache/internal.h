@@ -81,6 +81,9 @@ struct known {
 	unsigned n_leases;
 	uint32_t hand; /* where chilling goes on */
 	bool is_wanted, is_pinned, is_found;
+	bool is_last;    /* the cluster's last copy, as far as anybody has said */
+	bool is_unsaved; /* its last use */
+	uint64_t saved_usec;
 	struct list leases;
 	struct cache_tree *open;
 };
@@ -106,6 +109,7 @@ struct cache {
 	struct catalog *catalog;
 	_Atomic uint64_t n_tmp; /* names in tmp/ */
 	_Atomic unsigned n_open;
+	_Atomic uint64_t n_stored; /* chunks and blobs, since the start */
 
 	/* ---- under the lock */
 	pthread_mutex_t lock;
@@ -113,10 +117,13 @@ struct cache {
 	struct map blobs, trees, names; /* by text */
 	struct list open_blobs;         /* blobs with descriptors, oldest first */
 	uint64_t size, n_inodes, quota, inode_quota;
-	uint64_t clock_usec; /* never goes back, unlike the wall's */
-	unsigned n_damaged, n_full;
+	uint64_t found_quota, found_inodes; /* at the start, for what the settings leave open */
+	uint64_t clock_usec;                /* never goes back, unlike the wall's */
+	unsigned n_damaged;
+	_Atomic unsigned n_full; /* 0 is seen without the lock */
 	uint64_t full_usec;
-	unsigned n_going;               /* blobs withdrawn, their files not removed yet */
+	unsigned n_going; /* blobs withdrawn, their files not removed yet */
+	uint64_t n_evictions, evicted_size;
 	char leaving[DIGEST_TEXT_SIZE]; /* an index whose file is being removed */
 	bool is_sick;
 	char reason[160];
@@ -126,8 +133,8 @@ struct cache {
 	/* ---- the scrub's thread */
 	struct cache_scrub_place {
 		char tree[DIGEST_TEXT_SIZE];
-		uint64_t chunk, n_damaged;
-		unsigned round;
+		uint64_t chunk, n_damaged, n_stored;
+		unsigned round, n_put_off;
 	} scrub;
 };
 
@@ -170,6 +177,7 @@ void blob_drop(struct cache *c, struct blob *b);                       /* locked
 void blob_path(const struct blob *b, char path[DIGEST_TEXT_SIZE + 8]); /* below b/ */
 /* Unlocked, by its mover: a finished file takes its place in b/. */
 int blob_rename_in(struct cache *c, int dir, const char *name, const struct blob *b);
+int blob_rename_as_is(struct cache *c, int dir, const char *name, const struct blob *b); /* with its own time */
 bool blob_bit(const _Atomic uint64_t *bits, uint64_t i);
 bool blob_set_bit(_Atomic uint64_t *bits, uint64_t i);   /* true: it was clear */
 bool blob_clear_bit(_Atomic uint64_t *bits, uint64_t i); /* true: it was set */
@@ -183,9 +191,11 @@ void blob_moved(struct cache *c, struct blob *b);
 /* Locked, by its mover: nothing of it is readable from here on. */
 void blob_withdraw(struct cache *c, struct blob *b);
 void blob_doom_handle(struct cache *c, struct blob *b); /* locked: no new user of its descriptor */
-/* A descriptor for reading, shared. -EAGAIN: none is open and is_waiting is false. blob_done() after use, with what was got. */
+/* A descriptor for reading, shared. -EAGAIN: is_waiting is false, and opening it would ask the disk. blob_done() after use, with what was got. */
 int blob_use(struct cache *c, struct blob *b, bool is_waiting, bool *is_own);
 void blob_done(struct cache *c, struct blob *b, int fd, bool is_own);
+/* Opens for reading what is known to be there without asking the disk. -EAGAIN. */
+int blob_open_now(int dir, const char *path);
 /* pread of all n. */
 int blob_pread(int fd, void *p, size_t n, uint64_t offset);
 
@@ -206,15 +216,20 @@ void part_settle(struct cache *c, struct blob *b); /* unlocked: into b/ if all o
 /* ---- known.c */
 struct known *known_get(struct cache *c, const struct digest *id); /* locked; NULL */
 struct known *known_add(struct cache *c, const struct digest *id, const struct catalog_blob *blobs, uint32_t n_blobs,
-			uint64_t index_size);                                /* locked */
-void known_free(struct cache *c, struct known *k);                           /* locked */
-void known_want(struct cache *c, struct known *k);                           /* locked: its blobs are wanted */
+			uint64_t index_size);      /* locked */
+void known_free(struct cache *c, struct known *k); /* locked */
+void known_want(struct cache *c, struct known *k); /* locked: its blobs are wanted */
 /* Locked, while nobody has it open: its blobs are from now on those of this index, which may be another layout of the same tree. */
 void known_adopt(struct cache *c, struct known *k, const struct tree *t);
-void known_save(struct cache *c, const struct known *k);                     /* locked: into the catalog */
+void known_save(struct cache *c, struct known *k); /* locked: into the catalog */
+/* Locked: it was used until now, which is saved once a minute; and all that was not, before the end. */
+void known_used(struct cache *c, struct known *k);
+void known_save_used(struct cache *c);
 int known_read(struct cache *c, const struct digest *id, struct tree **out); /* unlocked: the index from t/ */
-struct catalog_blob *known_blobs_of(const struct tree *t);                   /* tree_n_blobs() of them, to be freed */
-bool known_is_chunkwise(const struct cache *c, const struct known *k);       /* locked */
+/* Unlocked: the same without a wait, or any error: -EAGAIN. */
+int known_read_now(struct cache *c, const struct digest *id, struct tree **out);
+struct catalog_blob *known_blobs_of(const struct tree *t);             /* tree_n_blobs() of them, to be freed */
+bool known_is_chunkwise(const struct cache *c, const struct known *k); /* locked */
 
 /* ---- evict.c */
 /* Unlocked: frees at least so much, if it can be had; false if nothing was freed. */
@@ -229,6 +244,8 @@ void evict_firm(struct cache *c, uint64_t *size, uint64_t *n_inodes); /* locked:
 
 /* ---- held.c */
 uint32_t held_blob_of(const struct cache_tree *t, uint64_t chunk); /* number of the blob */
+/* Locked: opens it, with this index, which is taken, if nobody has it open. -ENOENT: it went meanwhile. */
+int held_install(struct cache *c, const struct digest *id, struct tree **index, struct cache_tree **out);
 static inline struct blob *held_blob(const struct cache_tree *t, uint32_t blob)
 {
 	assert(blob < t->known->n_blobs);

@@ -5,9 +5,13 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #define PATH_SIZE (DIGEST_TEXT_SIZE + 8)
+#define SAVE_USEC 60000000u
+#define NOW_MOST (64 << 10)
 
 struct known *known_get(struct cache *c, const struct digest *id)
 {
@@ -106,7 +110,7 @@ void known_want(struct cache *c, struct known *k)
 	known_save(c, k);
 }
 
-void known_save(struct cache *c, const struct known *k)
+void known_save(struct cache *c, struct known *k)
 {
 	_free_ struct catalog_blob *blobs = xcalloc(k->n_blobs, sizeof *blobs);
 	for (uint32_t i = 0; i < k->n_blobs; i++) {
@@ -123,6 +127,26 @@ void known_save(struct cache *c, const struct known *k)
 				       .blobs = blobs,
 				       .n_blobs = k->n_blobs};
 	catalog_put_tree(c->catalog, &t);
+	k->saved_usec = c->clock_usec;
+	k->is_unsaved = false;
+}
+
+/* Trees that others read come and go by the thousands a second; who dies before it was saved finds the last use a little earlier. */
+void known_used(struct cache *c, struct known *k)
+{
+	k->used_usec = cache_tick(c);
+	if (k->used_usec - k->saved_usec < SAVE_USEC)
+		k->is_unsaved = true;
+	else
+		known_save(c, k);
+}
+
+void known_save_used(struct cache *c)
+{
+	struct known *k;
+	for (size_t i = 0; (k = map_next(&c->trees, &i));)
+		if (k->is_unsaved)
+			known_save(c, k);
 }
 
 bool known_is_chunkwise(const struct cache *c, const struct known *k)
@@ -158,6 +182,22 @@ int known_read(struct cache *c, const struct digest *id, struct tree **out)
 		r = -EBADMSG;
 	}
 	return r;
+}
+
+int known_read_now(struct cache *c, const struct digest *id, struct tree **out)
+{
+	char path[PATH_SIZE], text[DIGEST_TEXT_SIZE];
+	struct stat st;
+	snprintf(path, sizeof path, "%s.vti", digest_text(id, text));
+	_close_ int fd = blob_open_now(c->trees_fd, path);
+	if (fd < 0 || fstat(fd, &st) < 0 || st.st_size <= 0 || st.st_size > NOW_MOST)
+		return -EAGAIN;
+	_free_ uint8_t *p = xmalloc((size_t)st.st_size);
+	struct iovec v = {.iov_base = p, .iov_len = (size_t)st.st_size};
+	if (preadv2(fd, &v, 1, 0, RWF_NOWAIT) != st.st_size)
+		return -EAGAIN;
+	/* A damaged one is read again, and put aside. */
+	return tree_take(steal(p), (size_t)st.st_size, id, out) == 0 ? 0 : -EAGAIN;
 }
 
 /* ---- publishing */
@@ -206,17 +246,10 @@ bool cache_has(struct cache *c, const struct digest *id)
 	return is_open || (is_known && known_read(c, id, &t) == 0);
 }
 
-int cache_publish(struct cache *c, const void *vti, size_t n, struct digest *id)
+/* 1: it was there, perhaps laid out otherwise, and stays so. */
+static int publish(struct cache *c, const struct tree *t, const void *vti, size_t n)
 {
-	_cleanup_(tree_freep) struct tree *t = NULL;
-	void *copy = malloc(n ? n : 1);
-	if (!copy)
-		return -ENOMEM;
-	memcpy(copy, vti, n);
-	int r = tree_take(copy, n, NULL, &t);
-	if (r < 0)
-		return r;
-	*id = *tree_id(t);
+	const struct digest *id = tree_id(t);
 	char text[DIGEST_TEXT_SIZE];
 	digest_text(id, text);
 	cache_lock(c);
@@ -229,9 +262,9 @@ int cache_publish(struct cache *c, const void *vti, size_t n, struct digest *id)
 	}
 	cache_unlock(c);
 	if (cache_has(c, id))
-		return 0;
+		return 1;
 	/* Counted here, so that room is made, and again by known_add. */
-	r = cache_take_room(c, cache_round(n), 1);
+	int r = cache_take_room(c, cache_round(n), 1);
 	if (r < 0)
 		return r;
 	r = store_index(c, t, vti, n);
@@ -247,4 +280,33 @@ int cache_publish(struct cache *c, const void *vti, size_t n, struct digest *id)
 		known_adopt(c, k, t);
 	cache_unlock(c);
 	return 0;
+}
+
+int cache_publish(struct cache *c, const void *vti, size_t n, struct digest *id)
+{
+	_cleanup_(tree_freep) struct tree *t = NULL;
+	void *copy = malloc(n ? n : 1);
+	if (!copy)
+		return -ENOMEM;
+	memcpy(copy, vti, n);
+	int r = tree_take(copy, n, NULL, &t);
+	if (r < 0)
+		return r;
+	*id = *tree_id(t);
+	r = publish(c, t, vti, n);
+	return min(r, 0);
+}
+
+int cache_publish_open(struct cache *c, void *vti, size_t n, const struct digest *id, struct cache_tree **out)
+{
+	_cleanup_(tree_freep) struct tree *t = NULL;
+	int r = tree_take(vti, n, id, &t);
+	if (r == 0)
+		r = publish(c, t, vti, n);
+	if (r)
+		return r < 0 ? r : cache_tree_open(c, id, out);
+	cache_lock(c);
+	r = held_install(c, id, &t, out);
+	cache_unlock(c);
+	return r;
 }

@@ -106,6 +106,25 @@ int cache_pin(struct cache *c, const struct digest *id, bool is_pinned)
 	return k ? 0 : -ENOENT;
 }
 
+int cache_last(struct cache *c, const struct digest *id, bool is_last)
+{
+	cache_lock(c);
+	struct known *k = known_get(c, id);
+	if (k)
+		k->is_last = is_last;
+	cache_unlock(c);
+	return k ? 0 : -ENOENT;
+}
+
+void cache_none_last(struct cache *c)
+{
+	struct known *k;
+	cache_lock(c);
+	for (size_t i = 0; (k = map_next(&c->trees, &i));)
+		k->is_last = false;
+	cache_unlock(c);
+}
+
 int cache_lease_new(struct cache *c, const struct digest *id, const char *who, const char *why,
 		    struct cache_lease **out)
 {
@@ -136,8 +155,7 @@ void cache_lease_free(struct cache_lease *l)
 	k->n_leases--;
 	c->refused_usec = 0;
 	list_remove(&l->link);
-	k->used_usec = cache_tick(c);
-	known_save(c, k);
+	known_used(c, k);
 	cache_unlock(c);
 	free(l->text.who);
 	free(l->text.why);

@@ -202,6 +202,7 @@ static int write_chunk(struct cache *c, struct blob *b, uint64_t chunk, const ui
 		r = mark(c, b, chunk, 1);
 	if (r < 0)
 		return r;
+	atomic_fetch_add(&c->n_stored, 1);
 	blob_set_bit(b->touched, chunk);
 	if (blob_set_bit(atomic_load(&b->ready), chunk))
 		atomic_fetch_add(&b->n_ready, 1);

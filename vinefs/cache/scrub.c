@@ -120,8 +120,21 @@ static bool scrub_tree(struct pass *p, struct cache_scrub_place *place)
 	return true;
 }
 
+/* What has just come was verified as it came; to read it from the disk it would have to be written there first. */
+static bool is_put_off(struct cache *c)
+{
+	struct cache_scrub_place *s = &c->scrub;
+	uint64_t n_stored = atomic_load(&c->n_stored);
+	bool is_busy = n_stored != s->n_stored;
+	s->n_stored = n_stored;
+	s->n_put_off = is_busy && s->n_put_off < CACHE_SCRUB_WAITS ? s->n_put_off + 1 : 0;
+	return s->n_put_off;
+}
+
 int64_t cache_scrub(struct cache *c, uint64_t budget)
 {
+	if (is_put_off(c))
+		return 0;
 	_free_ uint8_t *room = xmalloc(CHUNK_MOST);
 	struct pass p = {.cache = c, .room = room, .budget = budget};
 	int n_rounds = 0;

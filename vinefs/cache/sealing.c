@@ -2,8 +2,10 @@
 #include "vinefs/cache/internal.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -35,15 +37,24 @@ struct sealing_blob {
 	uint64_t counted; /* room */
 	bool is_counted;  /* its inode */
 	bool is_sparse;   /* room as it is written: too large to be reserved whole */
+	bool is_taken;    /* fd is borrowed, and leased; the file has another name, and keeps its mode and time */
 };
 
 /* ---- writing */
+
+static void let_go(struct sealing_blob *b)
+{
+	if (b->is_taken)
+		fcntl(b->fd, F_SETLEASE, F_UNLCK);
+	b->fd = b->is_taken ? -1 : close_fd(b->fd);
+	b->is_taken = false;
+}
 
 static void remove_file(struct cache *c, struct sealing_blob *b)
 {
 	if (b->fd >= 0)
 		unlinkat(c->tmp_fd, b->name, 0);
-	b->fd = close_fd(b->fd);
+	let_go(b);
 	cache_give_room(c, b->counted, b->is_counted);
 	b->counted = 0;
 	b->is_counted = false;
@@ -135,6 +146,66 @@ static int begin(void *arg, uint64_t size, void **blob)
 	else
 		*blob = b;
 	return r;
+}
+
+/* ---- files that become blobs themselves */
+
+/* What an overlay noted of itself would be believed by the next one that lies over it. */
+static void strip_marks(int fd)
+{
+	static const char *const prefixes[] = {"trusted.overlay.", "user.overlay."};
+	char names[4096];
+	ssize_t n = flistxattr(fd, names, sizeof names);
+	for (ssize_t at = 0; at < n; at += (ssize_t)strlen(names + at) + 1)
+		for (size_t i = 0; i < countof(prefixes); i++)
+			if (has_prefix(names + at, prefixes[i]))
+				fremovexattr(fd, names + at);
+}
+
+/* Refused as long as anybody else has it open: one descriptor for reading, wherever the task has handed it, opens the file again for writing. Granted, who would open it so waits, or hears
+ * EWOULDBLOCK. The signal that tells us of him would end us. */
+static bool lease_file(int fd)
+{
+	return fcntl(fd, F_SETSIG, SIGURG) == 0 && fcntl(fd, F_SETLEASE, F_WRLCK) == 0 &&
+	       fcntl(fd, F_SETLEASE, F_RDLCK) == 0 && fcntl(fd, F_SETOWN, 0) == 0;
+}
+
+static bool is_takeable(const struct cache *c, int fd, uint64_t size, struct stat *st)
+{
+	struct stat tmp;
+	return fstat(fd, st) == 0 && fstat(c->tmp_fd, &tmp) == 0 && S_ISREG(st->st_mode) && st->st_nlink == 1 &&
+	       st->st_dev == tmp.st_dev && st->st_uid == geteuid() && (uint64_t)st->st_size == size;
+}
+
+static int take(void *arg, int fd, uint64_t size, void **blob)
+{
+	struct cache_sealing *s = arg;
+	struct cache *c = s->cache;
+	struct stat st;
+	char path[32];
+	if (!is_takeable(c, fd, size, &st) || !lease_file(fd))
+		return 0;
+	uint64_t room = cache_round((uint64_t)st.st_blocks * 512);
+	int r = take_room(s, room, 1);
+	if (r < 0) {
+		fcntl(fd, F_SETLEASE, F_UNLCK);
+		return r;
+	}
+	struct sealing_blob *b = NEW(struct sealing_blob);
+	*b = (struct sealing_blob){.fd = fd, .size = size, .counted = room, .is_counted = true, .is_taken = true};
+	snprintf(b->name, sizeof b->name, "%llu", (unsigned long long)atomic_fetch_add(&c->n_tmp, 1));
+	snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+	if (linkat(AT_FDCWD, path, c->tmp_fd, b->name, AT_SYMLINK_FOLLOW) < 0) {
+		discard(c, b);
+		return 0;
+	}
+	strip_marks(fd);
+	if (st.st_mode & 06000 && fchmod(fd, st.st_mode & 01777) < 0) {
+		discard(c, b);
+		return 0;
+	}
+	*blob = b;
+	return 1;
 }
 
 /* ---- through the page cache or past it
@@ -258,7 +329,7 @@ static void hold(struct cache_sealing *s, struct blob *b)
 static void punch_zeros(const struct sealing_blob *b, const struct blob_chunks *chunks)
 {
 	struct digest zeros;
-	if (chunks->n < 2 || b->is_sparse)
+	if (chunks->n < 2 || b->is_sparse || b->is_taken)
 		return;
 	_free_ uint8_t *bytes = xcalloc(1, chunks->chunk_size);
 	digest_bytes(bytes, chunks->chunk_size, &zeros);
@@ -270,6 +341,8 @@ static void punch_zeros(const struct sealing_blob *b, const struct blob_chunks *
 
 static int rename_in(struct cache *c, const struct sealing_blob *from, const struct blob *to)
 {
+	if (from->is_taken)
+		return blob_rename_as_is(c, c->tmp_fd, from->name, to);
 	if (fchmod(from->fd, 0400) < 0)
 		return -errno;
 	return blob_rename_in(c, c->tmp_fd, from->name, to);
@@ -293,7 +366,11 @@ static int replace(struct cache *c, struct blob *b, struct sealing_blob *from, e
 	cache_count(c, -(int64_t)(b->allocated + from->counted), -(int64_t)(old_inodes + 1));
 	cache_count(c, (int64_t)size, 1);
 	b->allocated = size;
+	b->is_own_look = from->is_taken;
+	if (from->is_taken)
+		b->look = (struct look){st.st_mode & 01777, (uint32_t)st.st_mtim.tv_nsec, st.st_mtim.tv_sec};
 	atomic_store(&b->state, BLOB_WHOLE);
+	atomic_fetch_add(&c->n_stored, 1);
 	cache_unlock(c);
 	if (state == BLOB_DOUBTFUL)
 		catalog_trust(c->catalog, &b->address);
@@ -337,7 +414,7 @@ static int commit(void *arg, void *blob, const struct blob_chunks *chunks)
 		discard(c, from);
 		return r;
 	}
-	close_fd(from->fd);
+	let_go(from);
 	free(from);
 	return 0;
 }
@@ -395,6 +472,11 @@ struct cache_sealing *cache_sealing_new(struct cache *c, bool may_drop)
 				       .recall_blob = recall_blob,
 				       .learn_blob = learn_blob};
 	return s;
+}
+
+void cache_sealing_may_take(struct cache_sealing *s)
+{
+	s->store.take = take;
 }
 
 const struct seal_store *cache_sealing_store(struct cache_sealing *s)

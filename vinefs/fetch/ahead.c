@@ -44,7 +44,7 @@ static void mark(struct stock *s, size_t i, uint64_t chunk)
 /* Asks for `ahead` bytes more. */
 static void extend(struct stock *s, size_t i)
 {
-	struct stream *x = &s->streams[i];
+	struct ahead *x = &s->streams[i];
 	uint64_t left = x->ahead, start = x->next;
 	while (left && x->next != NO_CHUNK) {
 		const struct tree_blob *b = tree_blob(s->index, stock_blob(s, x->next));
@@ -62,7 +62,7 @@ static void extend(struct stock *s, size_t i)
 
 static void widen(struct stock *s, size_t i)
 {
-	struct stream *x = &s->streams[i];
+	struct ahead *x = &s->streams[i];
 	/* What is not kept must be read before others take its place. */
 	uint64_t most = min(s->fetch->settings.ahead_size, s->unkept.n ? UNKEPT_SIZE / 4 : UINT64_MAX);
 	x->ahead = min(max(x->ahead * 2, (uint64_t)WINDOW_LEAST), most);
@@ -78,7 +78,7 @@ static size_t oldest(const struct stock *s)
 	return found;
 }
 
-static bool is_next(const struct stream *x, uint64_t first)
+static bool is_next(const struct ahead *x, uint64_t first)
 {
 	return x->used && first > x->wanted && (first <= x->asked || first == x->next);
 }
@@ -95,9 +95,9 @@ void ahead_wanted(struct stock *s, uint64_t first, uint64_t last)
 	if (is_new) {
 		i = oldest(s);
 		unmark(s, i);
-		s->streams[i] = (struct stream){0};
+		s->streams[i] = (struct ahead){0};
 	}
-	struct stream *x = &s->streams[i];
+	struct ahead *x = &s->streams[i];
 	bool is_behind = is_new || last > x->asked;
 	x->used = ++s->clock;
 	x->wanted = last;
@@ -132,7 +132,7 @@ void ahead_on_advance(struct post *p)
 	struct stock *s = t->stock;
 	atomic_store(&t->is_advancing, false);
 	for (size_t i = 0; i < FETCH_STREAMS; i++) {
-		struct stream *x = &s->streams[i];
+		struct ahead *x = &s->streams[i];
 		if (!x->is_marked || atomic_load(&s->marks[i]))
 			continue;
 		x->is_marked = false;
@@ -149,9 +149,9 @@ void ahead_go_on(struct stock *s)
 {
 	/* Nobody has it open any more: nobody wants it. */
 	if (!s->n_handles)
-		s->plan_at = s->n_plan;
-	while (s->n_planned < PLANNED_MOST && s->plan_at < s->n_plan) {
-		uint64_t chunk = s->plan[s->plan_at++];
+		s->plan_at = s->plan.n;
+	while (s->n_planned < PLANNED_MOST && s->plan_at < s->plan.n) {
+		uint64_t chunk = s->plan.at[s->plan_at++];
 		if (map_get(&s->fills, chunk) || cache_tree_residency(s->cache_tree, chunk) != CACHE_ABSENT)
 			continue;
 		struct fill *x = fill_need(s, chunk, POOL_BULK);
@@ -162,43 +162,48 @@ void ahead_go_on(struct stock *s)
 	}
 }
 
-static void plan_put(struct stock *s, uint64_t first, uint64_t n)
+static void put_chunks(struct chunks *c, uint64_t first, uint64_t n)
 {
-	s->plan = xrealloc(s->plan, (s->n_plan + n + 1) * sizeof *s->plan);
+	c->at = xrealloc(c->at, (c->n + n + 1) * sizeof *c->at);
 	for (uint64_t i = first; i < first + n; i++)
-		if (!s->n_plan || s->plan[s->n_plan - 1] != i)
-			s->plan[s->n_plan++] = i;
+		if (!c->n || c->at[c->n - 1] != i)
+			c->at[c->n++] = i;
 }
 
-static void plan_node(struct stock *s, uint32_t node)
+static void put_node(const struct stock *s, uint32_t node, struct chunks *c)
 {
 	const struct tree_node *n = tree_node(s->index, node);
 	for (uint32_t i = 0; n->type == TREE_DIRECTORY && i < n->n; i++)
-		plan_node(s, n->first + i);
+		put_node(s, n->first + i, c);
 	const struct tree_extent *e = n->type == TREE_FILE ? tree_extent(s->index, n->first) : NULL;
 	if (!e || e->blob == TREE_NO_BLOB)
 		return;
 	const struct tree_blob *b = tree_blob(s->index, e->blob);
 	uint64_t first = e->offset / b->chunk_size;
 	uint64_t last = (e->offset + tree_file_size(s->index, node) - 1) / b->chunk_size;
-	plan_put(s, b->first_chunk + first, last - first + 1);
+	put_chunks(c, b->first_chunk + first, last - first + 1);
+}
+
+void ahead_chunks(const struct stock *s, const uint32_t *nodes, size_t n, struct chunks *c)
+{
+	for (size_t i = 0; i < n; i++) {
+		assert(nodes[i] < tree_n_nodes(s->index));
+		if (nodes[i] == 0 && tree_node(s->index, 0)->type == TREE_DIRECTORY)
+			put_chunks(c, 0, tree_n_chunks(s->index));
+		else
+			put_node(s, nodes[i], c);
+	}
 }
 
 void fetch_ahead(struct fetch_tree *t, const uint32_t *nodes, size_t n)
 {
 	struct stock *s = t->stock;
 	/* What was done of an older plan is not kept. */
-	s->n_plan -= s->plan_at;
-	if (s->n_plan)
-		memmove(s->plan, s->plan + s->plan_at, s->n_plan * sizeof *s->plan);
+	s->plan.n -= s->plan_at;
+	if (s->plan.n)
+		memmove(s->plan.at, s->plan.at + s->plan_at, s->plan.n * sizeof *s->plan.at);
 	s->plan_at = 0;
-	for (size_t i = 0; i < n; i++) {
-		assert(nodes[i] < tree_n_nodes(s->index));
-		if (nodes[i] == 0 && tree_node(s->index, 0)->type == TREE_DIRECTORY)
-			plan_put(s, 0, tree_n_chunks(s->index));
-		else
-			plan_node(s, nodes[i]);
-	}
+	ahead_chunks(s, nodes, n, &s->plan);
 	ahead_go_on(s);
 	fill_go(s);
 }

@@ -17,14 +17,48 @@
 #define AWAITED_USEC 30000000u /* who was told of one finds it, however many others were told of theirs */
 #define NAMED_MOST 16u         /* changed files that are logged one by one */
 #define WIDE_MOST 28u          /* reads at once more than of other sources, most of them for nobody yet */
-#define QUIET_USEC 50000u      /* after a read: he who reads one file after the other is at it still */
-#define PASS_USEC 100000u      /* the sealing goes one step on, whoever reads */
+#define BEGIN_USEC 500000u     /* who was told of one is about to start a program on it */
+#define PASS_USEC \
+	1000000u /* the sealing goes one step on, whoever reads: a step is a megabyte, which others wait for */
 #define LOOK_NSEC 5000000
 
 char *draft_path(const struct draft *d, uint32_t node)
 {
 	_free_ char *below = tree_path(d->index, node);
 	return path_join(d->path, below);
+}
+
+static char *say_was(const struct draft *d, uint32_t node, const char *what)
+{
+	char was[80];
+	const struct signature *s = &d->signatures[node];
+	_free_ char *path = draft_path(d, node);
+	put_time(was, sizeof was, s->mtime_sec, s->mtime_nsec);
+	return xasprintf("%s %s: it was %llu bytes of %s", path, what, (unsigned long long)s->size, was);
+}
+
+char *draft_say_changed(const struct draft *d, uint32_t node, uint64_t size, int64_t mtime_sec, uint32_t mtime_nsec)
+{
+	char is[80];
+	const struct signature *s = &d->signatures[node];
+	bool is_alike = s->size == size && s->mtime_sec == mtime_sec && s->mtime_nsec == mtime_nsec;
+	_free_ char *was = say_was(d, node, "has changed while it was sealed");
+	put_time(is, sizeof is, mtime_sec, mtime_nsec);
+	return xasprintf("%s, it is %llu bytes of %s%s", was, (unsigned long long)size, is,
+			 is_alike ? ", but was written to or replaced" : "");
+}
+
+char *draft_say_gone(const struct draft *d, uint32_t node)
+{
+	return say_was(d, node, "is gone, or no file any more");
+}
+
+void draft_refuse(struct draft *d, uint32_t node)
+{
+	const struct tree *t = fetch_index(d->sealed);
+	const struct tree_node *n = tree_node(t, node);
+	free(d->trouble);
+	d->trouble = draft_say_changed(d, node, tree_file_size(t, node), n->mtime_sec, n->mtime_nsec);
 }
 
 bool draft_is_changed(const struct draft *d, uint32_t node)
@@ -45,10 +79,10 @@ void draft_complain(struct draft *d, uint32_t node, const char *text)
 void draft_give_way(const struct draft *d)
 {
 	const struct timespec moment = {.tv_nsec = LOOK_NSEC};
-	struct gate *g = d->gate;
+	struct draft_gate *g = d->gate;
 	for (;;) {
 		uint64_t now = pool_now_usec(), passed = atomic_load(&g->passed_usec);
-		bool is_busy = atomic_load(&g->n_reading) || now < atomic_load(&g->quiet_usec) + QUIET_USEC;
+		bool is_busy = atomic_load(&g->n_reading) || now < atomic_load(&g->busy_until_usec);
 		uint64_t began = 0;
 		if (!is_busy || __atomic_load_n(&d->fetch->is_cancelled, __ATOMIC_RELAXED))
 			return;
@@ -75,6 +109,8 @@ static void on_announce(struct post *p)
 		list_remove(&w->link);
 		w->on_over(w, d->error, d->id.algorithm == DIGEST_NONE ? NULL : &d->id, reason);
 	}
+	if (!d->error && !d->fetch->is_stopping)
+		source_told(d->fetch, d->path, &d->id);
 	draft_unref(d);
 }
 
@@ -111,14 +147,15 @@ static void find_changed(struct draft *d, const struct tree *t)
 /* Each by name, since it is the mount that a person has to do again for it. */
 static void name_changed(struct draft *d)
 {
+	const char *why = d->is_left ? " (or another node gave it wrongly)" : "";
 	for (uint32_t i = 0; i < tree_n_nodes(d->index); i++) {
 		if (!draft_is_changed(d, i))
 			continue;
 		_free_ char *path = draft_path(d, i);
 		_free_ char *text =
-			xasprintf("%s changed between the look at it and its sealing: in this mount it cannot be "
+			xasprintf("%s changed between the look at it and its sealing%s: in this mount it cannot be "
 				  "read any more (ESTALE); mount the directory again",
-				  path);
+				  path, why);
 		draft_complain(d, i, text);
 		if (!d->reason)
 			d->reason = xasprintf(
@@ -168,30 +205,85 @@ void draft_over(struct draft *d, int error, const struct digest *id, const struc
 	announce(d);
 }
 
+/* ---- left to another node: what it sealed is this draft's tree, if the names are the same */
+
+static bool is_alike(const struct tree *a, const struct tree *b)
+{
+	if (tree_n_nodes(a) != tree_n_nodes(b))
+		return false;
+	for (uint32_t i = 0; i < tree_n_nodes(a); i++) {
+		const struct tree_node *x = tree_node(a, i), *y = tree_node(b, i);
+		if (x->type != y->type || x->parent != y->parent || !streq(tree_name(a, i), tree_name(b, i)))
+			return false;
+	}
+	return true;
+}
+
+static void on_told(struct fetch_open *o, int error, struct fetch_tree *t)
+{
+	struct draft *d = container_of(o, struct draft, open);
+	if (!error && !is_alike(d->index, fetch_index(t))) {
+		log_info("%s stays a draft where it is in use: another node has sealed other names", d->path);
+		fetch_close(t);
+		draft_unref(d);
+	} else if (error) {
+		draft_unref(d);
+	} else {
+		on_sealed(o, 0, t);
+	}
+}
+
+void fetch_told(struct fetch *f, const char *path, const struct digest *id)
+{
+	list_foreach (&f->drafts, struct draft, link, d) {
+		if (!d->is_left || d->is_over || d->open.opening || !d->n_users || !streq(d->path, path))
+			continue;
+		d->id = *id;
+		d->open.on_done = on_told;
+		draft_ref(d);
+		/* Its index may have gone, or not be here yet: a draft it stays then. */
+		if (fetch_open(f, &d->open, id, "vine mount", path))
+			draft_unref(d);
+	}
+}
+
 /* ---- life */
+
+/* An inode's number is each node's own. */
+static void find_face(struct draft *d)
+{
+	_Static_assert(sizeof *d->signatures == 40, "no bytes between that mean nothing");
+	uint32_t n = tree_n_nodes(d->index);
+	struct signature *all = xmemdup(d->signatures, n * sizeof *all);
+	struct digest both[2] = {*tree_id(d->index)};
+	for (uint32_t i = 0; i < n; i++)
+		all[i].inode = 0;
+	digest_bytes(all, n * sizeof *all, &both[1]);
+	digest_bytes(both, sizeof both, &d->face);
+	free(all);
+}
 
 struct draft *draft_new(struct fetch *f, const char *path, struct tree *names, struct signature *signatures)
 {
 	struct draft *d = NEW(struct draft);
-	struct digest both[2] = {*tree_id(names)};
-	_Static_assert(sizeof *signatures == 40, "no bytes between that mean nothing");
-	digest_bytes(signatures, tree_n_nodes(names) * sizeof *signatures, &both[1]);
-	digest_bytes(both, sizeof both, &d->face);
 	d->fetch = f;
 	d->number = ++f->last_draft;
 	d->path = xstrdup(path);
 	d->index = names;
 	d->signatures = signatures;
+	find_face(d);
+	d->fellows = fellows_of(f, path);
 	d->n_users = 1;
 	list_init(&d->link);
 	list_init(&d->warm);
 	list_init(&d->waiting);
 	list_init(&d->watches);
-	d->gate = NEW(struct gate);
+	d->gate = NEW(struct draft_gate);
 	atomic_store(&d->root, -1);
 	pool_lane_init(&d->lane, f->settings.n_per_source, false);
 	pool_widen(f->pool, &d->lane, WIDE_MOST);
 	list_append(&f->drafts, &d->link);
+	fellow_give_again(f);
 	return d;
 }
 
@@ -216,6 +308,7 @@ static void draft_free(struct draft *d)
 		fetch_close(d->sealed);
 	tree_free(d->index);
 	free(d->signatures);
+	free(d->names);
 	free(d->trouble);
 	free(d->reason);
 	free(d->path);
@@ -249,6 +342,9 @@ static void park(struct draft *d)
 
 void draft_ref(struct draft *d)
 {
+	/* One that was parked is in use again. */
+	if (!d->n_users)
+		timer_stop(&d->timer);
 	d->n_users++;
 }
 
@@ -275,8 +371,6 @@ struct draft *draft_get(const struct fetch *f, uint64_t number)
 	list_foreach (&f->drafts, struct draft, link, d) {
 		if (d->number != number)
 			continue;
-		if (!d->n_users)
-			timer_stop(&d->timer);
 		d->n_awaited -= d->n_awaited > 0;
 		draft_ref(d);
 		return d;
@@ -308,10 +402,17 @@ void drafts_free(struct fetch *f)
 
 /* ---- for others */
 
+void draft_leave(struct draft *d, bool is_told)
+{
+	d->is_left = true;
+	d->is_told = is_told;
+}
+
 uint64_t draft_tell(struct draft *d)
 {
 	d->n_awaited++;
 	d->told_usec = loop_now_usec(d->fetch->loop);
+	atomic_store(&d->gate->busy_until_usec, pool_now_usec() + BEGIN_USEC);
 	return d->number;
 }
 
@@ -367,7 +468,9 @@ void draft_why(struct fetch_tree *t, uint32_t node, struct buf *out)
 	/* Of a directory that is no statement about what lies below it. */
 	bool is_changed = draft_is_changed(d, node);
 	buf_printf(out, "draft of %s%s%s\n", d->path, *path ? "/" : "", path);
-	if (!d->is_over)
+	if (!d->is_over && d->is_left)
+		buf_printf(out, "being sealed by another node\n");
+	else if (!d->is_over)
 		buf_printf(out, "being sealed: %llu of %llu files, %llu of %llu bytes\n",
 			   (unsigned long long)d->progress.files_done, (unsigned long long)d->progress.files_found,
 			   (unsigned long long)d->progress.bytes_done, (unsigned long long)d->progress.bytes_found);
@@ -377,9 +480,17 @@ void draft_why(struct fetch_tree *t, uint32_t node, struct buf *out)
 		buf_printf(out, "stays a draft: %s\n", d->reason);
 	if (tree_node(d->index, node)->type == TREE_FILE)
 		buf_printf(out, "next read: %s\n",
-			   is_changed  ? "fails (ESTALE): it changed before it was sealed; mount again"
-			   : d->sealed ? "from the cache"
-				       : "from the directory itself, if the file is what it was");
+			   is_changed   ? "fails (ESTALE): it changed before it was sealed; mount again"
+			   : d->sealed  ? "from the cache"
+			   : d->fellows ? "from another node that reads the same, or from the directory itself, if the "
+					  "file is what it was"
+					: "from the directory itself, if the file is what it was");
 	if (d->trouble)
 		buf_printf(out, "last failure: %s\n", d->trouble);
+}
+
+const char *draft_failure(const struct draft *d)
+{
+	unsigned n;
+	return d->trouble ? d->trouble : d->sealed ? fetch_failure(d->sealed, &n) : "";
 }

@@ -6,6 +6,7 @@
 #define N_LEAST 8u
 #define N_MOST 64u
 #define N_PER_SOURCE 4u
+#define N_STORING 3u /* chunks at once, of those that no reader waits for */
 #define N_WORKS 3u
 #define DEADLINE_USEC 25000000u
 #define PATIENCE_USEC 20000000u
@@ -28,12 +29,17 @@ struct fetch *fetch_new(struct loop *l, const struct fetch_settings *s)
 	list_init(&f->sources);
 	list_init(&f->sealings);
 	list_init(&f->drafts);
+	list_init(&f->givings);
+	list_init(&f->namings);
 	list_init(&f->waiting);
 	list_init(&f->unkept);
+	list_init(&f->looks);
 	pool_lane_init(&f->seal_lane, N_SEALINGS, false);
 	pool_lane_init(&f->draft_lane, N_DRAFTS, false);
 	pool_lane_init(&f->save_lane, 1, true);
 	pool_lane_init(&f->work_lane, N_WORKS, true);
+	pool_lane_init(&f->store_lane, N_STORING, true);
+	pool_lane_init(&f->look_lane, FETCH_LOOKS, false);
 	/* No number of a process before means another draft now. */
 	f->last_draft = loop_now_usec(l) + pool_now_usec();
 	sources_load(f);
@@ -47,6 +53,8 @@ int fetch_stop(struct fetch *f, int msec)
 	__atomic_store_n(&f->is_cancelled, true, __ATOMIC_RELAXED);
 	sealing_cancel_all(f);
 	read_fail_all(f);
+	expect_stop(f);
+	fellow_give_stop(f);
 	drafts_stop(f);
 	int r = pool_stop(f->pool, msec);
 	/* Trees that were closed go by posts. */
@@ -61,7 +69,7 @@ void fetch_free(struct fetch *f)
 		return;
 	assert(!f->n_trees && !f->n_openings && !f->stocks.n);
 	assert(list_is_empty(&f->sealings) && list_is_empty(&f->waiting));
-	assert(list_is_empty(&f->unkept) && !f->unkept_size);
+	assert(list_is_empty(&f->unkept) && !f->unkept_size && list_is_empty(&f->looks));
 	timer_stop(&f->timer);
 	timer_stop(&f->unkept_timer);
 	timer_stop(&f->stall_timer);
@@ -73,7 +81,17 @@ void fetch_free(struct fetch *f)
 	free(f);
 }
 
+void fetch_use_peers(struct fetch *f, struct fetch_peers *p)
+{
+	assert(!f->peers || !p);
+	f->peers = p;
+}
+
 /* ---- work of others */
+
+struct fetch_lane {
+	struct pool_lane lane;
+};
 
 struct work {
 	struct pool_job job;
@@ -103,15 +121,49 @@ void fetch_work(struct fetch *f, struct fetch_work *w)
 	x->of = w;
 	x->job.run = work_run;
 	x->job.on_done = work_done;
-	pool_put(f->pool, &x->job, POOL_SOON, w->is_short ? NULL : &f->work_lane);
+	struct pool_lane *lane = w->lane ? &w->lane->lane : w->is_short ? NULL : &f->work_lane;
+	pool_put(f->pool, &x->job, POOL_SOON, lane);
+}
+
+struct fetch_lane *fetch_lane_new(unsigned most, bool is_local)
+{
+	struct fetch_lane *l = NEW(struct fetch_lane);
+	pool_lane_init(&l->lane, most, is_local);
+	return l;
+}
+
+void fetch_lane_free(struct fetch_lane *lane)
+{
+	free(lane);
+}
+
+void fetch_count_peer(struct fetch *f, uint64_t size)
+{
+	COUNT(f, peer_size, size);
+}
+
+void fetch_on_read(struct fetch *f,
+		   void (*on_read)(void *arg, const char *path, const struct digest *tree, uint64_t size,
+				   bool is_sealing),
+		   void *arg)
+{
+	f->on_read = on_read;
+	f->on_read_arg = arg;
+}
+
+void fetch_count_source(struct fetch *f, const char *path, const struct digest *tree, uint64_t size, bool is_sealing)
+{
+	COUNT(f, source_read_size, size);
+	if (f->on_read && !f->is_stopping)
+		f->on_read(f->on_read_arg, path, tree, size, is_sealing);
 }
 
 void fetch_get_numbers(struct fetch *f, struct fetch_numbers *out)
 {
 #define GET(field) .field = atomic_load_explicit(&f->counts.field, memory_order_relaxed)
-	*out = (struct fetch_numbers){GET(memory_size), GET(disk_size),     GET(source_size), GET(n_now),
-				      GET(n_waited),    GET(n_fills),       GET(fill_size),   GET(n_ahead),
-				      GET(n_failed),    GET(n_late),        GET(n_uncached),  GET(n_sealed),
-				      GET(sealed_size), GET(seal_read_size)};
+	*out = (struct fetch_numbers){GET(memory_size), GET(disk_size),      GET(source_size), GET(n_now),
+				      GET(n_waited),    GET(n_fills),        GET(fill_size),   GET(n_ahead),
+				      GET(n_failed),    GET(n_late),         GET(n_uncached),  GET(n_sealed),
+				      GET(sealed_size), GET(seal_read_size), GET(peer_size),   GET(source_read_size)};
 #undef GET
 }

@@ -2,8 +2,9 @@
  * Whence bytes come: the node's cache first, then the source they were sealed from. Seals paths into trees, remembers which path is which tree, and fills
  * what is missing, once for all who wait. Knows no mount and no task. decisions/0005 says how.
  *
- * Files, top to bottom: why.c (what a person is told), fetch.c (life, numbers), sealing.c (a path becomes a tree), sealing_run.c (in the pool), draft.c (and is read meanwhile),
- * span.c (how a draft is read), near.c (and what lies beside it), read.c (reads that wait), ahead.c (what will be wanted next), fill.c (one missing chunk), stock.c (a tree in use), origin.c (a chunk from its source), sources.c (which path is
+ * Files, top to bottom: why.c (what a person is told), fetch.c (life, numbers), pull_life.c (whose turn it is), pull.c (a tree of other nodes), pull_watch.c (neighbours), pull_some.c (what is asked of them), pull_rest.c (what none of them has), pull_plain.c (what comes beside), pull_index.c and pull_parts.c (the index), pull_alike.c (what is here of it), pull_old.c (who knows no swarm), pull_store.c (what has come),
+ * codec.c (how it was packed), swarm.c, swarm_next.c, swarm_pace.c, swarm_given.c and swarm_have.c (which chunk from whom), coming.c (who is told), known.c (who has what), piece.c (a chunk for a reader), peer.c (connections to those), sealing.c (a path becomes a tree), sealing_run.c (in the pool), sealing_since.c (which was it), look.c (what lies there), draft.c (and is read meanwhile),
+ * span.c and haul.c (how a draft is read), fellow.c, fellow_give.c and fellow_names.c (once, by all nodes that do), near.c (and what lies beside it), read.c (reads that wait), ahead.c (what will be wanted next), bring.c (and who waits for all of it), fill.c (one missing chunk), expect.c (that others bring), stock.c (a tree in use), origin.c (a chunk from its source), sources.c (which path is
  * which tree), pool.c (threads). internal.h is theirs alone.
  *
  * Threads: "loop" is the thread of the loop given at the start, "any" is any and never waits. Structs that a caller embeds are zeroed before, and are his again
@@ -52,12 +53,17 @@ void fetch_free(struct fetch *f);
 DEFINE_FREEP(struct fetch, fetch_free)
 
 /* Work of others that may wait for a disk (cache_maintain, cache_evict, cache_verify, export ...): run() in a pool thread, behind all that readers wait for and three at a time; then on_done() on the loop. */
+struct fetch_lane;
 struct fetch_work {
 	void (*run)(struct fetch_work *w);
 	void (*on_done)(struct fetch_work *w, bool is_run); /* is_run false: fetch_stop() came first */
-	bool is_short; /* a person waits, and it is over in a moment: beside the three */
+	bool is_short;           /* a person waits, and it is over in a moment: beside the three */
+	struct fetch_lane *lane; /* not NULL: beside the three, as this lane has it */
 };
 void fetch_work(struct fetch *f, struct fetch_work *w); /* loop */
+/* Loop. A bound of its own: `most` of its works at a time. is_local: they wait for our own disk alone; else they may stand still with a filesystem, and those of other lanes go on. Freed with no work in it. */
+struct fetch_lane *fetch_lane_new(unsigned most, bool is_local);
+void fetch_lane_free(struct fetch_lane *lane);
 
 /* ---- sealing: loop */
 
@@ -80,10 +86,12 @@ struct fetch_seal {
 	void (*on_draft)(struct fetch_seal *s, uint64_t number, const struct tree *names,
 			 const struct seal_report *notes);
 	bool is_any_draft;
+	bool is_left; /* with on_draft: another node seals it, and names will do here. What it has become fetch_told() says */
 	void *arg; /* the caller's */
 	/* private */
 	struct list link;
 	struct sealing *sealing;
+	struct naming *naming;
 	char *name;
 	int error; /* the name's */
 };
@@ -92,8 +100,30 @@ struct fetch_seal {
  * what was there when they asked. What is
  * unchanged is not read again. What does not fit into the cache is digested and left at its source. on_done comes later, never within the call. -EINVAL: no absolute path. */
 int fetch_seal_start(struct fetch *f, struct fetch_seal *s, const char *path, const char *name);
+/* What another node has sealed a path as, of which drafts were left to it: once its index is here they become that tree, if it has their names. */
+void fetch_told(struct fetch *f, const char *path, const struct digest *id);
 /* The caller hears nothing more; the sealing is cancelled with its last caller. Safe on one that is over. */
 void fetch_seal_stop(struct fetch_seal *s);
+/* It has stood still for ten seconds: its filesystem does not answer. */
+bool fetch_seal_is_stalled(const struct fetch_seal *s);
+
+/* Who wants to know what lies at a path that may not answer. */
+struct fetch_look {
+	/* 0 and what is there, links followed; -errno. */
+	void (*on_done)(struct fetch_look *l, int error, const struct stat *st);
+	const char *real;        /* within on_done: the path without links; NULL with an error */
+	void *arg;               /* the caller's */
+	struct looking *looking; /* private */
+	struct list link;
+};
+
+/* Callers of one path share a look that is under way; a path that does not answer holds one thread. on_done comes later. */
+void fetch_look_start(struct fetch *f, struct fetch_look *l, const char *path);
+/* The caller hears nothing more; safe on one that is over. */
+void fetch_look_stop(struct fetch_look *l);
+
+/* What lay at this path when it was sealed since then (wall clock), or is being sealed: of one tree its id, or of one draft its number. -ENOENT: neither; -ENOTUNIQ: it was not always the same; -EAGAIN: whether it was is known when what is being sealed has been. */
+int fetch_sealed_since(struct fetch *f, const char *path, uint64_t since_usec, struct digest *id, uint64_t *draft);
 
 /* ---- drafts: loop. A draft is a tree of which the names are known; what is read of it comes from the directory, and is what the tree will have or -ESTALE */
 
@@ -154,6 +184,8 @@ struct fetch_open {
 
 /* Loop. Opens a tree of the cache under a lease (who, why: as cache_lease_new). on_done comes later, unless this is not 0. -ENOENT. */
 int fetch_open(struct fetch *f, struct fetch_open *o, const struct digest *id, const char *who, const char *why);
+/* Loop. The same at once, if that costs no wait (cache_tree_open_now). -EAGAIN, -ENOENT. */
+int fetch_open_now(struct fetch *f, const struct digest *id, const char *who, const char *why, struct fetch_tree **out);
 /* Loop. The same for a draft: a handle that only reads by node. -ENOENT: it is not known any more. */
 int fetch_open_draft(struct fetch *f, struct fetch_open *o, uint64_t number);
 /* Loop. The caller hears nothing more. */
@@ -161,11 +193,16 @@ void fetch_open_stop(struct fetch_open *o);
 /* Any. Reads that are under way are answered all the same. */
 void fetch_close(struct fetch_tree *t);
 const struct tree *fetch_index(const struct fetch_tree *t); /* any */
+/* Loop. How many reads were answered with an error so far, and words about the last; "". */
+const char *fetch_failure(const struct fetch_tree *t, unsigned *n);
 struct cache_tree *
 fetch_cache_tree(const struct fetch_tree *t); /* any; for cache_tree_bind and the like; NULL: a draft */
 
 /* Any (FUSE threads): n bytes of a blob, if they are here and cost no wait. n or -EAGAIN (fetch_read_start is next). */
 ssize_t fetch_read_now(struct fetch_tree *t, uint32_t blob, uint64_t offset, void *p, uint32_t n);
+
+/* Loop, of a sealed tree: what has no source here may still come from elsewhere, as long as some handle says so: who reads it waits until his deadline. */
+void fetch_expect(struct fetch_tree *t, bool is_expected);
 
 #define FETCH_READ_MAX (1u << 20)
 
@@ -178,7 +215,8 @@ struct fetch_read {
 	void (*on_done)(struct fetch_read *r, const void *p, ssize_t n);
 	/* Any thread, before on_done: does nobody wait for it any more? Asked before work is begun for it. NULL: somebody does. */
 	bool (*is_over)(const struct fetch_read *r);
-	void *arg; /* the caller's */
+	bool is_given; /* of a draft: another node reads it, which looks ahead for itself */
+	void *arg;     /* the caller's */
 };
 
 /* Any. Reads with waiting: from the disk, verifying first what is doubtful; what is absent comes from the source, once for all, and stays. */
@@ -187,10 +225,148 @@ void fetch_read_start(struct fetch_read *r);
 /* Loop. Fetches these nodes' contents (directories: all below) behind all that is waited for; a hot set, or {0} for the whole tree. */
 void fetch_ahead(struct fetch_tree *t, const uint32_t *nodes, size_t n);
 
+/* Who waits until nodes' contents are here. */
+struct fetch_bring {
+	/* 0; or why a chunk of them could not be had, -ENOSPC: not be kept. `reason` is for people, borrowed for the call. */
+	void (*on_done)(struct fetch_bring *b, int error, const char *reason);
+	void *arg;                 /* the caller's */
+	struct bringing *bringing; /* private */
+};
+
+/* Loop. As fetch_ahead, of a sealed tree, before what nobody waits for if it is urgent. on_done comes later; the tree stays open until then. */
+void fetch_bring_start(struct fetch_tree *t, struct fetch_bring *b, const uint32_t *nodes, size_t n, bool is_urgent);
+/* Loop. The caller hears nothing more; safe on one that is over. */
+void fetch_bring_stop(struct fetch_bring *b);
+
+/* ---- other nodes: loop */
+
+struct conn;
+struct wire_read_draft;
+struct wire_read_names;
+struct tls_context;
+struct wire_hello;
+
+/* Who may have a tree: the node that listens at `address`, or else whoever is at the other end of what conn() gives (NULL: just now nobody is). */
+struct fetch_holder {
+	const char *name, *address;
+	struct conn *(*conn)(void *arg);
+	void *arg;
+};
+
+struct fetch_peers_settings {
+	struct loop *loop;
+	struct fetch *fetch;
+	struct cache *cache;
+	struct tls_context *tls;        /* as a node to nodes; NULL: none, for tests */
+	const struct wire_hello *hello; /* ours; borrowed, like the cluster's name, which may become known later */
+	const char *cluster;
+	uint64_t silent_usec; /* a holder of which not a byte comes for so long is given up; 0: 10 s */
+	uint64_t
+		patience_usec; /* a pull without any progress ends, though holders are there that do not have the rest yet; 0: 60 s */
+	const char *address; /* where this node can be asked in turn; borrowed, "" while nowhere; NULL: never */
+	void *arg;           /* of these, each of which may be NULL */
+	/* That node is asked for this tree no more (what: 1 it lied, 2 it cannot be reached, 3 it is silent, 4 it is slow). */
+	void (*on_bad)(void *arg, const struct digest *tree, const char *address, unsigned what, const char *reason);
+	/* Bytes of a path of which nobody knows the tree yet have come from that node. */
+	void (*on_part)(void *arg, const char *path, const char *name, uint64_t bytes);
+	/* A chunk has come from somebody and is stored: origin 1 a node, 3 a client over vined; of the tree `rest` bytes are still absent. */
+	void (*on_flow)(void *arg, const struct digest *tree, const char *name, unsigned origin, uint64_t bytes,
+			uint64_t rest);
+};
+
+struct fetch_peers;
+
+struct fetch_peers *fetch_peers_new(const struct fetch_peers_settings *s);
+/* Before fetch_stop(). Pulls that are under way end, and nobody hears of them. */
+void fetch_peers_free(struct fetch_peers *p);
+DEFINE_FREEP(struct fetch_peers, fetch_peers_free)
+
+#define FETCH_FELLOWS_MOST 32u
+
+/* These nodes, this one among them, read a path of which nobody knows the tree yet: what a draft of it reads they read once for all. Of more than so many the first count. */
+void fetch_fellows(struct fetch_peers *p, const char *path, const struct fetch_holder *fellows, size_t n);
+/* Answers a fellow's READ_DRAFT, now or later. */
+void fetch_give_draft(struct fetch *f, struct conn *c, uint64_t id, const struct wire_read_draft *m);
+void fetch_give_names(struct fetch *f, struct conn *c, uint64_t id, const struct wire_read_names *m);
+/* Who asked on this connection has gone; id not 0: wants this no more. */
+void fetch_give_draft_stop(struct fetch *f, const struct conn *c, uint64_t id);
+
+/* Brings a whole tree here, what is missing of it, from all who have it or are bringing it themselves, as chunks come; without those who fail, lie or are silent. The caller's, zeroed before, his again in on_done. */
+struct fetch_pull {
+	/* The tree's index has come: it can be opened, and read as far as it is here. NULL: not told. */
+	void (*on_index)(struct fetch_pull *x);
+	/* 0: all of it is here and verified. Else -errno: -ENOSPC and the like are this node's own trouble, all others the holders'; what has come stays. */
+	void (*on_done)(struct fetch_pull *x, int error, const char *reason);
+	void *arg;    /* the caller's */
+	bool is_copy; /* a replica that nobody is to read here: behind everything else */
+	struct pull *work;
+};
+
+/* Callbacks come later. Gating ones go before others that wait their turn. */
+void fetch_pull_start(struct fetch_peers *p, struct fetch_pull *x, const struct digest *tree,
+		      const struct fetch_holder *holders, size_t n, bool is_gating);
+/* More who have it; those it knows are left out. And gating from here on, or not less than before. */
+void fetch_pull_more(struct fetch_pull *x, const struct fetch_holder *holders, size_t n, bool is_gating);
+/* Nobody has all of it any more: what none of those who are asked has is read from here from now on, where it was sealed. What cannot be read is the end of the pull. */
+void fetch_pull_read(struct fetch_pull *x, const char *path, enum fetch_kind kind);
+/* The caller hears nothing more. Safe on one that is over. */
+void fetch_pull_stop(struct fetch_pull *x);
+
+/* A reader here waits for another node, or did a moment ago: whatever fills the links is to wait. Not for long without a pause, whoever reads. */
+bool fetch_peers_are_read(const struct fetch_peers *p);
+/* One did within the last second: it is to find the links not too full. */
+bool fetch_peers_may_be_read(const struct fetch_peers *p);
+
+/* Somebody who watches this tree here takes part in it: if it is being pulled he is asked, too. */
+void fetch_pull_meet(struct fetch_peers *p, const struct digest *tree, const char *name, const char *address);
+
+/* ---- what comes, for who gives it on: loop */
+
+/* Told of each chunk of a tree that is here now and was not before, however it came; and of each that is not any more. */
+struct fetch_coming {
+	void (*on_chunk)(struct fetch_coming *w, uint64_t chunk);
+	void (*on_lost)(struct fetch_coming *w, uint64_t chunk);
+	void *arg; /* the caller's */
+	struct list link;
+};
+
+/* The tree stays open until then. */
+void fetch_coming_start(struct fetch_tree *t, struct fetch_coming *w);
+void fetch_coming_stop(struct fetch_coming *w);
+
+/* The same of parts of an index that is being pulled and is not whole yet. */
+struct fetch_parts {
+	void (*on_part)(struct fetch_parts *w, uint64_t part);
+	/* The index is known: the tree can be opened. Or, error, the pull is over without it. The caller's again. */
+	void (*on_over)(struct fetch_parts *w, int error);
+	void *arg; /* the caller's */
+	struct list link;
+	struct pull *pull; /* private */
+};
+
+/* -ENOENT: it is not being pulled, or its index is known. */
+int fetch_parts_start(struct fetch_peers *p, struct fetch_parts *w, const struct digest *tree);
+void fetch_parts_stop(struct fetch_parts *w);
+/* Borrowed until the next turn; false: the list of parts is not here yet. */
+bool fetch_parts_list(const struct fetch_parts *w, uint64_t *size, uint32_t *part_size, const uint8_t **digests);
+/* All of a verified part, borrowed until the next turn; NULL: it is not here. */
+const void *fetch_parts_get(const struct fetch_parts *w, uint64_t part, size_t *n);
+
 /* ---- what a person is told */
 
 /* Loop. Where the bytes of a node (a directory: all below) would come from, what is resident, why something is missing; lines of text. */
 void fetch_why(struct fetch_tree *t, uint32_t node, struct buf *out);
+/* Loop. Which node has given this chunk of a tree, is asked for it or is known to have it; a line each, none if nobody is. */
+void fetch_peers_why(struct fetch_peers *p, const struct digest *tree, uint64_t chunk, struct buf *out);
+
+struct fetch_peers_numbers {
+	unsigned n_pulls, n_neighbours; /* trees that are being brought; who tells what he has of them */
+	unsigned n_asked;               /* requests under way */
+	uint64_t asked_size;
+	uint64_t n_wrong; /* chunks that came and were not the tree's, since the start */
+};
+/* Loop. */
+void fetch_peers_get_numbers(const struct fetch_peers *p, struct fetch_peers_numbers *out);
 
 struct fetch_numbers {
 	uint64_t memory_size, disk_size, source_size;   /* bytes given to readers, by origin */
@@ -200,7 +376,15 @@ struct fetch_numbers {
 	uint64_t n_failed, n_late;                      /* reads that ended in an error; of them, by the deadline */
 	uint64_t n_uncached;                            /* chunks that were served but could not be kept */
 	uint64_t n_sealed, sealed_size, seal_read_size; /* trees; their bytes; bytes read for that */
+	uint64_t peer_size,
+		source_read_size; /* that came: chunks from other nodes; from sources, seal_read_size among it */
 };
 void fetch_get_numbers(struct fetch *f, struct fetch_numbers *out); /* any */
+
+/* Loop. Who is told of bytes that were read at a path: of a tree (NULL: it is not sealed yet), for its sealing or for readers. One at a time. */
+void fetch_on_read(struct fetch *f,
+		   void (*on_read)(void *arg, const char *path, const struct digest *tree, uint64_t size,
+				   bool is_sealing),
+		   void *arg);
 
 #endif

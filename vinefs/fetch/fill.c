@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
- * needed -> room is reserved for the tree, once -> source chosen, in the source's lane -> read, verified, stored -> waiters answered; or the next
+ * needed -> room is reserved for the tree, once -> other nodes are asked, if some are known to have it -> source chosen, in the source's lane -> read, verified, stored -> waiters answered; or the next
  * source. What cannot be stored is served all the same: a full disk does not fail a read. */
 #include "vinefs/fetch/internal.h"
 
 #include "common/log.h"
+#include "vinefs/fetch/swarm.h"
 
 #include <stdio.h>
 
@@ -58,13 +59,17 @@ static void fill_run(struct pool_job *j)
 	/* Not before: behind a stalled source very many may wait. */
 	if (!x->bytes && !j->is_dropped)
 		x->bytes = malloc(x->n);
-	if (!x->bytes) {
+	if (!x->bytes || j->is_dropped) {
 		x->error = j->is_dropped ? -ECANCELED : -ENOMEM;
 		return;
 	}
 	x->is_here = read_cached(x);
 	if (x->is_here) {
 		x->error = 0;
+		return;
+	}
+	if (!x->source) {
+		x->error = -ENODATA;
 		return;
 	}
 	x->origin.members = stock_members(s);
@@ -171,7 +176,14 @@ static void count_fill(struct fetch *f, const struct fill *x)
 	COUNT(f, fill_size, x->n);
 	COUNT(f, n_ahead, x->is_ahead);
 	COUNT(f, n_uncached, !x->is_kept);
+	if (!x->source) {
+		fetch_count_peer(f, x->n);
+		if (f->peers)
+			piece_came(f->peers, &x->stock->id, &x->piece);
+		return;
+	}
 	x->source->read_size += x->n;
+	fetch_count_source(f, x->source->path, &x->stock->id, x->n, false);
 }
 
 static void fill_end(struct fill *x)
@@ -179,19 +191,22 @@ static void fill_end(struct fill *x)
 	struct stock *s = x->stock;
 	count_fill(s->fetch, x);
 	map_remove(&s->fills, x->chunk);
+	if (x->is_kept)
+		stock_came(s, x->chunk);
 	while (!list_is_empty(&x->waiters))
 		waiter_answer(list_first(&x->waiters, struct waiter, fill_link), x);
 	if (!x->error && !x->is_here && !x->is_kept)
 		unkept_put(x);
+	bring_filled(s, x->chunk, x->error ? x->error : x->is_here || x->is_kept ? 0 : -ENOSPC);
 	if (x->is_planned) {
 		assert(s->n_planned);
 		s->n_planned--;
 		/* A source that fails is not asked for all the rest; nor one for what nobody keeps. */
 		if (x->error || (!x->is_here && !x->is_kept))
-			s->plan_at = s->n_plan;
+			s->plan_at = s->plan.n;
 		ahead_go_on(s);
-		fill_go(s);
 	}
+	fill_go(s);
 	fill_free(x);
 	stock_unref(s);
 }
@@ -212,6 +227,10 @@ static void fill_done(struct pool_job *j)
 		fill_end(x);
 		return;
 	}
+	if (!x->source) {
+		fill_start(x);
+		return;
+	}
 	const char *text = x->origin.text ? x->origin.text : strerror(-x->error);
 	source_failed(x->source, text, x->origin.about);
 	stock_failed(x->stock, x->source->error);
@@ -220,7 +239,7 @@ static void fill_done(struct pool_job *j)
 
 static void no_source(struct fill *x)
 {
-	if (!x->n_tried) {
+	if (!x->n_tried && !x->error) {
 		_free_ char *text = xasprintf("no source of tree %s is known", x->stock->text);
 		stock_failed(x->stock, text);
 		x->error = -EIO;
@@ -229,12 +248,93 @@ static void no_source(struct fill *x)
 	fill_end(x);
 }
 
-/* Gives it to the next source that has the tree. */
+/* ---- from another node */
+
+static void store_run(struct pool_job *j)
+{
+	struct fill *x = container_of(j, struct fill, job);
+	int r = j->is_dropped ? -ECANCELED : cache_tree_write(x->stock->cache_tree, x->chunk, x->bytes, x->n);
+	/* As above: without room it is good all the same. */
+	x->error = r == -EBADMSG || r == -ECANCELED ? r : 0;
+	x->is_kept = r == 0;
+}
+
+static void store_done(struct pool_job *j)
+{
+	struct fill *x = container_of(j, struct fill, job);
+	struct fetch *f = x->stock->fetch;
+	if (x->error == 0 || f->is_stopping) {
+		fill_end(x);
+		return;
+	}
+	if (f->peers)
+		piece_lied(f->peers, &x->stock->id, &x->piece);
+	stock_failed(x->stock, "another node gave bytes that are not the tree's");
+	fill_start(x);
+}
+
+static void on_piece(struct piece *p, int error, const char *reason)
+{
+	struct fill *x = container_of(p, struct fill, piece);
+	struct fetch *f = x->stock->fetch;
+	if (!error && p->is_here) {
+		x->job.run = fill_run;
+		x->job.on_done = fill_done;
+		x->source = NULL;
+		pool_put(f->pool, &x->job, x->rank, NULL);
+		return;
+	}
+	if (!error) {
+		x->job.run = store_run;
+		x->job.on_done = store_done;
+		pool_put(f->pool, &x->job, x->rank, NULL);
+		return;
+	}
+	x->error = -EIO;
+	x->is_lonely = true;
+	stock_failed(x->stock, reason);
+	fill_start(x);
+}
+
+static unsigned swarm_rank_of(enum pool_rank rank)
+{
+	return rank == POOL_NOW ? SWARM_NOW : rank == POOL_SOON ? SWARM_HOT : SWARM_BULK;
+}
+
+/* False: nobody is known to have it. */
+static bool ask_others(struct fill *x)
+{
+	struct stock *s = x->stock;
+	struct fetch *f = s->fetch;
+	if (x->is_lonely || !f->peers)
+		return false;
+	x->bytes = x->bytes ? x->bytes : malloc(x->n);
+	if (!x->bytes)
+		return false;
+	x->piece = (struct piece){.bytes = x->bytes,
+				  .n = x->n,
+				  .chunk = x->chunk,
+				  .is_urgent = source_choose(f, &s->id, NULL, 0) != NULL,
+				  .rank = swarm_rank_of(x->rank),
+				  .index = s->index,
+				  .on_done = on_piece};
+	return piece_ask(f->peers, &s->id, &x->piece);
+}
+
+/* Gives it to whoever else has the tree: other nodes, else the next source. */
 static void fill_start(struct fill *x)
 {
 	struct stock *s = x->stock;
 	struct fetch *f = s->fetch;
+	if (ask_others(x))
+		return;
+	x->job.run = fill_run;
+	x->job.on_done = fill_done;
 	x->source = x->n_tried < N_TRIED ? source_choose(f, &s->id, x->tried, x->n_tried) : NULL;
+	if (!x->source && !x->n_tried && s->n_expecting && !f->is_stopping) {
+		expect_fill(x);
+		return;
+	}
 	if (!x->source) {
 		no_source(x);
 		return;
@@ -250,6 +350,16 @@ static void fill_start(struct fill *x)
 				    .is_cancelled = &f->is_cancelled};
 	list_append(&x->source->fills, &x->link);
 	pool_put(f->pool, &x->job, x->rank, &x->source->lane);
+}
+
+void fill_again(struct fill *x, bool is_over)
+{
+	if (is_over)
+		no_source(x);
+	else if (cache_tree_residency(x->stock->cache_tree, x->chunk) == CACHE_ABSENT)
+		fill_start(x);
+	else
+		pool_put(x->stock->fetch->pool, &x->job, x->rank, NULL);
 }
 
 /* ---- room for the whole tree, before its first byte */
@@ -307,6 +417,7 @@ struct fill *fill_need(struct stock *s, uint64_t chunk, enum pool_rank rank)
 		x->rank = rank;
 		if (x->source)
 			pool_raise(f->pool, &x->job, rank);
+		piece_raise(&x->piece, swarm_rank_of(rank));
 	}
 	if (x)
 		return x;

@@ -9,12 +9,14 @@
 
 #include "common/map.h"
 #include "vinefs/fetch/fetch.h"
+#include "vinefs/fetch/piece.h"
 #include "vinefs/fetch/pool.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
 
 #define FETCH_STREAMS 8
+#define FETCH_LOOKS 6u            /* at once, in threads that others may need */
 #define FETCH_STALL_USEC 2000000u /* a source is said to be stalled from here on */
 
 /* ---- sources.c */
@@ -26,7 +28,7 @@ struct record {
 	enum fetch_kind kind;
 	uint64_t sealed_usec;
 	struct signature signature; /* of an archive or a file; size, inode and times 0: not to be trusted */
-	bool is_repacked;           /* an archive with this tree's files in another order: none of its packs can be had from it */
+	bool is_repacked; /* an archive with this tree's files in another order: none of its packs can be had from it */
 };
 
 struct source {
@@ -43,9 +45,11 @@ struct source {
 
 void sources_load(struct fetch *f);
 void sources_free(struct fetch *f);
-struct source *source_get(const struct fetch *f, const char *path);                  /* NULL */
+struct source *source_get(const struct fetch *f, const char *path); /* NULL */
+/* A draft of it has become this tree just now for those who read it: whoever took the draft before is not told of an older sealing. */
+void source_told(struct fetch *f, const char *path, const struct digest *id);
 const struct record *source_record(const struct source *s, const struct digest *id); /* NULL: it never was this tree */
-bool source_is_archive(const char *path); /* by its name */
+bool source_is_archive(const char *path);                                            /* by its name */
 /* The path is this tree now. True if that is to be written down. */
 bool source_learn(struct fetch *f, const char *path, const struct record *r);
 /* All of them, as the file has them. */
@@ -55,7 +59,7 @@ int sources_write(const struct fetch *f, const char *text, size_t n); /* pool */
 struct source *source_choose(struct fetch *f, const struct digest *id, struct source *const *tried, unsigned n);
 uint64_t source_stalled_usec(const struct fetch *f, const struct source *s);
 void source_failed(struct source *s, const char *text,
-		   const char *about);  /* about: what is logged once; NULL: text is not logged */
+		   const char *about); /* about: what is logged once; NULL: text is not logged */
 void source_repacked(struct source *s, const struct digest *id); /* see struct record */
 void source_answered(struct source *s); /* if it was told to fail as a whole (about: its path), that is over */
 
@@ -68,12 +72,17 @@ struct members {
 	uint32_t *node;  /* of each content: a file that has it */
 };
 
-struct stream {
+struct ahead {
 	uint64_t wanted, asked; /* chunks: the last that a reader missed, the last that was asked for */
 	uint64_t next;          /* what follows `asked` */
 	uint64_t ahead;         /* bytes; 0: nobody knows yet whether it is one */
 	uint64_t used;          /* when, in turns of the clock below; 0: free */
 	bool is_marked;
+};
+
+struct chunks {
+	uint64_t *at;
+	size_t n;
 };
 
 enum reservation { RESERVE_NONE, RESERVE_RUNNING, RESERVE_DONE };
@@ -84,22 +93,29 @@ struct stock {
 	struct digest id;
 	struct cache_tree *cache_tree;
 	const struct tree *index;
-	unsigned n_users; /* handles, fills, the reservation */
+	unsigned n_users; /* handles, fills, brings, the reservation */
 	unsigned n_handles;
 	struct map fills;      /* by chunk */
 	struct map unkept;     /* by chunk; see fill.c */
 	struct list unstarted; /* fills, until room is reserved */
+	struct list brings;
+	struct list expected; /* fills that somebody else is to bring */
+	struct timer looker;
+	unsigned n_expecting; /* handles */
+	struct list coming;   /* struct fetch_coming */
+	struct timer comer;
+	uint8_t *seen; /* chunks that those know of */
 	struct pool_job reserve;
 	enum reservation reservation;
 	int reserve_error;
 	pthread_mutex_t lock; /* of members, while they are made */
 	struct members members;
-	struct stream streams[FETCH_STREAMS];
+	struct ahead streams[FETCH_STREAMS];
 	uint64_t clock;
 	_Atomic uint64_t marks[FETCH_STREAMS]; /* chunk + 1 that, when it is read, moves its stream on; 0: none */
 	_Atomic unsigned n_marks;
-	uint64_t *plan; /* chunks to be fetched behind everything else */
-	size_t n_plan, plan_at;
+	struct chunks plan; /* to be fetched behind everything else */
+	size_t plan_at;
 	unsigned n_planned; /* fills of the plan under way */
 	char *error;        /* why something was missing last */
 };
@@ -110,10 +126,14 @@ struct fetch_tree {
 	struct draft *draft; /* NULL: of a sealed tree */
 	struct cache_lease *lease;
 	_Atomic unsigned n_refs; /* the opener, reads, the advance */
+	_Atomic unsigned n_failed;
 	struct post gone, advance;
 	_Atomic bool is_advancing;
+	bool is_expecting;
 };
 
+/* Takes over a user of it. Loop. */
+struct fetch_tree *tree_of_draft(struct fetch *f, struct draft *d);
 void stock_unref(struct stock *s);                          /* loop */
 const struct members *stock_members(struct stock *s);       /* pool */
 uint32_t stock_blob(const struct stock *s, uint64_t chunk); /* any */
@@ -131,8 +151,8 @@ struct origin {
 	const struct members *members;
 	const bool *is_cancelled;
 	bool is_repacked; /* in and out; as in struct record */
-	char *text;  /* out: what went wrong, to be freed */
-	char *about; /* out: the file it is about */
+	char *text;       /* out: what went wrong, to be freed */
+	char *about;      /* out: the file it is about */
 };
 
 /* A chunk of the tree, which lies in `blob`, verified. 0, -ESTALE, -EIO, -ECANCELED. */
@@ -150,6 +170,8 @@ struct fill {
 	uint64_t chunk;
 	enum pool_rank rank;
 	bool is_planned, is_ahead, is_kept, is_here; /* is_here: it was in the cache after all */
+	bool is_lonely;                              /* no other node is asked (any more) */
+	struct piece piece;                          /* from another node, into `bytes` */
 	struct list waiters;
 	struct source *source;
 	struct source *tried[4];
@@ -164,6 +186,8 @@ struct fill {
 /* Loop. The fill of this chunk, made if there is none; NULL if the fetch is being stopped. fill_go() starts those that were made, and may end some at once. */
 struct fill *fill_need(struct stock *s, uint64_t chunk, enum pool_rank rank);
 void fill_go(struct stock *s);
+/* One that was expected: is it here, or is there a source now? is_over: it ends. */
+void fill_again(struct fill *x, bool is_over);
 
 #define UNKEPT_SIZE (16u << 20) /* at most, of all trees */
 
@@ -179,6 +203,11 @@ struct waiter {
 	uint64_t chunk;
 };
 
+/* Any. A read of it is answered with this. */
+void tree_answered(struct fetch_tree *t, int error);
+/* "2026-01-31 12:00:00.000000000" */
+void put_time(char *to, size_t room, int64_t sec, uint32_t nsec);
+
 /* Loop. The chunk that it waits for has come, or failed. It is gone afterwards. */
 void waiter_answer(struct waiter *w, const struct fill *x);
 void read_fail_all(struct fetch *f); /* loop */
@@ -192,19 +221,44 @@ void ahead_go_on(struct stock *s); /* with the plan; fill_go() is due */
 /* Any: these chunks are being read. */
 void ahead_touch(struct fetch_tree *t, uint64_t first, uint64_t last);
 
+/* Those of these nodes, appended. */
+void ahead_chunks(const struct stock *s, const uint32_t *nodes, size_t n, struct chunks *c);
+
+/* ---- expect.c: loop */
+
+void expect_fill(struct fill *x);
+/* For fetch_stop(). */
+void expect_stop(struct fetch *f);
+
+/* ---- coming.c: loop */
+
+/* This chunk was stored just now. */
+void stock_came(struct stock *s, uint64_t chunk);
+
+/* ---- bring.c: loop */
+
+/* The fill of this chunk is over; -ENOSPC: it was not kept. fill_go() is due. */
+void bring_filled(struct stock *s, uint64_t chunk, int error);
+/* As fetch_bring_start, of these chunks, which it takes over. */
+void bring_chunks(struct stock *s, struct fetch_bring *o, struct chunks chunks, bool is_urgent);
+/* All that is waited for and may not be here. */
+void bring_each(const struct stock *s, void *arg, void (*each)(void *arg, uint64_t chunk, bool is_urgent));
+
 /* ---- draft.c: loop, unless said otherwise */
 
 struct draft;
 
 /* Takes over names and signatures. The caller is its first user. */
 struct draft *draft_new(struct fetch *f, const char *path, struct tree *names, struct signature *signatures);
+void draft_leave(struct draft *d, bool is_told);                 /* another node seals it; and has told its names */
 struct draft *draft_get(const struct fetch *f, uint64_t number); /* NULL; a user more */
 void draft_ref(struct draft *d);
 void draft_unref(struct draft *d);
-void draft_drop(struct draft *d); /* its only user, and nobody knows its number */
-uint64_t draft_tell(struct draft *d); /* its number, to somebody who will open it */
+void draft_drop(struct draft *d);                                 /* its only user, and nobody knows its number */
+uint64_t draft_tell(struct draft *d);                             /* its number, to somebody who will open it */
 bool draft_is_same(const struct draft *a, const struct draft *b); /* names, attributes, signatures */
-const struct tree *draft_index(const struct draft *d); /* any */
+const struct tree *draft_index(const struct draft *d);            /* any */
+const char *draft_failure(const struct draft *d);                 /* words about the last read that failed; "" */
 void draft_progress(struct draft *d, const struct seal_progress *p);
 /* Its sealing is over. What it sealed is leased within the call. */
 void draft_over(struct draft *d, int error, const struct digest *id, const struct seal_report *errors);
@@ -216,7 +270,22 @@ void draft_why(struct fetch_tree *t, uint32_t node, struct buf *out);
 void drafts_stop(struct fetch *f);
 void drafts_free(struct fetch *f);
 
+/* ---- fellow_give.c: loop */
+
+/* There is a draft more: somebody may have asked for a part of it. */
+void fellow_give_again(struct fetch *f);
+void fellow_give_stop(struct fetch *f); /* for fetch_stop() */
+
+/* ---- fellow_names.c: loop */
+
+/* False: nobody is to be asked. The path is without slashes at its end. */
+bool naming_start(struct fetch *f, struct fetch_seal *s, const char *path);
+void naming_leave(struct fetch_seal *s);
+
 /* ---- sealing.c */
+
+/* Loop. What fetch_seal_start() does where this node is to look for itself. */
+void sealing_start(struct fetch *f, struct fetch_seal *s, const char *path);
 
 #define N_SEALINGS 2u
 #define N_DRAFTS 4u        /* somebody waits for their names only */
@@ -228,7 +297,7 @@ void sealing_cancel_all(struct fetch *f);
 
 struct fetch_counts {
 	_Atomic uint64_t memory_size, disk_size, source_size, n_now, n_waited, n_fills, fill_size, n_ahead, n_failed,
-		n_late, n_uncached, n_sealed, sealed_size, seal_read_size;
+		n_late, n_uncached, n_sealed, sealed_size, seal_read_size, peer_size, source_read_size;
 };
 
 struct fetch {
@@ -236,22 +305,32 @@ struct fetch {
 	struct fetch_settings settings;
 	char *directory;
 	struct pool *pool;
+	struct fetch_peers *peers; /* NULL: no other node is asked */
 	struct list sources, sealings;
-	struct map stocks;  /* by text */
-	struct list drafts; /* the newest last */
+	struct map stocks;            /* by text */
+	struct list drafts;           /* the newest last */
+	struct list givings, namings; /* struct giving: fellow_give.c; struct naming: fellow_names.c */
+	unsigned n_givings;
 	uint64_t last_draft;
 	struct list waiting; /* reads, oldest first */
 	struct timer timer;  /* their deadline */
-	struct list unkept; /* used last at the end */
+	struct list unkept;  /* used last at the end */
 	uint64_t unkept_size;
 	struct timer unkept_timer;
 	struct timer stall_timer; /* of sealings */
-	struct pool_lane seal_lane, draft_lane, save_lane, work_lane;
+	struct pool_lane seal_lane, draft_lane, save_lane, work_lane, look_lane;
+	struct pool_lane store_lane; /* chunks of other nodes: what waits in it outlives struct fetch_peers */
+	struct list looks;
 	unsigned n_trees, n_openings;
 	bool is_stopping;
 	bool is_cancelled; /* for threads, atomically */
 	struct fetch_counts counts;
+	void (*on_read)(void *arg, const char *path, const struct digest *tree, uint64_t size, bool is_sealing);
+	void *on_read_arg;
 };
+
+/* Loop: of fetch_on_read(). */
+void fetch_count_source(struct fetch *f, const char *path, const struct digest *tree, uint64_t size, bool is_sealing);
 
 #define COUNT(f, field, n) atomic_fetch_add_explicit(&(f)->counts.field, (n), memory_order_relaxed)
 

@@ -39,8 +39,9 @@ void near_touch(struct draft *d, uint32_t node)
 	x->places[x->n++] = (struct near_place){.directory = directory, .file = node};
 }
 
-static bool is_full(const struct near *x)
+bool near_is_full(const struct draft *d)
 {
+	const struct near *x = &d->near;
 	return x->n_reading >= READING_MOST || x->reading_size >= READING_SIZE;
 }
 
@@ -55,8 +56,7 @@ static bool step(struct draft *d, struct near_place *p)
 	uint64_t size = d->signatures[node].size;
 	if (tree_node(d->index, node)->type != TREE_FILE || !size || size > FILE_SIZE || !is_alike(d, node, p->file))
 		return true;
-	for (uint64_t i = 0; i < span_count(size); i++)
-		span_ahead(d, node, i);
+	span_ahead(d, node, 0, span_count(size));
 	return true;
 }
 
@@ -65,7 +65,7 @@ void near_go_on(struct draft *d)
 	struct near *x = &d->near;
 	if (d->is_over || d->fetch->is_stopping)
 		x->n = 0;
-	while (x->n && !is_full(x)) {
+	while (x->n && !near_is_full(d)) {
 		if (!step(d, &x->places[x->n - 1]))
 			x->n--;
 	}

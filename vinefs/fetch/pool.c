@@ -128,8 +128,6 @@ static void finish(struct pool *p, struct pool_job *j, struct pool_lane *lane, b
 		lane->n_wide -= is_wide;
 		p->n_wide -= is_wide;
 		p->n_laned -= !is_wide && !lane->is_local;
-		if (!list_is_empty(&p->lanes))
-			pthread_cond_signal(&p->work);
 	}
 	if (!has_end)
 		return;
@@ -142,8 +140,13 @@ static void finish(struct pool *p, struct pool_job *j, struct pool_lane *lane, b
 
 static void work(struct pool *p, bool is_quick)
 {
+	bool is_room = false; /* this thread has just left some in a lane */
 	while (!p->is_stopping) {
 		struct pool_job *j = choose(p, is_quick);
+		/* It is for one job more, which this thread takes itself unless another goes before. */
+		if (is_room && j && !j->lane && !list_is_empty(&p->lanes))
+			pthread_cond_signal(&p->work);
+		is_room = false;
 		if (!j) {
 			p->n_idle_quick += is_quick;
 			pthread_cond_wait(is_quick ? &p->quick : &p->work, &p->lock);
@@ -156,6 +159,7 @@ static void work(struct pool *p, bool is_quick)
 		j->run(j);
 		pthread_mutex_lock(&p->lock);
 		finish(p, j, lane, has_end);
+		is_room = lane;
 	}
 }
 
@@ -193,7 +197,8 @@ void pool_lane_limit(struct pool *p, struct pool_lane *lane, unsigned most)
 	pthread_mutex_unlock(&p->lock);
 }
 
-static void enqueue(struct pool *p, struct pool_job *j)
+/* Locked. What is to be signalled when the lock is free: who wakes would wait for it at once. */
+static pthread_cond_t *enqueue(struct pool *p, struct pool_job *j)
 {
 	struct pool_lane *lane = j->lane;
 	bool is_now = j->rank == POOL_NOW && !lane;
@@ -202,7 +207,7 @@ static void enqueue(struct pool *p, struct pool_job *j)
 		list_append(&p->lanes, &lane->link);
 	p->n_now += is_now;
 	/* As many quick threads were woken as there were such jobs: the next one wakes one more. */
-	pthread_cond_signal(is_now && p->n_now <= p->n_idle_quick ? &p->quick : &p->work);
+	return is_now && p->n_now <= p->n_idle_quick ? &p->quick : &p->work;
 }
 
 void pool_put(struct pool *p, struct pool_job *j, enum pool_rank rank, struct pool_lane *lane)
@@ -215,8 +220,9 @@ void pool_put(struct pool *p, struct pool_job *j, enum pool_rank rank, struct po
 	j->began_usec = 0;
 	j->is_dropped = p->is_stopping;
 	if (!p->is_stopping) {
-		enqueue(p, j);
+		pthread_cond_t *wake = enqueue(p, j);
 		pthread_mutex_unlock(&p->lock);
+		pthread_cond_signal(wake);
 		return;
 	}
 	bool has_end = j->on_done;
@@ -229,13 +235,16 @@ void pool_put(struct pool *p, struct pool_job *j, enum pool_rank rank, struct po
 
 void pool_raise(struct pool *p, struct pool_job *j, enum pool_rank rank)
 {
+	pthread_cond_t *wake = NULL;
 	pthread_mutex_lock(&p->lock);
 	if (!j->began_usec && !j->is_dropped && rank < j->rank && !list_is_empty(&j->link)) {
 		list_remove(&j->link);
 		j->rank = rank;
-		enqueue(p, j);
+		wake = enqueue(p, j);
 	}
 	pthread_mutex_unlock(&p->lock);
+	if (wake)
+		pthread_cond_signal(wake);
 }
 
 uint64_t pool_began_usec(struct pool *p, const struct pool_job *j)

@@ -40,7 +40,7 @@ static void answer(struct reading *g, int error)
 	uint8_t *p = g->p;
 	assert(list_is_empty(&g->waiters) && error <= 0);
 	COUNT(f, n_waited, 1);
-	COUNT(f, n_failed, error != 0 && error != -ECANCELED);
+	tree_answered(t, error);
 	if (!error) {
 		COUNT(f, source_size, g->source_size);
 		COUNT(f, memory_size, g->memory_size);

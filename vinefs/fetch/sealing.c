@@ -38,7 +38,8 @@ static bool is_of(const struct sealing *s, const char *path)
 static struct sealing *find_shared(const struct fetch *f, const char *path, const struct fetch_seal *c)
 {
 	list_foreach (&f->sealings, struct sealing, link, s) {
-		if (is_of(s, path) && (c->is_any_draft || !__atomic_load_n(&s->is_begun, __ATOMIC_SEQ_CST)) &&
+		if (is_of(s, path) && s->is_left <= c->is_left &&
+		    (c->is_any_draft || !__atomic_load_n(&s->is_begun, __ATOMIC_SEQ_CST)) &&
 		    s->is_refresh >= c->is_refresh && (c->kind == FETCH_AUTO || c->kind == s->record.kind) &&
 		    (!c->on_draft || s->is_draft_wanted))
 			return s;
@@ -111,6 +112,16 @@ static void cancel(struct sealing *s)
 	pthread_mutex_unlock(&s->lock);
 }
 
+static void move_callers(struct sealing *from, struct sealing *to)
+{
+	while (!list_is_empty(&from->callers)) {
+		struct fetch_seal *c = list_first(&from->callers, struct fetch_seal, link);
+		list_remove(&c->link);
+		list_append(&to->callers, &c->link);
+		c->sealing = to;
+	}
+}
+
 /* ---- what callers get */
 
 /* An earlier one that saw the very same: a second sealing of it would bring nothing. */
@@ -134,23 +145,39 @@ static void hand_out(struct sealing *s)
 	struct signature *signatures = steal(s->signatures);
 	pthread_mutex_unlock(&s->lock);
 	if (names) {
-		__atomic_store_n(&s->draft, draft_new(s->fetch, s->path, names, signatures), __ATOMIC_RELEASE);
+		struct draft *d = draft_new(s->fetch, s->path, names, signatures);
+		if (s->is_left)
+			draft_leave(d, false);
+		__atomic_store_n(&s->draft, d, __ATOMIC_RELEASE);
 		go_on(s->fetch, s->path);
 	}
 	bool is_reading = __atomic_load_n(&s->is_reading, __ATOMIC_RELAXED) && !s->is_ended;
 	struct sealing *twin = s->is_handed_out ? s : find_twin(s);
 	list_foreach (&s->callers, struct fetch_seal, link, c) {
-		if (!s->draft || !c->on_draft || c->name || !(is_reading || c->is_any_draft) || s->is_cancelled)
+		if (!s->draft || !c->on_draft || c->name || !(is_reading || c->is_any_draft || s->is_left) ||
+		    (s->is_cancelled && !s->is_left))
 			continue;
 		twin->is_handed_out = true;
 		list_remove(&c->link);
 		c->sealing = NULL;
 		c->on_draft(c, draft_tell(twin->draft), draft_index(twin->draft), &s->names_notes);
 	}
-	if (twin != s && list_is_empty(&s->callers)) {
+	/* Who waits for all of it as well: what the twin seals is what was there. */
+	if (twin != s && is_reading)
+		move_callers(s, twin);
+	bool is_needless = twin != s || (s->is_left && s->is_handed_out);
+	if (is_needless && list_is_empty(&s->callers)) {
 		cancel(s);
 		go_on(s->fetch, s->path);
 	}
+}
+
+static void tell_read(struct sealing *s, const struct seal_progress *p, const struct digest *id)
+{
+	uint64_t size = p->bytes_read - min(s->told_size, p->bytes_read);
+	s->told_size += size;
+	if (size || id)
+		fetch_count_source(s->fetch, s->path, id, size, true);
 }
 
 static void on_progress_post(struct post *p)
@@ -161,6 +188,7 @@ static void on_progress_post(struct post *p)
 	s->is_posted = false;
 	pthread_mutex_unlock(&s->lock);
 	if (!s->is_ended) {
+		tell_read(s, &progress, NULL);
 		hand_out(s);
 		if (s->draft)
 			draft_progress(s->draft, &progress);
@@ -201,9 +229,13 @@ static void tell(struct sealing *s)
 		c->on_done(c, r, r ? NULL : &s->record.id, &s->errors, &s->notes);
 	}
 	list_remove(&s->link);
+	/* Drafts that were left to another node, which has left, too. */
+	if (!s->error)
+		fetch_told(s->fetch, s->path, &s->record.id);
 	if (s->draft) {
 		struct draft *d = s->draft;
-		draft_over(d, s->error, &s->record.id, &s->errors);
+		if (!s->is_left)
+			draft_over(d, s->error, &s->record.id, &s->errors);
 		s->draft = NULL;
 		draft_unref(d);
 	}
@@ -232,6 +264,7 @@ static void seal_done(struct pool_job *j)
 		draft_drop(steal(s->draft));
 	else if (s->draft)
 		draft_progress(s->draft, &s->progress);
+	tell_read(s, &s->progress, s->error ? NULL : &s->record.id);
 	if (s->error) {
 		go_on(f, s->path);
 		tell(s);
@@ -261,6 +294,7 @@ static struct sealing *sealing_new(struct fetch *f, const char *path, const stru
 	s->path = xstrdup(path);
 	s->is_refresh = c->is_refresh;
 	s->is_draft_wanted = c->on_draft;
+	s->is_left = c->is_left;
 	s->record.kind = c->kind;
 	s->store = cache_sealing_new(f->settings.cache, true);
 	list_init(&s->link);
@@ -272,6 +306,30 @@ static struct sealing *sealing_new(struct fetch *f, const char *path, const stru
 	s->job.on_done = seal_done;
 	list_append(&f->sealings, &s->link);
 	return s;
+}
+
+static bool is_for_all(const struct sealing *s, enum fetch_kind kind)
+{
+	list_foreach (&s->callers, struct fetch_seal, link, c)
+		if (c->kind != FETCH_AUTO && c->kind != kind)
+			return false;
+	return true;
+}
+
+/* Who waits for all of it gets what a draft's sealing finds, which looks later than he asked. Of two beside each other each would walk, and the one without a draft would know nothing
+ * of readers who go first. One that is at the contents goes on: what it has read is not read again. */
+static void take_over_earlier(struct sealing *s, enum fetch_kind kind)
+{
+	assert(s->is_draft_wanted && !s->is_put);
+	list_foreach (&s->fetch->sealings, struct sealing, link, x) {
+		if (x == s)
+			break;
+		if (!is_of(x, s->path) || x->is_draft_wanted || x->is_refresh > s->is_refresh ||
+		    __atomic_load_n(&x->is_reading, __ATOMIC_RELAXED) || !is_for_all(x, kind))
+			continue;
+		move_callers(x, s);
+		cancel(x);
+	}
 }
 
 /* ---- those that stand still give their places to others, up to a bound of threads */
@@ -287,6 +345,12 @@ static bool is_stalled(struct sealing *s, uint64_t now)
 	if (is_moving)
 		s->moved_usec = now;
 	return s->moved_usec + STALL_USEC <= now;
+}
+
+bool fetch_seal_is_stalled(const struct fetch_seal *s)
+{
+	const struct sealing *x = s->sealing;
+	return x && !x->is_ended && x->moved_usec && x->moved_usec + STALL_USEC <= loop_now_usec(x->fetch->loop);
 }
 
 static void on_stall_timer(struct timer *t)
@@ -310,19 +374,28 @@ int fetch_seal_start(struct fetch *f, struct fetch_seal *s, const char *path, co
 	_free_ char *clean = xstrdup(path);
 	for (size_t n = strlen(clean); n > 1 && clean[n - 1] == '/'; n--)
 		clean[n - 1] = 0;
-	struct sealing *x = find_shared(f, clean, s);
+	s->name = name ? xstrdup(name) : NULL;
+	if (!s->is_left || !naming_start(f, s, clean))
+		sealing_start(f, s, clean);
+	return 0;
+}
+
+void sealing_start(struct fetch *f, struct fetch_seal *s, const char *path)
+{
+	struct sealing *x = find_shared(f, path, s);
 	bool is_new = !x;
 	if (is_new)
-		x = sealing_new(f, clean, s);
+		x = sealing_new(f, path, s);
 	s->sealing = x;
-	s->name = name ? xstrdup(name) : NULL;
 	list_init(&s->link);
 	list_append(&x->callers, &s->link);
 	if (!f->stall_timer.loop)
 		timer_start(&f->stall_timer, f->loop, LOOK_USEC, on_stall_timer);
 	if (is_new) {
-		go_on(f, clean);
-		return 0;
+		if (s->on_draft && !s->is_left)
+			take_over_earlier(x, s->kind);
+		go_on(f, path);
+		return;
 	}
 	/* It may have a draft already. */
 	pthread_mutex_lock(&x->lock);
@@ -330,12 +403,13 @@ int fetch_seal_start(struct fetch *f, struct fetch_seal *s, const char *path, co
 	pthread_mutex_unlock(&x->lock);
 	if (is_looking)
 		loop_post(f->loop, &x->post);
-	return 0;
 }
 
 void fetch_seal_stop(struct fetch_seal *s)
 {
 	struct sealing *x = s->sealing;
+	if (s->naming)
+		naming_leave(s);
 	if (!x)
 		return;
 	list_remove(&s->link);

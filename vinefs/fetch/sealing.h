@@ -19,6 +19,7 @@ struct sealing {
 	pthread_cond_t change;
 	uint64_t moved_usec;       /* the loop saw it get on */
 	struct seal_progress seen; /* then */
+	uint64_t told_size;        /* of what it has read, fetch_on_read() was told this */
 	struct record record;      /* what it will have been */
 	struct record before;      /* what it was the last time; of kind AUTO: nothing that is worth knowing */
 	struct pool_job job;
@@ -41,6 +42,7 @@ struct sealing {
 	bool is_reading;      /* some content is not remembered; atomic */
 	bool is_draft_wanted; /* by its first caller; others get what there is */
 	bool is_handed_out;   /* it goes on to its end, whoever leaves */
+	bool is_left;         /* its names alone are wanted */
 	struct seal_store inner, store_of_draft;
 };
 

@@ -118,6 +118,9 @@ static void on_names(void *arg, struct tree *draft, struct signature *signatures
 	s->names_notes.n_more = s->notes.n_more;
 	s->names = draft;
 	s->signatures = signatures;
+	/* Contents are another node's. */
+	if (s->is_left)
+		__atomic_store_n(&s->is_cancelled, true, __ATOMIC_RELAXED);
 	bool is_due = sealing_is_post_due(s);
 	pthread_mutex_unlock(&s->lock);
 	if (is_due)

@@ -61,6 +61,19 @@ struct source *source_get(const struct fetch *f, const char *path)
 	return NULL;
 }
 
+void source_told(struct fetch *f, const char *path, const struct digest *id)
+{
+	struct source *s = source_get(f, path);
+	struct timespec now;
+	clock_gettime(CLOCK_REALTIME, &now);
+	if (!s)
+		return;
+	list_foreach (&s->records, struct record, link, r) {
+		if (digest_is_equal(&r->id, id))
+			r->sealed_usec = (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+	}
+}
+
 const struct record *source_record(const struct source *s, const struct digest *id)
 {
 	list_foreach (&s->records, struct record, link, r) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A draft is read by spans: a small file whole, a large one by 128 KiB or its chunk. A span is read from the directory by one job for all who want it, between two looks at the file, both
- * of which must show what the walk saw; it is digested as the sealing digests it, and the digest is kept. */
-#include "vinefs/fetch/draft.h"
+ * A draft is read by spans: a small file whole, a large one by its chunk. Spans side by side that are wanted at once are one haul: read from the directory by one job for all who want them, between two looks at the file, both
+ * of which must show what the walk saw; or had from another node that reads the same directory. Each is digested as the sealing digests it, and the digest is kept. */
+#include "vinefs/fetch/haul.h"
 
 #include "common/log.h"
 
@@ -9,30 +9,14 @@
 #include <time.h>
 #include <unistd.h>
 
-#define SPAN_SIZE (128u << 10)  /* what the kernel asks for */
-#define AHEAD_SIZE (4u << 20)   /* at most, of a large file that is read in order */
-#define WHOLE_SIZE (512u << 10) /* a file of no more is read whole */
-#define GRAIN_NSEC 20000000     /* of time stamps that have nanoseconds: a tick of the kernel, at most 10 ms */
-#define COARSE_GRAIN_NSEC 2000000000
+#define HAUL_SIZE (256u << 10)   /* at most, but one span; more than the kernel asks for, wherever that begins */
+#define BULK_SIZE (128u << 10)   /* of a haul that nobody waits for: who comes meanwhile waits for it */
+#define AHEAD_SIZE (4u << 20)    /* at most, of a large file that is read in order */
+#define WHOLE_SIZE (512u << 10)  /* a file of no more is read whole */
+#define BESIDE_SIZE (128u << 10) /* of a larger one, before and behind what is asked for out of order */
+#define QUIET_USEC \
+	250000u /* after a read: he who reads one file after the other is at it still, or computes for a moment */
 #define WARM_SIZE (32u << 20) /* spans in memory: the kernel asks for 128 KiB at a time */
-
-struct span {
-	struct pool_job job;
-	struct list link; /* of the warm ones */
-	struct draft *draft;
-	struct list readings; /* that wait for it */
-	uint32_t node;
-	uint64_t number, offset; /* within the file */
-	bool is_wanted, is_here;
-	bool is_ahead; /* nobody waited when it was begun */
-	size_t used_size;
-	uint8_t *bytes;
-	size_t n;
-	struct digest *digests;
-	uint32_t n_digests;
-	struct stat st; /* as it was found */
-	int error;
-};
 
 struct draft_reading {
 	struct post post;
@@ -42,116 +26,18 @@ struct draft_reading {
 	struct fetch_tree *tree;
 	struct fetch_read inner; /* of the sealed tree */
 	uint32_t done;
+	int error; /* of its span */
 	uint64_t since_usec;
 	uint8_t *p;
 };
 
 /* ---- geometry */
 
-/* As the sealing digests a file: a small one whole, so that its digest is its address. */
-static uint32_t chunk_size_of(uint64_t size)
-{
-	return size <= DATA_SMALL_MAX ? DATA_SMALL_MAX : data_chunk_size(size);
-}
-
-static uint32_t span_size_of(uint64_t size)
-{
-	return size <= DATA_SMALL_MAX ? DATA_SMALL_MAX : max(data_chunk_size(size), SPAN_SIZE);
-}
-
 /* A file of 2^32 spans would have 2^50 bytes. */
 static uint64_t key_of(uint32_t node, uint64_t number)
 {
 	assert(number < UINT32_MAX);
 	return (uint64_t)node << 32 | number;
-}
-
-/* ---- a span, in the pool */
-
-static bool is_as_seen(const struct span *x)
-{
-	struct signature now;
-	signature_of(&x->st, &now);
-	return signature_is_equal(&now, &x->draft->signatures[x->node]);
-}
-
-static void digest_span(struct span *x)
-{
-	uint64_t size = x->draft->signatures[x->node].size;
-	uint32_t chunk = chunk_size_of(size);
-	x->n_digests = (uint32_t)((x->n + chunk - 1) / chunk);
-	x->digests = xcalloc(x->n_digests, sizeof *x->digests);
-	if (size <= DATA_SMALL_MAX)
-		data_address_of(x->bytes, x->n, x->digests);
-	for (uint32_t i = 0; size > DATA_SMALL_MAX && i < x->n_digests; i++) {
-		size_t at = (size_t)i * chunk;
-		digest_bytes(x->bytes + at, min((size_t)chunk, x->n - at), &x->digests[i]);
-	}
-}
-
-/* The second look follows the last byte: what was changed between the two is not given. Each opens anew, so that a network filesystem asks its server. */
-static int read_span(struct span *x, int root)
-{
-	const struct draft *d = x->draft;
-	const struct fetch_files *files = d->fetch->settings.files;
-	_free_ char *path = tree_path(d->index, x->node);
-	int r = files->read(files->arg, root, path, x->offset, x->bytes, x->n, &x->st);
-	if (r == 0 && is_as_seen(x))
-		r = files->read(files->arg, root, path, 0, x->bytes, 0, &x->st);
-	return r < 0 ? r : is_as_seen(x) ? 0 : -ESTALE;
-}
-
-/* The directory stays open: a look-up of its path for each span would cost a slow source as much as the file. */
-static int open_root(struct draft *d)
-{
-	const struct fetch_files *files = d->fetch->settings.files;
-	int root = atomic_load(&d->root), none = -1;
-	if (root >= 0)
-		return root;
-	root = files->open(files->arg, d->path);
-	if (root < 0 || atomic_compare_exchange_strong(&d->root, &none, root))
-		return root;
-	close(root);
-	return none;
-}
-
-/* What has become of the directory itself is seen by its path. */
-static int read_span_anew(struct span *x)
-{
-	const struct fetch_files *files = x->draft->fetch->settings.files;
-	_close_ int root = files->open(files->arg, x->draft->path);
-	return root < 0 ? root : read_span(x, root);
-}
-
-/* Within the grain of its time stamps a file can change unseen: what is so young is read when it no longer is. */
-static void let_age(const struct span *x)
-{
-	const struct signature *s = &x->draft->signatures[x->node];
-	int64_t grain_nsec = s->ctime_nsec ? GRAIN_NSEC : COARSE_GRAIN_NSEC;
-	struct timespec now;
-	clock_gettime(CLOCK_REALTIME, &now);
-	int64_t age_sec = now.tv_sec - s->ctime_sec, age_nsec = now.tv_nsec - (int64_t)s->ctime_nsec;
-	if (age_sec > 3 || age_sec < -3)
-		return;
-	int64_t left = grain_nsec - age_sec * 1000000000 - age_nsec;
-	left = min(left, grain_nsec); /* a server's clock may be ahead */
-	if (left > 0)
-		nanosleep(&(struct timespec){.tv_sec = left / 1000000000, .tv_nsec = left % 1000000000}, NULL);
-}
-
-static void span_run(struct pool_job *j)
-{
-	struct span *x = container_of(j, struct span, job);
-	if (!j->is_dropped)
-		let_age(x);
-	x->bytes = j->is_dropped ? NULL : malloc(x->n);
-	int root = j->is_dropped || !x->bytes ? -1 : open_root(x->draft);
-	x->error = j->is_dropped ? -ECANCELED : !x->bytes ? -ENOMEM : root < 0 ? root : read_span(x, root);
-	/* Its server may know it by a new handle. */
-	if (x->error == -EREMOTEIO)
-		x->error = read_span_anew(x);
-	if (!x->error)
-		digest_span(x);
 }
 
 /* ---- answering */
@@ -165,9 +51,9 @@ static void answer(struct draft_reading *g, int error)
 	assert(error <= 0 && (error || g->done == caller->n));
 	list_remove(&g->link);
 	list_remove(&g->span_link);
-	COUNT(f, n_waited, 1);
-	COUNT(f, n_failed, error != 0 && error != -ECANCELED);
-	COUNT(f, source_size, error ? 0 : caller->n);
+	tree_answered(t, error);
+	COUNT(f, n_waited, !caller->is_given);
+	COUNT(f, source_size, error || caller->is_given ? 0 : caller->n);
 	free(g);
 	caller->on_done(caller, error ? NULL : p, error ? error : (ssize_t)caller->n);
 	free(p);
@@ -179,6 +65,8 @@ static void on_inner(struct fetch_read *r, const void *p, ssize_t n)
 {
 	struct draft_reading *g = container_of(r, struct draft_reading, inner);
 	struct fetch_tree *t = g->tree;
+	if (n < 0 && n != -ECANCELED)
+		atomic_fetch_add(&t->n_failed, 1); /* the other handle has counted it for all */
 	g->caller->on_done(g->caller, p, n);
 	free(g->p);
 	free(g);
@@ -194,10 +82,11 @@ static bool is_inner_over(const struct fetch_read *r)
 /* What is sealed is read from the cache, as any tree. */
 static void read_sealed(struct draft_reading *g)
 {
-	const struct draft *d = g->tree->draft;
+	struct draft *d = g->tree->draft;
 	const struct tree *t = fetch_index(d->sealed);
 	const struct fetch_read *r = g->caller;
 	if (draft_is_changed(d, r->blob)) {
+		draft_refuse(d, r->blob);
 		answer(g, -ESTALE);
 		return;
 	}
@@ -209,16 +98,16 @@ static void read_sealed(struct draft_reading *g)
 	fetch_read_start(&g->inner);
 }
 
-static struct span *span_need(struct draft *d, uint32_t node, uint64_t number, bool is_wanted);
+static struct span *span_need(struct draft *d, uint32_t node, uint64_t number);
 
 /* All of it was read, and is with the kernel: it is the first to go. */
-static void note_use(struct span *x, size_t n)
+static void note_use(struct span *x, size_t n, bool is_given)
 {
-	x->used_size += n;
-	if (x->used_size < x->n)
+	x->used_size += is_given ? 0 : n;
+	if (is_given || x->used_size < x->n)
 		return;
 	list_remove(&x->link);
-	list_prepend(&x->draft->warm, &x->link);
+	list_prepend(&x->haul->draft->warm, &x->link);
 }
 
 /* Copies what has come, waits for what has not. */
@@ -230,14 +119,14 @@ static void go_on(struct draft_reading *g)
 	list_remove(&g->span_link);
 	while (g->done < r->n) {
 		uint64_t at = r->offset + g->done;
-		struct span *x = span_need(d, r->blob, at / span_size, true);
+		struct span *x = span_need(d, r->blob, at / span_size);
 		if (!x->is_here) {
 			list_append(&x->readings, &g->span_link);
 			return;
 		}
 		uint32_t n = (uint32_t)min((uint64_t)(r->n - g->done), x->offset + x->n - at);
-		memcpy(g->p + g->done, x->bytes + (at - x->offset), n);
-		note_use(x, n);
+		memcpy(g->p + g->done, x->haul->bytes + (at - x->haul->offset), n);
+		note_use(x, n, r->is_given);
 		g->done += n;
 	}
 	answer(g, 0);
@@ -247,12 +136,42 @@ static void go_on(struct draft_reading *g)
 
 static void span_free(struct span *x)
 {
-	assert(list_is_empty(&x->readings));
+	struct haul *h = x->haul;
+	assert(list_is_empty(&x->readings) && h->n_used);
 	list_remove(&x->link);
-	map_remove(&x->draft->spans, key_of(x->node, x->number));
+	map_remove(&h->draft->spans, key_of(h->node, x->number));
 	free(x->digests);
-	free(x->bytes);
 	free(x);
+	if (--h->n_used)
+		return;
+	free(h->bytes);
+	free(h->packed);
+	free(h->spans);
+	free(h);
+}
+
+static struct haul *find_haul(const struct draft *d, uint32_t node, uint64_t offset, uint32_t n)
+{
+	const struct span *x = map_get(&d->spans, key_of(node, offset / span_size_of(d->signatures[node].size)));
+	return x && x->is_here && x->haul->offset == offset && x->haul->n == n ? x->haul : NULL;
+}
+
+const uint8_t *span_packed(const struct draft *d, uint32_t node, uint64_t offset, uint32_t n, size_t *n_packed)
+{
+	const struct haul *h = find_haul(d, node, offset, n);
+	*n_packed = h ? h->n_packed : 0;
+	return h ? h->packed : NULL;
+}
+
+void span_keep_packed(struct draft *d, uint32_t node, uint64_t offset, uint32_t n, uint8_t *packed, size_t n_packed)
+{
+	struct haul *h = find_haul(d, node, offset, n);
+	if (!h || h->packed) {
+		free(packed);
+		return;
+	}
+	h->packed = packed;
+	h->n_packed = n_packed;
 }
 
 void span_cool(struct draft *d, uint64_t size)
@@ -265,23 +184,20 @@ void span_cool(struct draft *d, uint64_t size)
 	}
 }
 
-static void tell(struct draft *d, const struct span *x)
+static void tell(struct draft *d, const struct haul *h, int error)
 {
 	char text[128];
-	_free_ char *path = draft_path(d, x->node);
-	const struct signature *was = &d->signatures[x->node];
-	free(d->trouble);
-	if (x->error != -ESTALE || !S_ISREG(x->st.st_mode))
-		d->trouble = xasprintf("%s: %s", path,
-				       x->error == -ESTALE ? "it is gone, or no file any more"
-							   : strerror_r(-x->error, text, sizeof text));
-	else
-		d->trouble = xasprintf("%s has changed while it is sealed: it was %llu bytes of %lld.%09u, it is %llu "
-				       "bytes of %lld.%09u",
-				       path, (unsigned long long)was->size, (long long)was->mtime_sec, was->mtime_nsec,
-				       (unsigned long long)x->st.st_size, (long long)x->st.st_mtim.tv_sec,
-				       (unsigned)x->st.st_mtim.tv_nsec);
-	draft_complain(d, x->node, d->trouble);
+	const struct stat *is = &h->st;
+	free(steal(d->trouble));
+	if (error == -ESTALE) {
+		d->trouble = S_ISREG(is->st_mode) ? draft_say_changed(d, h->node, (uint64_t)is->st_size,
+								      is->st_mtim.tv_sec, (uint32_t)is->st_mtim.tv_nsec)
+						  : draft_say_gone(d, h->node);
+	} else {
+		_free_ char *path = draft_path(d, h->node);
+		d->trouble = xasprintf("%s: %s", path, strerror_r(-error, text, sizeof text));
+	}
+	draft_complain(d, h->node, d->trouble);
 }
 
 static bool is_gone(int error)
@@ -309,13 +225,14 @@ bool span_is_in(const struct tree *t, const struct given *g)
 }
 
 /* What one reader had, all have; and what the tree has, if that is known. */
-static int check_given(struct span *x)
+static int check_given(const struct span *x)
 {
-	struct draft *d = x->draft;
-	struct given *g = map_get(&d->given, key_of(x->node, x->number));
+	uint32_t node = x->haul->node;
+	struct draft *d = x->haul->draft;
+	struct given *g = map_get(&d->given, key_of(node, x->number));
 	if (!g) {
 		g = xmalloc(sizeof *g + x->n_digests * sizeof *g->at);
-		*g = (struct given){.key = key_of(x->node, x->number), .n = x->n_digests};
+		*g = (struct given){.key = key_of(node, x->number), .n = x->n_digests};
 		memcpy(g->at, x->digests, g->n * sizeof *g->at);
 		map_put(&d->given, g->key, g);
 	}
@@ -323,54 +240,68 @@ static int check_given(struct span *x)
 		return -ESTALE;
 	if (!d->sealed)
 		return 0;
-	return draft_is_changed(d, x->node) || !span_is_in(fetch_index(d->sealed), g) ? -ESTALE : 0;
+	return draft_is_changed(d, node) || !span_is_in(fetch_index(d->sealed), g) ? -ESTALE : 0;
 }
 
-static void note_end(const struct span *x)
+static void note_end(const struct haul *h)
 {
-	struct draft *d = x->draft;
-	atomic_store(&d->gate->quiet_usec, pool_now_usec());
+	struct draft *d = h->draft;
+	atomic_store(&d->gate->busy_until_usec, pool_now_usec() + QUIET_USEC);
 	atomic_fetch_sub(&d->gate->n_reading, 1);
-	if (x->is_ahead) {
-		assert(d->near.n_reading && d->near.reading_size >= x->n);
+	if (h->is_ahead) {
+		assert(d->near.n_reading && d->near.reading_size >= h->n);
 		d->near.n_reading--;
-		d->near.reading_size -= x->n;
+		d->near.reading_size -= h->n;
 	}
 }
 
-static void span_done(struct pool_job *j)
+/* Warm, or gone; who waited for it is put behind `readings`. */
+static void span_done(struct span *x, struct list *readings)
 {
-	struct span *x = container_of(j, struct span, job);
-	struct draft *d = x->draft;
-	struct list readings;
-	list_init(&readings);
-	list_splice(&readings, &x->readings);
-	/* Taken out first: whoever goes on may want another span, or end the last use of the draft. */
-	note_end(x);
-	if (!x->error)
-		x->error = check_given(x);
+	const struct haul *h = x->haul;
+	struct draft *d = h->draft;
+	int error = h->error ? h->error : check_given(x);
 	/* To a reader there is no difference between a file that is another now and one that is none. */
-	if (is_gone(x->error))
-		x->error = -ESTALE;
+	if (is_gone(error))
+		error = -ESTALE;
 	/* What nobody wanted is no news yet. */
-	if (x->error && x->is_wanted && !d->fetch->is_stopping)
-		tell(d, x);
-	int error = !x->error || x->error == -ESTALE ? x->error : -EIO;
+	if (error && h->is_wanted && !d->fetch->is_stopping)
+		tell(d, h, error);
+	list_foreach (&x->readings, struct draft_reading, span_link, g)
+		g->error = !error || error == -ESTALE ? error : -EIO;
+	list_splice(readings, &x->readings);
 	x->is_here = !error;
 	if (x->is_here) {
-		COUNT(d->fetch, n_fills, 1);
-		COUNT(d->fetch, fill_size, x->n);
-		COUNT(d->fetch, n_ahead, !x->is_wanted);
 		list_append(&d->warm, &x->link);
 		d->warm_size += x->n;
 	} else {
 		span_free(x);
 	}
+}
+
+static void haul_done(struct pool_job *j)
+{
+	struct haul *h = container_of(j, struct haul, job);
+	struct draft *d = h->draft;
+	struct list readings = LIST_INIT(readings);
+	_free_ struct span **spans = steal(h->spans);
+	/* Taken out first: whoever goes on may want another span, or end the last use of the draft. */
+	note_end(h);
+	if (!h->error && h->is_given) {
+		COUNT(d->fetch, peer_size, h->n);
+	} else if (!h->error) {
+		COUNT(d->fetch, n_fills, 1);
+		COUNT(d->fetch, fill_size, h->n);
+		fetch_count_source(d->fetch, d->path, NULL, h->n, false);
+		COUNT(d->fetch, n_ahead, !h->is_wanted);
+	}
+	for (size_t i = 0, n = h->n_spans; i < n; i++)
+		span_done(spans[i], &readings); /* the last may take the haul along */
 	while (!list_is_empty(&readings)) {
 		struct draft_reading *g = list_first(&readings, struct draft_reading, span_link);
 		list_remove(&g->span_link);
-		if (error)
-			answer(g, error);
+		if (g->error)
+			answer(g, g->error);
 		else
 			go_on(g);
 	}
@@ -379,35 +310,95 @@ static void span_done(struct pool_job *j)
 	draft_unref(d);
 }
 
-static struct span *span_need(struct draft *d, uint32_t node, uint64_t number, bool is_wanted)
+static void haul_go(struct haul *h)
 {
-	struct span *x = map_get(&d->spans, key_of(node, number));
-	uint64_t size = d->signatures[node].size;
-	if (x && is_wanted && !x->is_wanted && !x->is_here) {
-		x->is_wanted = true;
-		pool_raise(d->fetch->pool, &x->job, POOL_NOW);
+	pool_put(h->draft->fetch->pool, &h->job, h->is_wanted ? POOL_NOW : POOL_BULK,
+		 h->is_given ? NULL : &h->draft->lane);
+}
+
+static void on_given(struct fellow_ask *a, int error, const void *message)
+{
+	struct haul *h = container_of(a, struct haul, ask);
+	const struct wire_draft_part *m = message;
+	if (error && error != -ESTALE && fellow_ask(a))
+		return;
+	h->is_asking = false;
+	h->is_given = !error;
+	if (!error) {
+		*(m->codec ? &h->packed : &h->bytes) = xmemdup(m->bytes.at, m->bytes.n);
+		h->n_packed = m->codec ? m->bytes.n : 0;
 	}
-	if (x)
-		return x;
-	x = NEW(struct span);
-	list_init(&x->link);
-	list_init(&x->readings);
-	x->draft = d;
-	x->node = node;
-	x->number = number;
-	x->offset = number * span_size_of(size);
-	x->n = (size_t)min((uint64_t)span_size_of(size), size - x->offset);
-	x->is_wanted = is_wanted;
-	x->job.run = span_run;
-	x->job.on_done = span_done;
-	map_put(&d->spans, key_of(node, number), x);
+	haul_go(h);
+}
+
+/* Of `n` spans from `first` on, none of which is here or under way. */
+static void haul_start(struct draft *d, uint32_t node, uint64_t first, size_t n, bool is_wanted)
+{
+	uint64_t size = d->signatures[node].size, span_size = span_size_of(size);
+	struct haul *h = NEW(struct haul);
+	*h = (struct haul){.draft = d, .node = node, .is_wanted = is_wanted, .is_ahead = !is_wanted};
+	h->offset = first * span_size;
+	h->n = (size_t)min(n * span_size, size - h->offset);
+	h->spans = xcalloc(n, sizeof *h->spans);
+	h->n_spans = h->n_used = n;
+	for (size_t i = 0; i < n; i++) {
+		struct span *x = h->spans[i] = NEW(struct span);
+		*x = (struct span){.haul = h, .number = first + i, .offset = (first + i) * span_size};
+		x->n = (size_t)min(span_size, size - x->offset);
+		list_init(&x->link);
+		list_init(&x->readings);
+		map_put(&d->spans, key_of(node, x->number), x);
+	}
+	h->job.run = haul_run;
+	h->job.on_done = haul_done;
 	atomic_fetch_add(&d->gate->n_reading, 1);
-	x->is_ahead = !is_wanted;
-	d->near.n_reading += x->is_ahead;
-	d->near.reading_size += x->is_ahead ? x->n : 0;
+	d->near.n_reading += h->is_ahead;
+	d->near.reading_size += h->is_ahead ? h->n : 0;
 	draft_ref(d);
-	pool_put(d->fetch->pool, &x->job, is_wanted ? POOL_NOW : POOL_BULK, &d->lane);
-	return x;
+	h->ask = (struct fellow_ask){.fetch = d->fetch, .path = d->path, .draft = d, .on_done = on_given};
+	h->ask.node = node;
+	h->ask.offset = h->offset;
+	h->ask.n = (uint32_t)h->n;
+	h->is_asking = fellow_ask(&h->ask);
+	if (!h->is_asking)
+		haul_go(h);
+}
+
+/* True if it need not be read. */
+static bool is_had(struct draft *d, uint32_t node, uint64_t number, bool is_wanted)
+{
+	const struct span *x = map_get(&d->spans, key_of(node, number));
+	if (x && is_wanted && !x->haul->is_wanted && !x->is_here) {
+		x->haul->is_wanted = true;
+		if (!x->haul->is_asking)
+			pool_raise(d->fetch->pool, &x->haul->job, POOL_NOW);
+	}
+	/* What was read once is with the kernel. */
+	return x || (!is_wanted && map_get(&d->given, key_of(node, number)));
+}
+
+/* Reads `n` spans from `first` on, as far as they are not here or under way. */
+static void haul_all(struct draft *d, uint32_t node, uint64_t first, uint64_t n, bool is_wanted)
+{
+	uint64_t span_size = span_size_of(d->signatures[node].size), end = first + n;
+	uint64_t most = max((is_wanted ? HAUL_SIZE : BULK_SIZE) / span_size, (uint64_t)1);
+	uint64_t block = max(fellow_block(d) / span_size, (uint64_t)(fellow_block(d) != 0));
+	while (first < end) {
+		size_t run = 0;
+		if (block)
+			most = block - first % block;
+		while (run < most && first + run < end && !is_had(d, node, first + run, is_wanted))
+			run++;
+		if (run)
+			haul_start(d, node, first, run, is_wanted);
+		first += max(run, (size_t)1);
+	}
+}
+
+static struct span *span_need(struct draft *d, uint32_t node, uint64_t number)
+{
+	haul_all(d, node, number, 1, true);
+	return map_get(&d->spans, key_of(node, number));
 }
 
 uint64_t span_count(uint64_t file_size)
@@ -415,11 +406,9 @@ uint64_t span_count(uint64_t file_size)
 	return (file_size + span_size_of(file_size) - 1) / span_size_of(file_size);
 }
 
-size_t span_ahead(struct draft *d, uint32_t node, uint64_t number)
+void span_ahead(struct draft *d, uint32_t node, uint64_t first, uint64_t n)
 {
-	if (map_get(&d->given, key_of(node, number)) || map_get(&d->spans, key_of(node, number)))
-		return 0;
-	return span_need(d, node, number, false)->n;
+	haul_all(d, node, first, n, false);
 }
 
 /* ---- reads */
@@ -458,20 +447,36 @@ static uint64_t run_until(struct draft *d, const struct fetch_read *r)
 	return run->size - r->n;
 }
 
+/* What is mapped is touched here and there, and soon beside it. */
+static void look_beside(struct draft *d, uint32_t node, uint64_t first, uint64_t last, uint64_t n)
+{
+	uint64_t some = BESIDE_SIZE / span_size_of(d->signatures[node].size);
+	uint64_t before = min(some, first);
+	span_ahead(d, node, last + 1, min(some, n - last - 1));
+	span_ahead(d, node, first - before, before);
+}
+
+static void need_all(struct draft *d, const struct fetch_read *r)
+{
+	uint64_t span_size = span_size_of(d->signatures[r->blob].size), first = r->offset / span_size;
+	haul_all(d, r->blob, first, (r->offset + r->n - 1) / span_size + 1 - first, true);
+}
+
 /* The sealing will read all of it, but not soon: what is read in order is read as far ahead as it came in order, and a small library whole, which is touched all over. */
 static void look_ahead(struct draft *d, const struct fetch_read *r)
 {
 	uint64_t size = d->signatures[r->blob].size, span_size = span_size_of(size), n = span_count(size);
 	uint64_t first = r->offset / span_size, last = (r->offset + r->n - 1) / span_size;
 	uint64_t most = min((uint64_t)AHEAD_SIZE, d->fetch->settings.ahead_size), run = run_until(d, r);
-	for (uint64_t i = first; i <= last; i++)
-		span_need(d, r->blob, i, true);
+	need_all(d, r);
 	if (d->fetch->settings.ahead_size < span_size)
 		return;
-	for (uint64_t i = last + 1; i < n && i <= last + min(run, most) / span_size; i++)
-		span_ahead(d, r->blob, i);
-	for (uint64_t i = 0; i < n && size <= WHOLE_SIZE; i++)
-		span_ahead(d, r->blob, i);
+	if (size <= WHOLE_SIZE)
+		span_ahead(d, r->blob, 0, n);
+	else if (!run && !near_is_full(d))
+		look_beside(d, r->blob, first, last, n);
+	run = min(run, most) / span_size;
+	span_ahead(d, r->blob, last + 1, min(run, n - last - 1));
 	near_touch(d, r->blob);
 	near_go_on(d);
 }
@@ -494,7 +499,10 @@ static void on_read(struct post *p)
 	list_append(&d->waiting, &g->link);
 	if (!d->timer.loop)
 		timer_start(&d->timer, f->loop, f->settings.deadline_usec, on_timer);
-	look_ahead(d, r);
+	if (r->is_given)
+		need_all(d, r);
+	else
+		look_ahead(d, r);
 	go_on(g);
 }
 

@@ -56,16 +56,7 @@ const struct members *stock_members(struct stock *s)
 
 uint32_t stock_blob(const struct stock *s, uint64_t chunk)
 {
-	uint32_t low = 0, high = tree_n_blobs(s->index);
-	assert(chunk < tree_n_chunks(s->index));
-	while (high - low > 1) {
-		uint32_t middle = low + (high - low) / 2;
-		if (tree_blob(s->index, middle)->first_chunk <= chunk)
-			low = middle;
-		else
-			high = middle;
-	}
-	return low;
+	return tree_blob_of(s->index, chunk);
 }
 
 /* ---- life */
@@ -89,6 +80,9 @@ static struct stock *stock_get(struct fetch *f, const struct digest *id, struct 
 	s->index = cache_tree_index(ct);
 	s->n_users = 1;
 	list_init(&s->unstarted);
+	list_init(&s->brings);
+	list_init(&s->expected);
+	list_init(&s->coming);
 	pthread_mutex_init(&s->lock, NULL);
 	map_put_text(&f->stocks, s->text, s);
 	return s;
@@ -99,7 +93,10 @@ void stock_unref(struct stock *s)
 	assert(s->n_users);
 	if (--s->n_users)
 		return;
-	assert(!s->fills.n && list_is_empty(&s->unstarted));
+	assert(!s->fills.n && list_is_empty(&s->unstarted) && list_is_empty(&s->brings) && list_is_empty(&s->expected));
+	assert(list_is_empty(&s->coming));
+	timer_stop(&s->looker);
+	timer_stop(&s->comer);
 	map_remove_text(&s->fetch->stocks, s->text);
 	map_fini(&s->fills);
 	unkept_forget(s);
@@ -108,7 +105,8 @@ void stock_unref(struct stock *s)
 	free(s->members.order);
 	free(s->members.first);
 	free(s->members.node);
-	free(s->plan);
+	free(s->plan.at);
+	free(s->seen);
 	free(s->error);
 	free(s);
 }
@@ -130,6 +128,7 @@ static void on_gone(struct post *p)
 		draft_unref(t->draft);
 	} else {
 		assert(t->stock->n_handles);
+		fetch_expect(t, false);
 		t->stock->n_handles--;
 		stock_unref(t->stock);
 		cache_lease_free(t->lease);
@@ -152,6 +151,11 @@ static struct fetch_tree *tree_new(struct fetch *f, struct stock *s, struct draf
 	if (s)
 		s->n_handles++;
 	return t;
+}
+
+struct fetch_tree *tree_of_draft(struct fetch *f, struct draft *d)
+{
+	return tree_new(f, NULL, d);
 }
 
 void tree_ref(struct fetch_tree *t)
@@ -256,6 +260,23 @@ int fetch_open(struct fetch *f, struct fetch_open *o, const struct digest *id, c
 	x->id = *id;
 	x->lease = lease;
 	pool_put(f->pool, &x->job, POOL_SOON, NULL);
+	return 0;
+}
+
+int fetch_open_now(struct fetch *f, const struct digest *id, const char *who, const char *why, struct fetch_tree **out)
+{
+	_cleanup_(cache_lease_freep) struct cache_lease *lease = NULL;
+	struct cache_tree *ct;
+	if (f->is_stopping)
+		return -ECANCELED;
+	int r = cache_lease_new(f->settings.cache, id, who, why, &lease);
+	if (r == 0)
+		r = cache_tree_open_now(f->settings.cache, id, &ct);
+	if (r < 0)
+		return r;
+	struct fetch_tree *t = tree_new(f, stock_get(f, id, ct), NULL);
+	t->lease = steal(lease);
+	*out = t;
 	return 0;
 }
 

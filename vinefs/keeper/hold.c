@@ -10,7 +10,7 @@
 
 union control {
 	struct cmsghdr head;
-	char room[CMSG_SPACE(2 * sizeof(int))];
+	char room[CMSG_SPACE(3 * sizeof(int))];
 };
 
 static void let_go(struct holds *h, unsigned i)
@@ -49,7 +49,7 @@ static bool hold(struct holds *h, uint64_t mount, const int fds[2])
 	return true;
 }
 
-static bool take(struct holds *h, const struct keeper_mount *m, int n_fds, const int fds[2], bool is_cut)
+static bool take(struct holds *h, const struct keeper_mount *m, int n_fds, const int *fds, bool is_cut)
 {
 	int i = find(h, m->mount);
 	bool is_lost = m->type == KEEPER_HOLD && is_cut;
@@ -62,6 +62,10 @@ static bool take(struct holds *h, const struct keeper_mount *m, int n_fds, const
 	if ((m->type == KEEPER_DROP || is_lost) && i >= 0)
 		let_go(h, (unsigned)i);
 	h->n_lost += is_lost;
+	if (m->type == KEEPER_STEM && h->stem && m->mount) {
+		stem_want(h->stem, m->mount);
+		return true;
+	}
 	return m->type == KEEPER_DROP || m->type == KEEPER_ALIVE || is_lost;
 }
 
@@ -69,7 +73,7 @@ bool holds_receive(struct holds *h)
 {
 	struct keeper_mount m;
 	union control control;
-	int fds[2] = {-1, -1}, n_fds = 0;
+	int fds[3] = {-1, -1, -1}, n_fds = 0;
 	struct iovec v = {.iov_base = &m, .iov_len = sizeof m};
 	struct msghdr head = {
 		.msg_iov = &v, .msg_iovlen = 1, .msg_control = control.room, .msg_controllen = sizeof control.room};
@@ -91,35 +95,66 @@ bool holds_receive(struct holds *h)
 }
 
 /* False: not now. */
-static bool send_one(const struct holds *h, enum keeper_mount_type type, const struct hold *of)
+static bool send_one(const struct holds *h, const struct keeper_mount *m, const int *fds, unsigned n_fds)
 {
-	assert(h->fd >= 0 && (type == KEEPER_HELD) == (of != NULL));
-	struct keeper_mount m = {.type = type, .mount = of ? of->mount : 0};
+	assert(h->fd >= 0 && n_fds <= 3);
 	union control control = {.head = {0}};
-	struct iovec v = {.iov_base = &m, .iov_len = sizeof m};
+	struct iovec v = {.iov_base = (void *)(uintptr_t)m, .iov_len = sizeof *m};
 	struct msghdr head = {.msg_iov = &v, .msg_iovlen = 1};
-	if (of) {
+	if (n_fds) {
 		head.msg_control = control.room;
-		head.msg_controllen = sizeof control.room;
+		head.msg_controllen = CMSG_SPACE(n_fds * sizeof(int));
 		struct cmsghdr *c = CMSG_FIRSTHDR(&head);
 		*c = (struct cmsghdr){
-			.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof of->fds)};
-		memcpy(CMSG_DATA(c), of->fds, sizeof of->fds);
+			.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(n_fds * sizeof(int))};
+		memcpy(CMSG_DATA(c), fds, n_fds * sizeof(int));
 	}
 	return sendmsg(h->fd, &head, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
 }
 
+/* What it asked for, or what there is. */
+static bool send_stem(struct holds *h)
+{
+	struct stem *s = h->stem;
+	struct keeper_mount m = {.type = KEEPER_STEM_MADE, .mount = s->refused, .error = s->refused ? s->error : 0};
+	unsigned n_fds = 0;
+	assert(h->is_stem_due);
+	if (!s->refused) {
+		m.mount = s->number;
+		n_fds = s->fds[2] >= 0 ? 3 : 2;
+	}
+	if (!send_one(h, &m, s->fds, n_fds))
+		return false;
+	/* It is vinefs' now: held here as well, it would outlive what that does with it. */
+	if (n_fds == 3)
+		close(s->fds[2]);
+	s->fds[2] = n_fds == 3 ? -1 : s->fds[2];
+	s->refused = 0;
+	h->is_stem_due = false;
+	return true;
+}
+
 bool holds_has_more(const struct holds *h)
 {
-	return h->fd >= 0 && h->n_told <= h->n;
+	return h->fd >= 0 && (h->n_told <= h->n || h->is_stem_due);
 }
 
 void holds_send(struct holds *h)
 {
-	while (h->fd >= 0 && h->n_told < h->n && send_one(h, KEEPER_HELD, &h->at[h->n_told]))
+	while (h->fd >= 0 && h->n_told < h->n &&
+	       send_one(h, &(struct keeper_mount){.type = KEEPER_HELD, .mount = h->at[h->n_told].mount},
+			h->at[h->n_told].fds, 2))
 		h->n_told++;
-	if (h->fd >= 0 && h->n_told == h->n && send_one(h, KEEPER_ALL_HELD, NULL))
+	if (h->fd < 0 || h->n_told < h->n || (h->is_stem_due && !send_stem(h)))
+		return;
+	if (h->n_told == h->n && send_one(h, &(struct keeper_mount){.type = KEEPER_ALL_HELD}, NULL, 0))
 		h->n_told = h->n + 1;
+}
+
+void holds_tell_stem(struct holds *h)
+{
+	h->is_stem_due = h->fd >= 0;
+	holds_send(h);
 }
 
 void holds_meet(struct holds *h, int fd)
@@ -128,6 +163,10 @@ void holds_meet(struct holds *h, int fd)
 		close(h->fd);
 	h->fd = fd;
 	h->n_told = 0;
+	/* What the one before was refused is not this one's. */
+	if (h->stem)
+		h->stem->refused = 0;
+	h->is_stem_due = fd >= 0 && h->stem && h->stem->number;
 	holds_send(h);
 }
 
@@ -140,7 +179,7 @@ bool holds_is_silent(struct holds *h, uint64_t now)
 	if (!h->n)
 		return false;
 	if (now - h->pinged_usec >= PING_USEC && h->fd >= 0 && !holds_has_more(h)) {
-		send_one(h, KEEPER_PING, NULL);
+		send_one(h, &(struct keeper_mount){.type = KEEPER_PING}, NULL, 0);
 		h->pinged_usec = now;
 	}
 	if (h->silent_usec < KEEPER_SILENT_USEC)

@@ -21,46 +21,21 @@
 #include <time.h>
 #include <unistd.h>
 
-#define SEC_USEC 1000000u
-#define SWEEP_USEC 100000u   /* from a task's end to the search for what it left */
-#define RESTART_USEC 100000u /* after the second death in a row, doubling */
-#define RESTART_MOST_USEC (10u * SEC_USEC)
-#define STEADY_USEC (2u * SEC_USEC) /* a vinefs that lived so long died for a new reason */
-#define LEAVE_USEC (5u * SEC_USEC)  /* for what SIGKILL takes, and then for vinefs' good bye */
-#define COMPLAIN_USEC (10u * SEC_USEC)
+#define RESTART_USEC 100000u                       /* after the second death in a row, doubling */
+#define RESTART_MOST_USEC (KEEPER_SILENT_USEC / 2) /* while mounts are held, they are let go after twice that */
+#define STEADY_USEC (2u * SEC_USEC)                /* a vinefs that lived so long died for a new reason */
+#define LEAVE_USEC (5u * SEC_USEC)                 /* for what SIGKILL takes, and then for vinefs' good bye */
+#define STEM_USEC (10u * SEC_USEC)                 /* for a stem to be made */
 #define EXIT_FAILED 125
 
-enum phase {
-	PHASE_KEEP,
-	PHASE_STOP,  /* tasks have their SIGTERM and their grace */
-	PHASE_LEAVE, /* nothing is left but vinefs, which says good bye */
-	PHASE_OVER,
-};
-
-struct keeper {
-	enum phase phase;
-	uint64_t phase_until_usec, grace_usec, sweep_usec; /* 0: no sweep is due */
-	int status, signals, lock, trouble[2];
-	const char *state;
-	char oom_score[16];
-	char *const *vinefs_argv;
-	pid_t vinefs; /* 0: it does not run; then it is started at restart_usec */
-	uint64_t vinefs_started_usec, restart_usec;
-	uint64_t complained_usec;
-	unsigned n_deaths, n_to_kill; /* deaths in a row; attempts with a kill_usec */
-	struct record record;
-	struct door door;
-	struct holds holds;
-};
-
-static uint64_t now_usec(void)
+uint64_t keeper_now_usec(void)
 {
 	struct timespec t;
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	return (uint64_t)t.tv_sec * SEC_USEC + (uint64_t)t.tv_nsec / 1000;
 }
 
-__attribute__((format(printf, 1, 2))) static void say(const char *fmt, ...)
+void keeper_say(const char *fmt, ...)
 {
 	char text[512];
 	va_list args;
@@ -70,106 +45,36 @@ __attribute__((format(printf, 1, 2))) static void say(const char *fmt, ...)
 	dprintf(STDERR_FILENO, "vine-keeper: %s\n", text);
 }
 
-/* ---- attempts */
-
-static void signal_task(const struct attempt *a, int signo)
+struct spawn_context keeper_context(struct keeper *k, uint64_t kept)
 {
-	/* Between fork and setsid there is no group yet. */
-	if (kill(-a->report.pid, signo) && errno == ESRCH)
-		kill(a->report.pid, signo);
-	if (signo == SIGTERM)
-		kill(-a->report.pid, SIGCONT);
+	return (struct spawn_context){.words = k->words[1],
+				      .state = k->state,
+				      .oom_score = k->oom_score,
+				      .stem = &k->stem,
+				      .kept = stem_kept(&k->stem, kept)};
 }
 
-static void kill_at(struct keeper *k, struct attempt *a, uint64_t usec)
-{
-	k->n_to_kill += (usec != 0) - (a->kill_usec != 0);
-	a->kill_usec = usec;
-}
+/* ---- what vinefs wants */
 
-/* A full disk is met by every task: what it does to them is in their ends, and here it is said now and then. */
-static int write_down(struct keeper *k, const struct attempt *a)
+static bool do_job(struct keeper *k, const struct keeper_request *q)
 {
-	int error = record_put(&k->record, a);
-	uint64_t now = error ? now_usec() : 0;
-	if (now && (!k->complained_usec || now - k->complained_usec >= COMPLAIN_USEC)) {
-		say("%s: attempt %llu: %s", k->record.path, (unsigned long long)a->report.attempt, strerror(-error));
-		k->complained_usec = now;
-	}
-	return error;
-}
-
-/* Writes the attempt's new state down, then tells. 0 or -errno: it is not in the record. */
-static int settle(struct keeper *k, struct attempt *a, enum keeper_report_type state)
-{
-	assert(a->report.type == KEEPER_STARTED && (state == KEEPER_STARTED) == (a->report.pid != 0));
-	a->report.type = state;
-	if (state != KEEPER_STARTED && a->is_taken) {
-		record_remove(&k->record, a);
-		return 0;
-	}
-	int error = write_down(k, a);
-	if (!error || state != KEEPER_STARTED)
-		door_tell(&k->door, &a->report);
-	return error;
-}
-
-static void fail(struct keeper *k, struct attempt *a, int error, enum keeper_step step, const char *what)
-{
-	assert(error > 0);
-	a->report.pid = 0;
-	a->report.error = error;
-	a->report.step = step;
-	snprintf(a->report.what, sizeof a->report.what, "%s", what);
-	settle(k, a, KEEPER_FAILED);
-}
-
-/* No room even to remember it: told, and forgotten at once. */
-static void refuse(struct keeper *k, const struct keeper_request *q)
-{
-	struct keeper_report r = {.length = sizeof r,
-				  .type = KEEPER_FAILED,
-				  .attempt = q->attempt,
-				  .task = q->task,
-				  .error = k->record.n < KEEPER_ATTEMPTS_MAX ? ENOMEM : EUSERS,
-				  .step = KEEPER_STEP_RECORD,
-				  .what = "another attempt"};
-	door_tell(&k->door, &r);
-}
-
-static bool start(struct keeper *k, const struct keeper_request *q)
-{
-	if (record_find(&k->record, q->attempt))
-		return true;
-	if (!q->attempt)
+	struct request r;
+	struct keeper_report report = {.length = sizeof report,
+				       .type = KEEPER_DONE,
+				       .attempt = q->attempt,
+				       .error = ESHUTDOWN,
+				       .step = KEEPER_STEP_FORK};
+	struct spawn_context c = keeper_context(k, 0);
+	bool is_good = request_parse(&r, q);
+	if (!is_good && errno == EBADMSG) {
+		request_fini(&r);
 		return false;
-	struct attempt *a = record_add(&k->record, q->attempt, q->task);
-	if (!a) {
-		refuse(k, q);
-		return true;
 	}
-	if (k->phase != PHASE_KEEP) {
-		settle(k, a, KEEPER_LOST);
-		return true;
-	}
-	pid_t pid = spawn_task(q, k->trouble[1], k->oom_score);
-	a->started_usec = now_usec();
-	if (pid < 0) {
-		fail(k, a, -pid, KEEPER_STEP_FORK, "fork");
-		return pid != -EBADMSG;
-	}
-	a->report.pid = pid;
-	a->start_ticks = proc_start_ticks(pid);
-	k->record.n_running++;
-	int error = settle(k, a, KEEPER_STARTED);
-	if (!error) {
-		spawn_go(pid);
-	} else {
-		/* What a new keeper would not know of must not begin. */
-		kill(pid, SIGKILL);
-		k->record.n_running--;
-		fail(k, a, -error, KEEPER_STEP_RECORD, k->record.path);
-	}
+	if (!is_good)
+		report.error = errno;
+	if (!is_good || k->phase != PHASE_KEEP || !job_start(&k->jobs, &r, &c, keeper_now_usec(), &report))
+		door_tell(&k->door, &report);
+	request_fini(&r);
 	return true;
 }
 
@@ -178,60 +83,109 @@ static void stop_all(struct keeper *k, int status, bool is_hasty);
 static bool on_request(const struct keeper_request *q, void *arg)
 {
 	struct keeper *k = arg;
-	struct attempt *a = record_find(&k->record, q->attempt);
 	switch (q->type) {
 	case KEEPER_START:
-		return start(k, q);
+		return task_start(k, q);
 	case KEEPER_KILL:
-		if (!a || !a->report.pid || q->signo <= 0 || q->signo > SIGRTMAX)
-			return true;
-		a->is_killed = true;
-		signal_task(a, q->signo);
-		if (q->grace_msec)
-			kill_at(k, a, now_usec() + q->grace_msec * (uint64_t)1000);
+		task_kill(k, q);
 		return true;
 	case KEEPER_TAKEN:
-		if (!a || a->is_taken)
-			return true;
-		a->is_taken = true;
-		write_down(k, a); /* in vain: a new keeper tells it again, and vined knows it */
-		if (!a->report.pid)
-			record_remove(&k->record, a);
+		task_taken(k, q->attempt);
 		return true;
 	case KEEPER_LEAVE:
 		stop_all(k, 0, false);
+		return true;
+	case KEEPER_DO:
+		return do_job(k, q);
+	case KEEPER_UNKEEP:
+		stem_unkeep(&k->stem, q->kept);
 		return true;
 	}
 	return false;
 }
 
-/* Children that could not exec have said so before they ended; so this comes before each reaping. */
-static void read_trouble(struct keeper *k)
+/* ---- what children tell */
+
+static void on_trouble(struct keeper *k, const struct word *w)
 {
-	struct spawn_trouble t;
-	while (read(k->trouble[0], &t, sizeof t) == sizeof t) {
-		struct attempt *a = record_find_pid(&k->record, t.pid);
-		if (!a)
-			continue;
-		a->report.error = t.error ? t.error : EIO;
-		a->report.step = t.step;
-		memcpy(a->report.what, t.what, sizeof t.what);
+	struct job *job = job_find_pid(&k->jobs, w->pid);
+	if (job)
+		job_trouble(job, w);
+	else
+		task_trouble(k, w);
+}
+
+static void on_stem(struct keeper *k, const struct word *w, int fds[WORD_FDS])
+{
+	bool is_wanted = k->stem.pid == w->pid && k->stem.wanted;
+	bool is_whole = fds[0] >= 0 && fds[1] >= 0 && fds[2] >= 0;
+	if (!is_wanted || w->error || !is_whole) {
+		for (int i = 0; i < WORD_FDS; i++)
+			if (fds[i] >= 0)
+				close(fds[i]);
+	}
+	if (!is_wanted)
+		return;
+	/* The next one may be asked for before it has ended. */
+	k->stem.pid = 0;
+	if (w->error || !is_whole) {
+		keeper_say("no namespaces for tasks: %s: %s", w->what, strerror(w->error ? w->error : EMFILE));
+		stem_failed(&k->stem, w->error ? w->error : EMFILE);
+	} else {
+		stem_made(&k->stem, fds, (unsigned)w->index);
+	}
+	holds_tell_stem(&k->holds);
+}
+
+/* What a child tells it tells before it ends; so this comes before each reaping. */
+static void hear_children(struct keeper *k)
+{
+	struct word w;
+	int fds[WORD_FDS];
+	while (word_receive(k->words[0], &w, fds)) {
+		if (w.kind == WORD_TROUBLE)
+			on_trouble(k, &w);
+		else if (w.kind == WORD_STEM)
+			on_stem(k, &w, fds);
+		else if (w.kind == WORD_KEPT && fds[0] >= 0)
+			stem_keep(&k->stem, w.stem, w.kept, fds[0]);
 	}
 }
 
-/* Kills what is due; returns when the next one is, or `at`. */
-static uint64_t kill_due(struct keeper *k, uint64_t now, uint64_t at)
+/* Begins to make the stem that is wanted, and gives up one that takes too long. */
+static void grow_stem(struct keeper *k, uint64_t now)
 {
-	for (unsigned i = 0; i < k->record.n && k->n_to_kill; i++) {
-		struct attempt *a = k->record.at[i];
-		if (a->kill_usec && a->kill_usec <= now) {
-			signal_task(a, SIGKILL);
-			kill_at(k, a, 0);
-		} else if (a->kill_usec && a->kill_usec < at) {
-			at = a->kill_usec;
-		}
+	struct stem *s = &k->stem;
+	if (s->pid && now >= s->due_usec) {
+		keeper_say("no namespaces for tasks within %u s: is a filesystem dead?", STEM_USEC / SEC_USEC);
+		kill(s->pid, SIGKILL);
+		/* Whenever it ends, it is nobody's. */
+		s->pid = 0;
+		if (s->wanted)
+			stem_failed(s, ETIMEDOUT);
+		holds_tell_stem(&k->holds);
 	}
-	return at;
+	if (!s->wanted || s->pid || k->phase != PHASE_KEEP)
+		return;
+	struct spawn_context c = keeper_context(k, 0);
+	pid_t pid = spawn_stem(&c);
+	if (pid < 0) {
+		stem_failed(s, -pid);
+		holds_tell_stem(&k->holds);
+		return;
+	}
+	s->pid = pid;
+	s->due_usec = now + STEM_USEC;
+}
+
+static void on_stem_exit(struct keeper *k)
+{
+	k->stem.pid = 0;
+	if (!k->stem.wanted)
+		return;
+	/* It ended without a word. */
+	stem_failed(&k->stem, EIO);
+	holds_tell_stem(&k->holds);
 }
 
 /* ---- vinefs */
@@ -240,9 +194,9 @@ static void start_vinefs(struct keeper *k)
 {
 	int pair[2], mounts[2] = {-1, -1};
 	assert(!k->vinefs && k->door.fd < 0 && k->holds.fd < 0);
-	k->restart_usec = now_usec() + RESTART_MOST_USEC;
+	k->restart_usec = keeper_now_usec() + RESTART_MOST_USEC;
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair)) {
-		say("socketpair: %s", strerror(errno));
+		keeper_say("socketpair: %s", strerror(errno));
 		return;
 	}
 	int error = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, mounts) ? -errno : 0;
@@ -250,13 +204,13 @@ static void start_vinefs(struct keeper *k)
 	close(pair[1]);
 	close(mounts[1]);
 	if (pid < 0) {
-		say("start vinefs: %s", strerror(-pid));
+		keeper_say("start vinefs: %s", strerror(-pid));
 		close(pair[0]);
 		close(mounts[0]);
 		return;
 	}
 	k->vinefs = pid;
-	k->vinefs_started_usec = now_usec();
+	k->vinefs_started_usec = keeper_now_usec();
 	k->door.fd = pair[0];
 	holds_meet(&k->holds, mounts[0]);
 	for (unsigned i = 0; i < k->record.n; i++)
@@ -267,7 +221,7 @@ static void start_vinefs(struct keeper *k)
 
 static void on_vinefs_exit(struct keeper *k, int status)
 {
-	uint64_t now = now_usec();
+	uint64_t now = keeper_now_usec();
 	k->vinefs = 0;
 	door_close(&k->door);
 	/* What it said before it died still counts. */
@@ -288,29 +242,11 @@ static void on_vinefs_exit(struct keeper *k, int status)
 	uint64_t wait = k->n_deaths ? RESTART_USEC << (k->n_deaths < 8 ? k->n_deaths - 1 : 7) : 0;
 	k->restart_usec = now + (wait < RESTART_MOST_USEC ? wait : RESTART_MOST_USEC);
 	k->n_deaths++;
-	say("vinefs %s %d; it is started again", WIFSIGNALED(status) ? "was killed by signal" : "exited with",
-	    WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+	keeper_say("vinefs %s %d; it is started again", WIFSIGNALED(status) ? "was killed by signal" : "exited with",
+		   WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
 }
 
 /* ---- ends */
-
-static void on_task_exit(struct keeper *k, struct attempt *a, int status, const struct rusage *u)
-{
-	struct keeper_report *r = &a->report;
-	assert(k->record.n_running);
-	k->record.n_running--;
-	kill_at(k, a, 0);
-	r->pid = 0;
-	r->status = status;
-	r->wall_usec = now_usec() - a->started_usec;
-	r->cpu_usec = (uint64_t)(u->ru_utime.tv_sec + u->ru_stime.tv_sec) * SEC_USEC +
-		      (uint64_t)(u->ru_utime.tv_usec + u->ru_stime.tv_usec);
-	r->peak_memory = (uint64_t)u->ru_maxrss * 1024;
-	if (!k->sweep_usec)
-		k->sweep_usec = now_usec() + SWEEP_USEC;
-	bool is_ours = k->phase != PHASE_KEEP && !a->is_killed;
-	settle(k, a, r->error ? KEEPER_FAILED : is_ours ? KEEPER_LOST : KEEPER_ENDED);
-}
 
 static void reap(struct keeper *k)
 {
@@ -320,24 +256,33 @@ static void reap(struct keeper *k)
 		int status;
 		if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) || !info.si_pid)
 			return;
-		read_trouble(k);
-		struct attempt *a = record_find_pid(&k->record, info.si_pid);
+		hear_children(k);
+		struct attempt *a = task_of(k, info.si_pid);
+		struct job *job = job_find_pid(&k->jobs, info.si_pid);
 		/* While its leader is not reaped, the group's number cannot be anybody else's. */
-		if (a)
+		if ((a && a->report.pid == info.si_pid) || job)
 			kill(-info.si_pid, SIGKILL);
 		if (wait4(info.si_pid, &status, WNOHANG, &usage) != info.si_pid)
 			return;
 		if (a)
-			on_task_exit(k, a, status, &usage);
+			task_exited(k, a, info.si_pid, status, &usage);
 		else if (info.si_pid == k->vinefs)
 			on_vinefs_exit(k, status);
+		else if (info.si_pid == k->stem.pid)
+			on_stem_exit(k);
+		if (job) {
+			struct keeper_report report = job_end(&k->jobs, job, status);
+			door_tell(&k->door, &report);
+		}
 	}
 }
 
 /* The orderly end; asked for twice by a person, it does not wait for graces. */
 static void stop_all(struct keeper *k, int status, bool is_hasty)
 {
-	uint64_t now = now_usec();
+	uint64_t now = keeper_now_usec();
+	if (k->phase == PHASE_LEAVE && is_hasty && k->phase_until_usec > now + LEAVE_USEC)
+		k->phase_until_usec = now + LEAVE_USEC;
 	if (k->phase > PHASE_STOP || (k->phase == PHASE_STOP && !is_hasty))
 		return;
 	uint64_t kill_usec = k->phase == PHASE_KEEP ? now + k->grace_usec : now;
@@ -347,11 +292,7 @@ static void stop_all(struct keeper *k, int status, bool is_hasty)
 		door_say(&k->door, KEEPER_STOPPING);
 	}
 	k->phase_until_usec = kill_usec + LEAVE_USEC;
-	for (unsigned i = 0; i < k->record.n; i++)
-		if (k->record.at[i]->report.pid) {
-			signal_task(k->record.at[i], SIGTERM);
-			kill_at(k, k->record.at[i], kill_usec);
-		}
+	task_end_all(k, kill_usec);
 }
 
 static void go_on_stopping(struct keeper *k, uint64_t now)
@@ -363,9 +304,10 @@ static void go_on_stopping(struct keeper *k, uint64_t now)
 		if (k->sweep_usec)
 			return;
 		if (k->record.n_running)
-			say("%u tasks outlive SIGKILL", k->record.n_running);
+			keeper_say("%u tasks outlive SIGKILL", k->record.n_running);
 		k->phase = PHASE_LEAVE;
-		k->phase_until_usec = now + LEAVE_USEC;
+		/* What only this node has may be on its way to others: it has as long as tasks have. */
+		k->phase_until_usec = now + k->grace_usec + LEAVE_USEC;
 		door_say(&k->door, KEEPER_GONE);
 		is_late = false;
 	}
@@ -390,13 +332,16 @@ static void on_signals(struct keeper *k)
 /* How long nothing but a descriptor can be of interest. */
 static int wait_msec(struct keeper *k, uint64_t now)
 {
-	uint64_t at = kill_due(k, now, now + 3600 * (uint64_t)SEC_USEC);
+	uint64_t at = task_kill_due(k, now, now + 3600 * (uint64_t)SEC_USEC);
+	at = job_kill_due(&k->jobs, now, at);
 	if (!k->vinefs && k->phase == PHASE_KEEP && k->restart_usec < at)
 		at = k->restart_usec;
 	if (k->sweep_usec && k->sweep_usec < at)
 		at = k->sweep_usec;
 	if (k->phase != PHASE_KEEP && k->phase_until_usec < at)
 		at = k->phase_until_usec;
+	if (k->stem.pid && k->stem.due_usec < at)
+		at = k->stem.due_usec;
 	at = holds_due_usec(&k->holds, at);
 	return at <= now ? 0 : (int)((at - now + 999) / 1000);
 }
@@ -406,15 +351,17 @@ static void watch_mounts(struct keeper *k, short ready, uint64_t now)
 	unsigned n_lost = k->holds.n_lost;
 	bool is_good = !ready || holds_receive(&k->holds);
 	if (k->holds.n_lost > n_lost)
-		say("%u mounts cannot be held for a next vinefs: no descriptor is left (raise the limit of open files, ulimit -Hn)",
-		    k->holds.n_lost);
+		keeper_say("%u mounts cannot be held for a next vinefs: no descriptor is left (raise the limit of open "
+			   "files, "
+			   "ulimit -Hn)",
+			   k->holds.n_lost);
 	/* An end that hung up would wake us for ever; its exit is about to be heard of. */
 	if (ready & POLLHUP)
 		holds_meet(&k->holds, -1);
 	holds_send(&k->holds);
 	bool is_silent = holds_is_silent(&k->holds, now);
 	if (is_silent)
-		say("vinefs was silent for %u s: its mounts are let go", KEEPER_SILENT_USEC / SEC_USEC);
+		keeper_say("vinefs was silent for %u s: its mounts are let go", KEEPER_SILENT_USEC / SEC_USEC);
 	/* It may hold them too, and a stopped one for ever. */
 	if ((is_silent || !is_good) && k->vinefs)
 		kill(k->vinefs, SIGKILL);
@@ -423,16 +370,16 @@ static void watch_mounts(struct keeper *k, short ready, uint64_t now)
 static void turn(struct keeper *k)
 {
 	struct pollfd p[] = {{.fd = k->signals, .events = POLLIN},
-			     {.fd = k->trouble[0], .events = POLLIN},
+			     {.fd = k->words[0], .events = POLLIN},
 			     {.fd = k->door.fd, .events = POLLIN},
 			     {.fd = k->holds.fd, .events = POLLIN}};
 	if (holds_has_more(&k->holds))
 		p[3].events |= POLLOUT;
 	if (k->door.n_out)
 		p[2].events = k->door.n_out > DOOR_HIGH ? POLLOUT : POLLIN | POLLOUT;
-	poll(p, sizeof p / sizeof p[0], wait_msec(k, now_usec()));
-	uint64_t now = now_usec();
-	read_trouble(k);
+	poll(p, sizeof p / sizeof p[0], wait_msec(k, keeper_now_usec()));
+	uint64_t now = keeper_now_usec();
+	hear_children(k);
 	if (p[2].revents && k->door.fd == p[2].fd) {
 		int error = door_receive(&k->door, on_request, k);
 		/* One that hung up is about to exit, and how it does matters; one that talks nonsense is ended. */
@@ -442,6 +389,7 @@ static void turn(struct keeper *k)
 			door_close(&k->door);
 	}
 	watch_mounts(k, p[3].revents, now);
+	grow_stem(k, now);
 	/* After the door: what vinefs said before it exited still counts. */
 	if (p[0].revents)
 		on_signals(k);
@@ -458,6 +406,7 @@ static void turn(struct keeper *k)
 static int prepare(struct keeper *k)
 {
 	sigset_t all;
+	spawn_reset_handlers();
 	int score = 0, fd_count = (int)sysconf(_SC_OPEN_MAX);
 	sigfillset(&all);
 	for (int i = 0; i < 5; i++)
@@ -476,12 +425,12 @@ static int prepare(struct keeper *k)
 	if (f)
 		fclose(f);
 	snprintf(k->oom_score, sizeof k->oom_score, "%d", score + 300 < 1000 ? score + 300 : 1000);
+	stem_init(&k->stem);
 	k->door.fd = k->holds.fd = -1;
+	k->holds.stem = &k->stem;
 	k->signals = signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK);
-	if (k->signals < 0 || pipe2(k->trouble, O_CLOEXEC | O_NONBLOCK))
+	if (k->signals < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, k->words))
 		return -errno;
-	/* The children's end waits: what they have to say must not be dropped. */
-	fcntl(k->trouble[1], F_SETFL, 0);
 	int error = record_open(&k->record, k->state);
 	if (!error)
 		proc_purge(k->state);

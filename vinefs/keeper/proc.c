@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #define ENVIRON_MAX KEEPER_REQUEST_MAX
@@ -34,6 +35,21 @@ uint64_t proc_start_ticks(pid_t pid)
 	for (int i = 2; at && i < 22; i++)
 		at = strchr(at + 1, ' ');
 	return at ? strtoull(at + 1, NULL, 10) : 0;
+}
+
+uint64_t proc_now_ticks(void)
+{
+	struct timespec t;
+	uint64_t hz = (uint64_t)sysconf(_SC_CLK_TCK);
+	clock_gettime(CLOCK_BOOTTIME, &t);
+	return (uint64_t)t.tv_sec * hz + (uint64_t)t.tv_nsec * hz / 1000000000;
+}
+
+bool proc_is_named(pid_t pid, const char *name)
+{
+	char text[64];
+	ssize_t n = read_proc(pid, "comm", text, sizeof text);
+	return n > 1 && (size_t)n == strlen(name) + 1 && strncmp(text, name, strlen(name)) == 0;
 }
 
 /* The attempt whose mark the process carries; 0: none of ours, or it cannot be told. */

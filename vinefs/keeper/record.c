@@ -133,6 +133,13 @@ static int read_all(struct record *r, bool *is_same_boot)
 	return 0;
 }
 
+/* It was there at that time, and nobody reaped it but us: who has its number since then began later. */
+static bool is_there(const struct attempt *a)
+{
+	uint64_t ticks = proc_start_ticks(a->report.pid);
+	return ticks && ticks <= a->start_ticks;
+}
+
 int record_open(struct record *r, const char *state)
 {
 	bool is_same_boot = false;
@@ -143,8 +150,7 @@ int record_open(struct record *r, const char *state)
 	for (unsigned i = r->n; i-- > 0;) {
 		struct attempt *a = r->at[i];
 		/* Of a damaged one no number is believed that would mean more than one process' group. */
-		if (a->report.pid > 1 && a->start_ticks && is_same_boot &&
-		    proc_start_ticks(a->report.pid) == a->start_ticks)
+		if (a->report.pid > 1 && is_same_boot && is_there(a))
 			kill(-a->report.pid, SIGKILL);
 		if (a->report.type == KEEPER_STARTED)
 			a->report.type = KEEPER_LOST;

@@ -158,7 +158,7 @@ int mount_swap(struct mount *m, const char *name, const struct mount_tree *t)
 int mount_remove(struct mount *m, const char *name)
 {
 	struct slot *slot = slots_find(&m->slots, name);
-	if (!slot || !slot->contents)
+	if (!slot)
 		return -ENOENT;
 	slot->is_gone = true;
 	slots_set(&m->slots, slot, NULL);

@@ -41,6 +41,9 @@ struct mount_place {
  * there is taken away first. 0 or -errno with a text of MOUNT_ERROR_SIZE for a person. Any thread; the process may have others. */
 int mount_connect(const struct mount_place *place, struct mount_connection *c, char *error);
 
+/* Fetches INIT of one that somebody else has mounted; *c zeroed but for the descriptor, which stays the caller's. Waits, but not for long. 0 or -errno. */
+int mount_greet(struct mount_connection *c);
+
 /* A last `busy` of who holds it, a line each, goes into `holders`. Without `is_forced` a busy mount is -EBUSY and stays; with it the mount disappears at once
  * (those who hold files there get errors when the connection ends). Files of a cache that were bound over its own go with it. -EINVAL: nothing of ours is mounted there. For a process that does not serve it, or
  * from a thread other than its FUSE threads. */
@@ -112,7 +115,8 @@ int mount_add(struct mount *m, const char *name, const struct mount_tree *t);
 /* Loop. Other contents under the same names, attributes and numbers: a draft that is sealed now. What waits is still answered by the old ones, which are
  * released after the last of it. -ENOENT, -ESTALE (not the same): `t` is not taken. Any other error is keep()'s: done, but not kept. */
 int mount_swap(struct mount *m, const char *name, const struct mount_tree *t);
-/* Loop. The name goes at once, whatever is open below it gets ESTALE for what the kernel has not in memory. -ENOENT. */
+/* Loop. The name goes at once, with all that is mounted below it in any namespace; whatever is open below it gets ESTALE for what the kernel has not in memory. A name of a restored table
+ * that was not added again can go too. -ENOENT. */
 int mount_remove(struct mount *m, const char *name);
 
 /* Loop. Answers INIT, or resumes: then all trees were added before, and requests that a dead process left are answered now. The descriptor is duplicated;

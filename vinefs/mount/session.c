@@ -142,7 +142,7 @@ static int mount_by_helper(const struct mount_place *place, const char *name, in
 	return 0;
 }
 
-static int fetch_init(struct mount_connection *c)
+int mount_greet(struct mount_connection *c)
 {
 	uint8_t request[INIT_ROOM];
 	struct pollfd ready = {.fd = c->fd, .events = POLLIN};
@@ -231,7 +231,7 @@ int mount_connect(const struct mount_place *place, struct mount_connection *c, c
 	}
 	c->is_file = S_ISREG(st.st_mode);
 	c->device = find_mount(place->directory, found) == 0 ? makedev(found->major, found->minor) : 0;
-	r = fetch_init(c);
+	r = mount_greet(c);
 	if (r < 0) {
 		c->fd = close_fd(c->fd);
 		mount_disconnect(place->directory, true, NULL);

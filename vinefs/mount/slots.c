@@ -6,10 +6,10 @@
 #include <time.h>
 
 #define GRANULE (1ull << SLOT_GRANULE_BITS)
-#define TABLE_MAGIC 0x31746c73u /* "slt1" */
-#define TABLE_HEAD 8u
-#define TABLE_ROW \
-	(8u + 4 + 1 + 1 + DIGEST_SIZE + 2) /* base, nodes, gone, algorithm, id, name's length; the name follows */
+#define GRANULES_MAX (1ull << 28)                /* a table is from a process of ours, but that may have been damaged */
+#define TABLE_MAGIC 0x32746c73u                  /* "slt2" */
+#define TABLE_HEAD 16u                           /* magic, rows, granules that were ever given */
+#define TABLE_ROW (8u + 4 + 1 + DIGEST_SIZE + 2) /* base, nodes, algorithm, id, name's length; the name follows */
 
 void slots_init(struct slots *s, bool is_single)
 {
@@ -50,6 +50,9 @@ void contents_put(struct contents *c)
 		return;
 	if (c->source->release)
 		c->source->release(c->source->arg, c->tree.arg);
+	/* What was read of it nobody will ask for. */
+	if (c->slot->is_gone)
+		hot_fini(&c->slot->hot);
 	free((void *)c->complained);
 	free(c);
 }
@@ -148,24 +151,41 @@ void slots_set(struct slots *s, struct slot *slot, struct contents *contents)
 		contents_put(old);
 }
 
+/* Of what is gone nothing is kept but that its numbers were given. */
 void slots_save(struct slots *s, struct buf *to)
 {
 	uint8_t row[TABLE_ROW];
+	uint32_t n_rows = 0;
+	for (uint32_t i = 0; i < s->n; i++)
+		n_rows += !s->at[i]->is_gone;
 	put_le32(row, TABLE_MAGIC);
-	put_le32(row + 4, s->n);
+	put_le32(row + 4, n_rows);
+	put_le64(row + 8, s->n_granules);
 	buf_put(to, row, TABLE_HEAD);
 	for (uint32_t i = 0; i < s->n; i++) {
 		const struct slot *slot = s->at[i];
 		size_t n = strlen(slot->name);
+		if (slot->is_gone)
+			continue;
 		put_le64(row, slot->base);
 		put_le32(row + 8, slot->n_nodes);
-		row[12] = slot->is_gone;
-		row[13] = slot->id.algorithm;
-		memcpy(row + 14, slot->id.byte, DIGEST_SIZE);
-		put_le16(row + 14 + DIGEST_SIZE, (uint16_t)n);
+		row[12] = slot->id.algorithm;
+		memcpy(row + 13, slot->id.byte, DIGEST_SIZE);
+		put_le16(row + 13 + DIGEST_SIZE, (uint16_t)n);
 		buf_put(to, row, sizeof row);
 		buf_put(to, slot->name, n);
 	}
+}
+
+/* Up to here all numbers were given, and those between mean nothing any more. */
+static void skip_to(struct slots *s, uint64_t n_granules)
+{
+	assert(n_granules >= s->n_granules);
+	pthread_rwlock_wrlock(&s->lock);
+	s->granules = xrealloc(s->granules, n_granules * sizeof *s->granules);
+	memset(s->granules + s->n_granules, 0, (n_granules - s->n_granules) * sizeof *s->granules);
+	s->n_granules = n_granules;
+	pthread_rwlock_unlock(&s->lock);
 }
 
 int slots_load(struct slots *s, const void *table, size_t n)
@@ -175,20 +195,27 @@ int slots_load(struct slots *s, const void *table, size_t n)
 	if (n < TABLE_HEAD || get_le32(p) != TABLE_MAGIC)
 		return -EBADMSG;
 	uint32_t n_rows = get_le32(p + 4);
+	uint64_t n_granules = get_le64(p + 8);
+	if (n_granules > GRANULES_MAX)
+		return -EBADMSG;
 	p += TABLE_HEAD;
 	for (uint32_t i = 0; i < n_rows; i++) {
 		if ((size_t)(end - p) < TABLE_ROW)
 			return -EBADMSG;
-		size_t name = get_le16(p + 14 + DIGEST_SIZE);
+		size_t name = get_le16(p + 13 + DIGEST_SIZE);
 		uint64_t base = get_le64(p);
 		uint32_t n_nodes = get_le32(p + 8);
-		if ((size_t)(end - p) - TABLE_ROW < name || base != s->n_granules << SLOT_GRANULE_BITS || !n_nodes)
+		if ((size_t)(end - p) - TABLE_ROW < name || base % GRANULE || !n_nodes ||
+		    base >> SLOT_GRANULE_BITS < s->n_granules || base >> SLOT_GRANULE_BITS >= n_granules)
 			return -EBADMSG;
+		skip_to(s, base >> SLOT_GRANULE_BITS);
 		struct slot *slot = append(s, xstrndup((const char *)p + TABLE_ROW, name), base, n_nodes);
-		slot->is_gone = p[12];
-		slot->id.algorithm = p[13];
-		memcpy(slot->id.byte, p + 14, DIGEST_SIZE);
+		slot->id.algorithm = p[12];
+		memcpy(slot->id.byte, p + 13, DIGEST_SIZE);
 		p += TABLE_ROW + name;
 	}
-	return p == end ? 0 : -EBADMSG;
+	if (p != end || n_granules < s->n_granules)
+		return -EBADMSG;
+	skip_to(s, n_granules);
+	return 0;
 }

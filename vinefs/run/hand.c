@@ -57,7 +57,10 @@ static void on_ready(struct watch *w, uint32_t events)
 		assert(report.length == sizeof report);
 		report.what[sizeof report.what - 1] = 0;
 		buf_consume(&h->in, sizeof report);
-		h->on_report(h, &report);
+		void (*on)(struct hand *, const struct keeper_report *) =
+			report.type == KEEPER_DONE ? h->on_done : h->on_report;
+		if (on)
+			on(h, &report);
 	}
 }
 
@@ -83,52 +86,92 @@ static void put_request(struct hand *h, const struct keeper_request *q)
 {
 	if (h->fd < 0)
 		return;
+	assert(q->length == sizeof *q);
 	buf_put(&h->out, q, sizeof *q);
-	/* What cannot leave now, or finds nobody, is seen by the watch. */
-	if (q->length == sizeof *q && !(h->watch.events & EPOLLOUT))
+	if (!(h->watch.events & EPOLLOUT))
 		send_some(h);
+}
+
+static void put_text(struct buf *b, const char *text)
+{
+	buf_put(b, text ? text : "", text ? strlen(text) + 1 : 1);
 }
 
 static void put_texts(struct buf *b, const char *const *texts, uint32_t n)
 {
 	for (uint32_t i = 0; i < n; i++)
-		buf_put(b, texts[i], strlen(texts[i]) + 1);
+		put_text(b, texts[i]);
 }
 
-static uint64_t texts_size(const char *const *texts, uint32_t n)
+/* In the order of keeper.h. */
+static void put_body(struct buf *b, const struct hand_start *s)
 {
-	uint64_t size = 0;
-	for (uint32_t i = 0; i < n; i++)
-		size += strlen(texts[i]) + 1;
-	return size;
+	const char *const places[] = {s->directory, s->in, s->out, s->err};
+	for (uint32_t i = 0; i < s->n_steps; i++)
+		buf_put(b, (const uint32_t[]){s->steps[i].op, s->steps[i].flags}, 2 * sizeof(uint32_t));
+	for (uint32_t i = 0; i < s->n_cores; i++)
+		buf_put(b, &s->cores[i], sizeof s->cores[i]);
+	for (uint32_t i = 0; i < s->n_limits; i++)
+		buf_put(b, &s->limits[i], sizeof s->limits[i]);
+	put_texts(b, places, countof(places));
+	for (uint32_t i = 0; i < s->n_steps; i++)
+		put_texts(b, (const char *const[]){s->steps[i].from, s->steps[i].to, s->steps[i].data}, 3);
+	put_texts(b, s->cgroups, s->n_cgroups);
+	put_texts(b, s->argv, s->n_argv);
+	put_texts(b, s->environment, s->n_environment);
+}
+
+static int send_whole(struct hand *h, enum keeper_request_type type, const struct hand_start *s)
+{
+	static const char padding[8];
+	_cleanup_(buf_fini) struct buf body = {0};
+	assert(s->attempt && s->n_kept <= s->n_steps);
+	put_body(&body, s);
+	buf_put(&body, padding, (8 - body.n % 8) % 8);
+	if (sizeof(struct keeper_request) + body.n > KEEPER_REQUEST_MAX)
+		return -E2BIG;
+	struct keeper_request q = {.length = (uint32_t)(sizeof q + body.n),
+				   .type = type,
+				   .attempt = s->attempt,
+				   .task = s->task,
+				   .grace_msec = s->view_msec,
+				   .n_argv = s->n_argv,
+				   .n_environment = s->n_environment,
+				   .flags = s->flags,
+				   .mask = s->mask,
+				   .stem = s->stem,
+				   .kept = s->kept,
+				   .n_kept = s->n_kept,
+				   .n_steps = s->n_steps,
+				   .n_cgroups = s->n_cgroups,
+				   .n_cores = s->n_cores,
+				   .n_limits = s->n_limits};
+	if (h->fd < 0)
+		return 0;
+	buf_put(&h->out, &q, sizeof q);
+	buf_put(&h->out, body.at, body.n);
+	/* What cannot leave now, or finds nobody, is seen by the watch. */
+	if (!(h->watch.events & EPOLLOUT))
+		send_some(h);
+	return 0;
 }
 
 int hand_send_start(struct hand *h, const struct hand_start *s)
 {
-	static const char padding[8];
-	const char *const places[] = {s->directory, s->out, s->err};
-	uint64_t size = sizeof(struct keeper_request) + texts_size(places, 3) + texts_size(s->argv, s->n_argv) +
-			texts_size(s->environment, s->n_environment);
-	uint64_t padded = (size + 7) & ~UINT64_C(7);
-	assert(s->attempt && s->n_argv);
-	if (padded > KEEPER_REQUEST_MAX)
-		return -E2BIG;
-	struct keeper_request q = {.length = (uint32_t)padded,
-				   .type = KEEPER_START,
-				   .attempt = s->attempt,
-				   .task = s->task,
-				   .n_argv = s->n_argv,
-				   .n_environment = s->n_environment};
+	assert(s->n_argv);
+	return send_whole(h, KEEPER_START, s);
+}
+
+int hand_send_do(struct hand *h, const struct hand_start *s)
+{
+	assert(s->n_argv || s->n_steps);
+	return send_whole(h, KEEPER_DO, s);
+}
+
+void hand_send_unkeep(struct hand *h, uint64_t kept)
+{
+	struct keeper_request q = {.length = sizeof q, .type = KEEPER_UNKEEP, .kept = kept};
 	put_request(h, &q);
-	if (h->fd < 0)
-		return 0;
-	put_texts(&h->out, places, 3);
-	put_texts(&h->out, s->argv, s->n_argv);
-	put_texts(&h->out, s->environment, s->n_environment);
-	buf_put(&h->out, padding, (size_t)(padded - size));
-	if (!(h->watch.events & EPOLLOUT))
-		send_some(h);
-	return 0;
 }
 
 void hand_send_kill(struct hand *h, uint64_t attempt, int signo, uint64_t grace_usec)

@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 struct keepsake {
 	struct list link;
@@ -78,20 +79,12 @@ static uint64_t output_size(const struct kept *k, uint64_t attempt, const char *
 												 : 0;
 }
 
-void kept_add(struct kept *k, uint64_t attempt, uint64_t age_usec, bool is_unsent)
+static void keep(struct kept *k, uint64_t attempt, uint64_t age_usec, uint64_t size)
 {
-	uint64_t out = output_size(k, attempt, "out"), err = output_size(k, attempt, "err");
-	is_unsent |= out > RUN_HEAD_SIZE || err > RUN_HEAD_SIZE;
-	if (!is_unsent || age_usec >= k->most_usec) {
-		removal_add(k->removal, attempt, NULL);
-		return;
-	}
-	removal_add(k->removal, attempt, "cwd");
-	removal_add(k->removal, attempt, "tmp");
 	struct keepsake *s = NEW(struct keepsake);
 	list_init(&s->link);
 	s->attempt = attempt;
-	s->size = out + err;
+	s->size = size;
 	uint64_t now = loop_now_usec(k->loop);
 	s->until_usec = now + k->most_usec - age_usec;
 	s->least_usec = now + (age_usec < KEPT_LEAST_USEC ? KEPT_LEAST_USEC - age_usec : 0);
@@ -99,4 +92,48 @@ void kept_add(struct kept *k, uint64_t attempt, uint64_t age_usec, bool is_unsen
 	k->n++;
 	k->size += s->size;
 	drop_what_is_due(k);
+}
+
+void kept_add(struct kept *k, uint64_t attempt, uint64_t age_usec, bool is_unsent)
+{
+	static const char *const rest[] = {"cwd", "tmp", "home", "root", "o"};
+	uint64_t out = output_size(k, attempt, "out"), err = output_size(k, attempt, "err");
+	uint64_t record = output_size(k, attempt, "record");
+	is_unsent |= out > RUN_HEAD_SIZE || err > RUN_HEAD_SIZE || record;
+	if (!is_unsent || age_usec >= k->most_usec) {
+		removal_add(k->removal, attempt, NULL);
+		return;
+	}
+	for (size_t i = 0; i < countof(rest); i++)
+		removal_add(k->removal, attempt, rest[i]);
+	keep(k, attempt, age_usec, out + err + record);
+}
+
+/* A link to a number: made and read in one step. */
+static void mark_path(uint64_t attempt, char path[64])
+{
+	snprintf(path, 64, "%" PRIu64 "/kept", attempt);
+}
+
+void kept_add_whole(struct kept *k, uint64_t attempt, uint64_t age_usec, uint64_t size)
+{
+	char path[64], text[32];
+	size += output_size(k, attempt, "out") + output_size(k, attempt, "err");
+	mark_path(attempt, path);
+	snprintf(text, sizeof text, "%" PRIu64, size);
+	bool is_marked = symlinkat(text, k->sandboxes, path) == 0 || errno == EEXIST;
+	if (!is_marked || age_usec >= k->most_usec)
+		removal_add(k->removal, attempt, NULL);
+	else
+		keep(k, attempt, age_usec, size);
+}
+
+bool kept_is_whole(const struct kept *k, uint64_t attempt, uint64_t *size)
+{
+	char path[64], text[32];
+	mark_path(attempt, path);
+	ssize_t n = readlinkat(k->sandboxes, path, text, sizeof text - 1);
+	text[n > 0 ? n : 0] = 0;
+	*size = strtoull(text, NULL, 10);
+	return n > 0;
 }

@@ -27,8 +27,12 @@ void kept_init(struct kept *k, struct loop *l, struct removal *removal, int sand
 	       uint64_t most_size);
 void kept_fini(struct kept *k);
 
-/* Keeps out and err of an attempt that has been over for `age_usec`, and deletes the rest of its sandbox; or all of it, if its
+/* Keeps out, err and record of an attempt that has been over for `age_usec`, and deletes the rest of its sandbox; or all of it, if its
  * output was short and could be sent whole. */
 void kept_add(struct kept *k, uint64_t attempt, uint64_t age_usec, bool is_unsent);
+/* Keeps all of a sandbox, for a person who wants to know why it failed; it is marked so that a later process finds it. `size`: of what was written in it. */
+void kept_add_whole(struct kept *k, uint64_t attempt, uint64_t age_usec, uint64_t size);
+/* It was kept so by a process before. */
+bool kept_is_whole(const struct kept *k, uint64_t attempt, uint64_t *size);
 
 #endif

@@ -2,15 +2,19 @@
 #include "vinefs/run/removal.h"
 
 #include "common/log.h"
+#include "vinefs/run/attempt.h"
 
 #include <dirent.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <linux/fs.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/xattr.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -18,6 +22,8 @@
 #define DEPTH_MOST 32   /* directories open at once; what lies deeper is moved up first */
 #define NAMES_MOST 1000 /* tried for what is moved up */
 #define RETRY_SEC 1
+#define SPARES_MOST 32
+#define SPARE ".spare-"
 
 struct job {
 	uint64_t attempt;
@@ -25,11 +31,15 @@ struct job {
 };
 
 struct removal {
-	pthread_mutex_t lock; /* held for the queue only, never while deleting */
+	pthread_mutex_t lock; /* held for the queue and the spares, never while deleting */
 	pthread_cond_t changed;
 	pthread_t thread;
 	struct job *jobs;
 	size_t n, room;
+	uint64_t spares[SPARES_MOST]; /* the attempts that they were of */
+	unsigned n_spares;
+	uint64_t allowed[SPARES_MOST]; /* the last ones */
+	unsigned n_allowed;            /* ever */
 	int sandboxes;
 	bool is_over;
 };
@@ -163,12 +173,175 @@ static int remove_tree(struct removal *r, int dir, const char *name)
 	return c.error ? c.error : -errno;
 }
 
+/* ---- sandboxes that are used again */
+
+/* What can be changed of a directory or file besides its content. */
+struct traits {
+	struct stat st;
+	char names[256]; /* of its attributes */
+	ssize_t n_names; /* -1 is as good as any number: there are none, or too many */
+	long flags;
+};
+
+/* False: nobody knows. */
+static bool read_traits(int fd, struct traits *t)
+{
+	t->flags = 0;
+	if (fd < 0 || fstat(fd, &t->st))
+		return false;
+	t->n_names = flistxattr(fd, t->names, sizeof t->names);
+	ioctl(fd, FS_IOC_GETFLAGS, &t->flags);
+	t->flags &= ~(long)(FS_EXTENT_FL | FS_INDEX_FL);
+	return true;
+}
+
+/* As what is made there is, but for its mode: that can be set again. */
+static bool is_as_made(int fd, const struct traits *like, struct traits *t)
+{
+	return read_traits(fd, t) && t->flags == like->flags && t->n_names == like->n_names &&
+	       (t->n_names <= 0 || memcmp(t->names, like->names, (size_t)t->n_names) == 0) &&
+	       t->st.st_uid == like->st.st_uid && t->st.st_gid == like->st.st_gid;
+}
+
+static bool set_mode(int fd, const struct traits *t, mode_t mode)
+{
+	return (t->st.st_mode & 07777) == mode || fchmod(fd, mode) == 0;
+}
+
+static bool empty_directory(struct clearing *c, int fd, const struct traits *like)
+{
+	struct traits t;
+	/* One that was large stays so. */
+	if (!is_as_made(fd, like, &t) || t.st.st_size > max((off_t)t.st.st_blksize, (off_t)4096)) {
+		close_fd(fd);
+		return false;
+	}
+	bool is_private = set_mode(fd, &t, 0700);
+	clear(c, fd, 0);
+	return is_private && !c->error && !c->n_moved;
+}
+
+/* Whoever still reads what stood in a file must not meet what comes: the lease is had by the only one who has it open. */
+static bool empty_file(int dir, const char *name, const struct traits *like)
+{
+	struct traits t;
+	_close_ int fd = openat(dir, name, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	if (!is_as_made(fd, like, &t) || !S_ISREG(t.st.st_mode) || t.st.st_nlink != 1 ||
+	    fcntl(fd, F_SETLEASE, F_WRLCK))
+		return false;
+	bool is_done = (!t.st.st_size || ftruncate(fd, 0) == 0) && set_mode(fd, &t, 0600);
+	fcntl(fd, F_SETLEASE, F_UNLCK);
+	return is_done;
+}
+
+static bool is_listed(const char *const *names, const char *name)
+{
+	while (*names && !streq(*names, name))
+		names++;
+	return *names != NULL;
+}
+
+/* All but what a new one has goes. False: it can only be deleted. */
+static bool empty_sandbox(struct removal *r, const char *name)
+{
+	struct clearing c = {.removal = r};
+	struct traits like, t;
+	_close_ int top = c.top = open_directory(r->sandboxes, name);
+	if (!read_traits(r->sandboxes, &like) || !is_as_made(top, &like, &t))
+		return false;
+	for (size_t i = 0; attempt_directories[i]; i++)
+		if (!empty_directory(&c, open_directory(top, attempt_directories[i]), &like))
+			return false;
+	int fd = openat(top, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	if (!d)
+		close_fd(fd);
+	for (const struct dirent *e; d && !is_over(r) && (e = readdir(d));)
+		if (!streq(e->d_name, ".") && !streq(e->d_name, "..") && !is_listed(attempt_directories, e->d_name) &&
+		    !(is_listed(attempt_files, e->d_name) && empty_file(top, e->d_name, &like)))
+			remove_entry(&c, top, e->d_name, 0);
+	if (d)
+		closedir(d);
+	return d && !c.error && !c.n_moved && !is_over(r);
+}
+
+static void spare_name(uint64_t attempt, char name[32])
+{
+	snprintf(name, 32, SPARE "%" PRIu64, attempt);
+}
+
+static bool is_allowed(const struct removal *r, uint64_t attempt)
+{
+	for (size_t i = 0; i < SPARES_MOST; i++)
+		if (r->allowed[i] == attempt)
+			return true;
+	return false;
+}
+
+void removal_allow(struct removal *r, uint64_t attempt)
+{
+	pthread_mutex_lock(&r->lock);
+	r->allowed[r->n_allowed++ % SPARES_MOST] = attempt;
+	pthread_mutex_unlock(&r->lock);
+}
+
+static bool make_spare(struct removal *r, uint64_t attempt, const char *name)
+{
+	char spare[32];
+	spare_name(attempt, spare);
+	pthread_mutex_lock(&r->lock);
+	bool has_room = r->n_spares < SPARES_MOST && is_allowed(r, attempt);
+	pthread_mutex_unlock(&r->lock);
+	if (!has_room || !empty_sandbox(r, name))
+		return false;
+	pthread_mutex_lock(&r->lock);
+	/* This thread alone adds to them. */
+	assert(r->n_spares < SPARES_MOST);
+	bool is_renamed = renameat(r->sandboxes, name, r->sandboxes, spare) == 0;
+	if (is_renamed)
+		r->spares[r->n_spares++] = attempt;
+	pthread_mutex_unlock(&r->lock);
+	return is_renamed;
+}
+
+bool removal_reuse(struct removal *r, uint64_t attempt)
+{
+	char spare[32], name[32];
+	uint64_t was = 0;
+	pthread_mutex_lock(&r->lock);
+	if (r->n_spares)
+		was = r->spares[--r->n_spares];
+	pthread_mutex_unlock(&r->lock);
+	if (!was)
+		return false;
+	spare_name(was, spare);
+	snprintf(name, sizeof name, "%" PRIu64, attempt);
+	if (renameat(r->sandboxes, spare, r->sandboxes, name) == 0)
+		return true;
+	/* The attempt has one already; this one goes when the node starts again. */
+	return false;
+}
+
+/* Those of a process before this one: who knows of which version. */
+static void remove_old_spares(struct removal *r)
+{
+	int fd = openat(r->sandboxes, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	if (!d)
+		close_fd(fd);
+	for (const struct dirent *e; d && !is_over(r) && (e = readdir(d));)
+		if (has_prefix(e->d_name, SPARE))
+			remove_tree(r, r->sandboxes, e->d_name);
+	if (d)
+		closedir(d);
+}
+
 static int do_job(struct removal *r, const struct job *j)
 {
 	char name[32];
 	snprintf(name, sizeof name, "%" PRIu64, j->attempt);
 	if (!j->part)
-		return remove_tree(r, r->sandboxes, name);
+		return make_spare(r, j->attempt, name) ? 0 : remove_tree(r, r->sandboxes, name);
 	_close_ int sandbox = open_directory(r->sandboxes, name);
 	/* What stands in its place goes with the whole. */
 	if (sandbox < 0)
@@ -189,6 +362,7 @@ static void *work(void *arg)
 {
 	struct removal *r = arg;
 	setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), NICE);
+	remove_old_spares(r);
 	pthread_mutex_lock(&r->lock);
 	while (!is_over(r)) {
 		if (!r->n) {

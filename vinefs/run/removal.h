@@ -16,4 +16,10 @@ void removal_free(struct removal *r);
 /* Deletes the attempt's sandbox; with `part`, a literal, only that directory of it. Any thread. */
 void removal_add(struct removal *r, uint64_t attempt, const char *part);
 
+/* Nothing of the attempt runs any more, for certain: its sandbox may be another's. Before removal_add(). */
+void removal_allow(struct removal *r, uint64_t attempt);
+/* Gives the attempt a sandbox that has been emptied instead of deleted: making directories is the dearest part of a short task.
+ * False: there is none, make one. Any thread. */
+bool removal_reuse(struct removal *r, uint64_t attempt);
+
 #endif
