@@ -267,12 +267,28 @@ TEST(who_asks_early_waits)
 	begin();
 	tell_all();
 	draft(&all[1], true);
-	for (int i = 0; i < 20; i++)
+	for (int i = 0; i < 5; i++)
 		turn();
 	ASSERT(!all[1].is_drafted);
 	draft(&all[0], true);
 	open_draft(&all[1]);
 	open_draft(&all[0]);
+	ASSERT_EQ(read_all(&all[1]), 0);
+	end();
+}
+
+/* It has sealed the path meanwhile, and has nothing to say of it any more. */
+TEST(who_asks_late_waits_for_nobody)
+{
+	begin();
+	tell_all();
+	draft(&all[0], false);
+	open_draft(&all[0]);
+	TURN_UNTIL(all[0].is_over);
+	uint64_t since = real_usec();
+	draft(&all[1], true);
+	open_draft(&all[1]);
+	ASSERT(real_usec() - since < 10000000);
 	ASSERT_EQ(read_all(&all[1]), 0);
 	end();
 }
@@ -322,8 +338,8 @@ TEST(what_one_seals_is_what_all_have)
 {
 	begin();
 	tell_all();
-	draft(&all[0], false);
 	draft(&all[1], true);
+	draft(&all[0], false);
 	open_draft(&all[1]);
 	ASSERT_EQ(read_all(&all[1]), 0);
 	seal_and_tell();

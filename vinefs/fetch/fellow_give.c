@@ -5,8 +5,8 @@
 
 #define GIVINGS_MOST 4096u
 #define UNTOLD_USEC 300000u  /* nobody has said here that this path is shared: it is about to be, or it is not */
-#define BEGIN_USEC 500000u   /* it is being begun here */
-#define NAMES_USEC 15000000u /* they are what is waited for */
+#define BEGIN_USEC 500000u   /* it is about to be begun here, or it is over already */
+#define NAMES_USEC 15000000u /* they are being read, or asked for */
 #define NAMES_MOST (6u << 20)
 
 struct giving {
@@ -24,6 +24,7 @@ struct giving {
 	uint8_t *bytes, *packed;
 	size_t n_packed, size;
 	bool is_names;
+	bool is_patient; /* it waits for the names */
 	int error;
 };
 
@@ -206,7 +207,14 @@ static struct draft *find(const struct giving *g)
 
 static void on_late(struct timer *t)
 {
-	refuse(container_of(t, struct giving, timer), -ENOENT);
+	struct giving *g = container_of(t, struct giving, timer);
+	struct fetch *f = g->fetch;
+	if (!g->is_names || g->is_patient || !(sealing_has_names(f, g->path) || naming_is_on(f, g->path))) {
+		refuse(g, -ENOENT);
+		return;
+	}
+	g->is_patient = true;
+	timer_start(t, f->loop, NAMES_USEC, on_late);
 }
 
 static struct giving *giving_new(struct fetch *f, struct conn *c, uint64_t id, const char *path)
@@ -223,20 +231,14 @@ static struct giving *giving_new(struct fetch *f, struct conn *c, uint64_t id, c
 	return g;
 }
 
-static uint64_t patience(const struct giving *g)
-{
-	if (!fellows_of(g->fetch, g->path))
-		return UNTOLD_USEC;
-	return g->is_names ? NAMES_USEC : BEGIN_USEC;
-}
-
 static void begin_or_wait(struct giving *g)
 {
 	struct draft *d = find(g);
 	if (d)
 		begin(g, d);
 	else
-		timer_start(&g->timer, g->fetch->loop, patience(g), on_late);
+		timer_start(&g->timer, g->fetch->loop, fellows_of(g->fetch, g->path) ? BEGIN_USEC : UNTOLD_USEC,
+			    on_late);
 }
 
 void fetch_give_draft(struct fetch *f, struct conn *c, uint64_t id, const struct wire_read_draft *m)

@@ -162,6 +162,15 @@ bool naming_start(struct fetch *f, struct fetch_seal *s, const char *path)
 	return true;
 }
 
+bool naming_is_on(const struct fetch *f, const char *path)
+{
+	list_foreach (&f->namings, struct naming, link, x) {
+		if (streq(x->path, path))
+			return true;
+	}
+	return false;
+}
+
 /* What comes for nobody is let go of when it is here. */
 void naming_leave(struct fetch_seal *s)
 {

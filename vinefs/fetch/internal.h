@@ -281,11 +281,14 @@ void fellow_give_stop(struct fetch *f); /* for fetch_stop() */
 /* False: nobody is to be asked. The path is without slashes at its end. */
 bool naming_start(struct fetch *f, struct fetch_seal *s, const char *path);
 void naming_leave(struct fetch_seal *s);
+bool naming_is_on(const struct fetch *f, const char *path);
 
 /* ---- sealing.c */
 
 /* Loop. What fetch_seal_start() does where this node is to look for itself. */
 void sealing_start(struct fetch *f, struct fetch_seal *s, const char *path);
+/* Loop. There will be a draft of it soon. */
+bool sealing_has_names(const struct fetch *f, const char *path);
 
 #define N_SEALINGS 2u
 #define N_DRAFTS 4u        /* somebody waits for their names only */

@@ -34,6 +34,15 @@ static bool is_of(const struct sealing *s, const char *path)
 	return streq(s->path, path) && !s->is_ended && !__atomic_load_n(&s->is_cancelled, __ATOMIC_RELAXED);
 }
 
+bool sealing_has_names(const struct fetch *f, const char *path)
+{
+	list_foreach (&f->sealings, struct sealing, link, s) {
+		if (is_of(s, path) && s->is_draft_wanted)
+			return true;
+	}
+	return false;
+}
+
 /* One that does not look yet sees all that was there when `c` asked. Whoever takes any draft wants what was there before, if anything, and compares. */
 static struct sealing *find_shared(const struct fetch *f, const char *path, const struct fetch_seal *c)
 {
