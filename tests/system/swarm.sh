@@ -2,7 +2,7 @@
 # deadline: 100
 # alone
 # once
-# 16 hosts of 25 Mbit/s have a file of 6.25 MB from one that has it: over their links, verified, in a bounded time, and mostly from each other.
+# 16 hosts of 50 Mbit/s have a file of 12.5 MB from one that has it: over their links, verified, in a bounded time, and mostly from each other.
 . "$SRC/tests/system/lib.sh"
 
 command -v tc >"$DIR/found" || skip "no tc"
