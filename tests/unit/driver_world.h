@@ -381,11 +381,15 @@ static inline struct digest digest_of(const char *text)
 	return d;
 }
 
-/* Whatever is under way comes to its end. */
+/* Whatever is under way comes to its end, and what the database was given is in it. */
 static inline void settle_all(void)
 {
-	for (int i = 0; i < 30; i++)
+	uint64_t until = real_usec() + UNIT_PATIENCE_USEC;
+	for (int n_quiet = 0; n_quiet < 30 && real_usec() < until; n_quiet++) {
 		loop_turn(loop, 1);
+		if (store_backlog(store) && !store_is_failing(store))
+			n_quiet = 0;
+	}
 }
 
 static inline const char *reason_of(uint64_t task)
