@@ -141,8 +141,7 @@ TEST(nobody_keeps_the_results_of_a_client_that_is_gone)
 	ASSERT(UNTIL(loop, node.n_starts == 2));
 	ASSERT_EQ(ended(&node, client.id - 1, node.start.attempt - 1), 0);
 	drop(&client);
-	for (int i = 0; i < 50; i++)
-		loop_turn(loop, 0);
+	settle_all();
 	driver_numbers(driver, &n);
 	ASSERT_EQ(n.ended, 1);
 	ends_skipped_usec += CLIENT_TIMEOUT_USEC + 1;
