@@ -233,16 +233,22 @@ static bool is_left(const struct peer *p)
 	return p->inputs[0].flags & 16;
 }
 
-TEST(of_two_nodes_that_start_with_what_nobody_knows_one_reads_it_and_the_other_is_told)
+/* Two nodes have a task each with a path of which nobody knows the tree: who is told to read it. */
+static struct peer *begin_to_read(void)
 {
-	begin();
 	ASSERT_EQ(come(&one, "w1", "aa-1", NULL), 0);
 	ASSERT_EQ(come(&two, "w2", "bb-2", NULL), 0);
 	ASSERT_EQ(want_unknown("file:/data/x"), 0);
 	ASSERT(UNTIL(loop, one.n_starts == 1 && two.n_starts == 1 && one.n_fetches + two.n_fetches == 1));
+	return one.n_fetches ? &one : &two;
+}
+
+TEST(of_two_nodes_that_start_with_what_nobody_knows_one_reads_it_and_the_other_is_told)
+{
+	begin();
+	struct peer *reader = begin_to_read(), *other = reader == &one ? &two : &one;
 	settle_all();
 	ASSERT_EQ(one.n_fetches + two.n_fetches, 1);
-	struct peer *reader = one.n_fetches ? &one : &two, *other = one.n_fetches ? &two : &one;
 	ASSERT(!is_left(reader) && is_left(other));
 	ASSERT_STR(reader->fetch_source, "file:/data/x 1");
 	ASSERT_EQ(conn_send(reader->conn, WIRE_FETCHED,
@@ -291,11 +297,7 @@ TEST(nodes_that_start_with_what_nobody_knows_hear_of_each_other_the_reader_first
 TEST(where_the_reader_is_lost_the_other_is_told_to_read_and_nobody_waits_for_who_is_gone)
 {
 	begin();
-	ASSERT_EQ(come(&one, "w1", "aa-1", NULL), 0);
-	ASSERT_EQ(come(&two, "w2", "bb-2", NULL), 0);
-	ASSERT_EQ(want_unknown("file:/data/x"), 0);
-	ASSERT(UNTIL(loop, one.n_starts == 1 && two.n_starts == 1 && one.n_fetches + two.n_fetches == 1));
-	struct peer *reader = one.n_fetches ? &one : &two, *other = one.n_fetches ? &two : &one;
+	struct peer *reader = begin_to_read(), *other = reader == &one ? &two : &one;
 	drop(reader);
 	reader->conn = NULL;
 	ASSERT_EQ(come(&three, "w3", "cc-3", NULL), 0);
@@ -309,11 +311,7 @@ TEST(where_the_reader_is_lost_the_other_is_told_to_read_and_nobody_waits_for_who
 TEST(who_waits_for_a_tree_that_he_has_is_told_so)
 {
 	begin();
-	ASSERT_EQ(come(&one, "w1", "aa-1", NULL), 0);
-	ASSERT_EQ(come(&two, "w2", "bb-2", NULL), 0);
-	ASSERT_EQ(want_unknown("file:/data/x"), 0);
-	ASSERT(UNTIL(loop, one.n_starts == 1 && two.n_starts == 1 && one.n_fetches + two.n_fetches == 1));
-	struct peer *reader = one.n_fetches ? &one : &two, *other = one.n_fetches ? &two : &one;
+	struct peer *reader = begin_to_read(), *other = reader == &one ? &two : &one;
 	const struct digest x = digest_of("x");
 	const struct wire_replica r = {.tree = x, .size = 1000, .total = 1000};
 	conn_send(other->conn, WIRE_REPLICAS, &(struct wire_replicas){.trees = {&r, 1}, .is_all = true});
