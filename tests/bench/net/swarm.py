@@ -19,7 +19,7 @@ from world import CannotRun, Cost, Failed, Host, World
 
 MB = 1000000
 UPLOADS = (1, 3, 10)
-SENT_MOST, LAST_MOST = 2.5, 4.5
+SENT_MOST, LAST_MOST = 2.5, 3.5
 SHARED_MBIT = 200  # of the file server: as four of sixteen hosts can take
 MakeWorld = Callable[[], World]
 
