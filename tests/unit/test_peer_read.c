@@ -65,12 +65,32 @@ TEST(a_reader_never_sees_the_bytes_of_a_node_that_lies)
 	world_copy_fini(&copy);
 }
 
-static struct fetch_world *hurried;
+/* Time passes at once whenever somebody has been asked, so many times. */
+struct hurry {
+	struct timer timer;
+	struct fetch_world *world;
+	const struct side *side;
+	unsigned n_asked, n_times;
+	uint64_t usec;
+};
 
 static void on_hurry(struct timer *t)
 {
-	(void)t;
-	hurried->later_usec += 21000000;
+	struct hurry *h = container_of(t, struct hurry, timer);
+	if (h->side->n_chunks != h->n_asked) {
+		h->n_asked = h->side->n_chunks;
+		h->world->later_usec += h->usec;
+		h->n_times--;
+	}
+	if (h->n_times)
+		timer_start(t, h->world->loop, 10000, on_hurry);
+}
+
+static void hurry_start(struct hurry *h, struct b_side *b, const struct side *side, unsigned n_times, uint64_t usec)
+{
+	*h = (struct hurry){
+		.world = &b->world, .side = side, .n_asked = side->n_chunks, .n_times = n_times, .usec = usec};
+	timer_start(&h->timer, b->world.loop, 0, on_hurry);
 }
 
 TEST(a_read_that_no_node_can_answer_fails_with_the_reason)
@@ -86,11 +106,10 @@ TEST(a_read_that_no_node_can_answer_fails_with_the_reason)
 	unsigned before = a.n_chunks;
 	char byte;
 	/* Its patience is shorter than the reader's. */
-	struct timer hurry = {.loop = NULL};
-	hurried = &b.world;
-	timer_start(&hurry, b.world.loop, 1000000, on_hurry);
+	struct hurry hurry;
+	hurry_start(&hurry, &b, &a, 4, 5000000);
 	ASSERT_EQ(fetch_world_read(&b.world, t, (uint32_t)tree_find(fetch_index(t), "f1"), 0, &byte, 1), -EIO);
-	timer_stop(&hurry);
+	timer_stop(&hurry.timer);
 	ASSERT(a.n_chunks > before);
 	_free_ char *why = fetch_world_why(t, "f1");
 	if (!strstr(why, "No data available"))
@@ -117,12 +136,11 @@ TEST(a_silent_node_delays_the_reads_of_what_has_a_source_once)
 	peer_start(&b, &p, &id, (struct side *[]){&a}, 1);
 	fetch_pull_stop(&p.pull);
 	struct fetch_tree *t = fetch_world_tree(&b.world, &id);
-	struct timer hurry = {.loop = NULL};
-	hurried = &b.world;
-	timer_start(&hurry, b.world.loop, 300000, on_hurry);
+	struct hurry hurry;
+	hurry_start(&hurry, &b, &a, 1, 3000000);
 	ASSERT_EQ(fetch_world_check(&b.world, t, "f1", f1), 5 << 19);
 	fetch_world_settle(&b.world, t, "f1");
-	timer_stop(&hurry);
+	timer_stop(&hurry.timer);
 	unsigned n_asked = a.n_chunks;
 	ASSERT(n_asked > 0);
 	ASSERT_EQ(fetch_world_check(&b.world, t, "f2", f2), 5 << 19);
@@ -131,4 +149,48 @@ TEST(a_silent_node_delays_the_reads_of_what_has_a_source_once)
 	peer_side_close(&a);
 	peer_b_close(&b);
 	world_copy_fini(&copy);
+}
+
+static void read_past_silent_ones(bool has_source)
+{
+	_free_ char *path = peer_make_tree(), *file = path_join(path, "f1");
+	struct side sides[4], *asked[countof(sides)];
+	struct b_side b;
+	struct world_copy copy;
+	struct digest id;
+	struct pulling p;
+	world_copy_make(&copy, path);
+	peer_b_open(&b, (struct cache_settings){0});
+	/* The last that was told is asked first. */
+	for (unsigned i = 0; i < countof(sides); i++) {
+		asked[i] = &sides[i];
+		peer_player_open(asked[i], &b, &copy, i || has_source ? FAULT_SILENT : FAULT_NONE, 0);
+	}
+	if (has_source) {
+		ASSERT_EQ(fetch_world_seal(&b.world, path, NULL, false, &id), 0);
+		fetch_world_evict(&b.world, &id);
+		peer_start(&b, &p, &id, asked, countof(sides));
+		fetch_pull_stop(&p.pull);
+	}
+	struct fetch_tree *t =
+		has_source ? fetch_world_tree(&b.world, &id) : open_index(&b, &copy.id, asked, countof(sides));
+	ASSERT_EQ(fetch_world_check(&b.world, t, "f1", file), 5 << 19);
+	fetch_world_settle(&b.world, t, "f1");
+	for (unsigned i = 1; i < countof(sides); i++)
+		ASSERT(sides[i].n_chunks > 0);
+	fetch_close(t);
+	for (unsigned i = 0; i < countof(sides); i++)
+		peer_side_close(&sides[i]);
+	peer_b_close(&b);
+	world_copy_fini(&copy);
+}
+
+TEST(a_read_passes_many_silent_nodes_on_its_way_to_one_that_answers)
+{
+	read_past_silent_ones(false);
+}
+
+TEST(a_read_passes_many_silent_nodes_on_its_way_to_the_source)
+{
+	read_past_silent_ones(true);
 }

@@ -12,14 +12,19 @@
 #define LATE_USEC 500000u  /* a pull is given so long */
 #define SILENT_USEC 30000000u
 #define TRIES_USEC 20000000u /* they are, for so long: less than a read waits */
+/* Who says nothing is left for the next so soon, each one sooner than the one before, and twice as late when all are asked once more: so there is time for all, and for who is slow. */
+#define QUIET_USEC ((uint64_t)2000000)
+#define QUIET_LEAST_USEC ((uint64_t)250000)
 
 struct piecing {
 	struct list link;
 	struct fetch_peers *owner;
 	struct piece *of;
 	struct digest tree;
-	bool is_joined; /* a pull is to bring it */
-	unsigned at;    /* holder */
+	bool is_joined;   /* a pull is to bring it */
+	unsigned at;      /* holder */
+	unsigned n_quiet; /* holders that said nothing, this time */
+	unsigned n_times; /* that all have been asked */
 	struct peer_user user;
 	struct call call;
 	struct timer timer;
@@ -58,6 +63,8 @@ static void on_again(struct timer *t)
 {
 	struct piecing *x = container_of(t, struct piecing, timer);
 	x->at = 0;
+	x->n_quiet = 0;
+	x->n_times++;
 	ask_next(x);
 }
 
@@ -124,6 +131,7 @@ static void refused(struct piecing *x, const struct known_holder *h, const char 
 		snprintf(x->reason, sizeof x->reason, "node %.60s: %.180s", h->name, what);
 	call_stop(&x->call);
 	peer_leave(&x->user);
+	timer_stop(&x->timer);
 	x->at++;
 	ask_next(x);
 }
@@ -132,6 +140,24 @@ static struct known_holder *holder_of(struct piecing *x)
 {
 	struct known_tree *k = knowns_get(x->owner, &x->tree);
 	return k && x->at < k->n ? &k->holders[x->at] : NULL;
+}
+
+static void on_quiet(struct timer *t)
+{
+	struct piecing *x = container_of(t, struct piecing, timer);
+	struct known_holder *h = holder_of(x);
+	x->n_quiet++;
+	note(x, h, -ETIMEDOUT);
+	refused(x, h, "it has not answered in time: others are asked");
+}
+
+/* Only while there is another way. */
+static void expect_answer(struct piecing *x)
+{
+	const struct known_tree *k = knowns_get(x->owner, &x->tree);
+	uint64_t usec = max(QUIET_USEC >> min(x->n_quiet, 31u), QUIET_LEAST_USEC) << min(x->n_times, 8u);
+	if (x->of->is_urgent || (k && k->n > 1))
+		timer_start(&x->timer, x->owner->settings.loop, usec, on_quiet);
 }
 
 static void ask(struct piecing *x, struct conn *c);
@@ -164,6 +190,7 @@ static bool on_data(struct call *call, const void *bytes, size_t n)
 	}
 	memcpy(x->of->bytes + x->have, bytes, n);
 	x->have += n;
+	expect_answer(x);
 	return true;
 }
 
@@ -207,6 +234,8 @@ static void ask(struct piecing *x, struct conn *c)
 	int r = !c ? -ENOTCONN : !h || h->is_old ? ask_old(x, c) : ask_some(x, c);
 	if (r)
 		refused(x, h, strerror(-r));
+	else
+		expect_answer(x);
 }
 
 static void on_ready(struct peer_user *u, int error, const char *reason)
@@ -225,7 +254,7 @@ static void ask_next(struct piecing *x)
 	struct loop *l = x->owner->settings.loop;
 	struct known_holder *h = holder_of(x);
 	uint64_t now = loop_now_usec(l);
-	while (h && (h->is_liar || (x->of->is_urgent && now < h->silent_until_usec))) {
+	while (h && (h->is_liar || ((x->of->is_urgent || !x->n_times) && now < h->silent_until_usec))) {
 		x->at++;
 		h = holder_of(x);
 	}
@@ -237,6 +266,7 @@ static void ask_next(struct piecing *x)
 		refused(x, h, "it is not connected just now");
 	} else if (h) {
 		x->user.on_ready = on_ready;
+		expect_answer(x);
 		peer_join(x->owner, &x->user, h->address);
 	} else if (!is_patient) {
 		end(x, -EIO);
