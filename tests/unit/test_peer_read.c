@@ -3,6 +3,7 @@
 #include "common/path.h"
 #include "tests/unit/peer_world.h"
 #include "tests/unit/unit.h"
+#include "vinefs/fetch/internal.h"
 
 static void stop_at_index(struct fetch_pull *x)
 {
@@ -120,6 +121,28 @@ TEST(a_read_that_no_node_can_answer_fails_with_the_reason)
 	world_copy_fini(&copy);
 }
 
+/* By its deadline it has been asked for a moment only. */
+TEST(a_read_that_is_late_names_whom_it_waits_for)
+{
+	_free_ char *path = peer_make_tree();
+	struct side a;
+	struct b_side b;
+	struct world_copy copy;
+	world_copy_make(&copy, path);
+	peer_b_open(&b, (struct cache_settings){0});
+	peer_player_open(&a, &b, &copy, FAULT_SILENT, 0);
+	struct fetch_tree *t = open_index(&b, &copy.id, (struct side *[]){&a}, 1);
+	b.world.fetch->settings.deadline_usec = 1000000;
+	char byte;
+	ASSERT_EQ(fetch_world_read(&b.world, t, (uint32_t)tree_find(fetch_index(t), "f1"), 0, &byte, 1), -EIO);
+	_free_ char *why = fetch_world_why(t, "f1");
+	ASSERT(strstr(why, "no node that has it has answered in 1.0 s"));
+	fetch_close(t);
+	peer_side_close(&a);
+	peer_b_close(&b);
+	world_copy_fini(&copy);
+}
+
 TEST(a_silent_node_delays_the_reads_of_what_has_a_source_once)
 {
 	_free_ char *path = peer_make_tree(), *f1 = path_join(path, "f1"), *f2 = path_join(path, "f2");
@@ -176,8 +199,8 @@ static void read_past_silent_ones(bool has_source)
 		has_source ? fetch_world_tree(&b.world, &id) : open_index(&b, &copy.id, asked, countof(sides));
 	ASSERT_EQ(fetch_world_check(&b.world, t, "f1", file), 5 << 19);
 	fetch_world_settle(&b.world, t, "f1");
-	for (unsigned i = 1; i < countof(sides); i++)
-		ASSERT(sides[i].n_chunks > 0);
+	/* Others are given less time, which a busy machine may need to reach them. */
+	ASSERT(asked[countof(sides) - 1]->n_chunks > 0);
 	fetch_close(t);
 	for (unsigned i = 0; i < countof(sides); i++)
 		peer_side_close(&sides[i]);

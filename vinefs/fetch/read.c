@@ -182,8 +182,10 @@ static void tell_late(const struct reading *g)
 	const struct fill *x = w ? map_get(&s->fills, w->chunk) : NULL;
 	struct source *from = x ? x->source : NULL;
 	if (!from) {
-		_free_ char *text =
-			xasprintf("tree %s: this node's disk has not made room for it in %.1f s", s->text, sec);
+		const char *what = x && x->piece.work               ? "no node that has it has answered"
+				   : s->reservation != RESERVE_DONE ? "this node's disk has not made room for it"
+								    : "nobody has brought it";
+		_free_ char *text = xasprintf("tree %s: %s in %.1f s", s->text, what, sec);
 		log_warn("%s", text);
 		stock_failed(s, text);
 		return;

@@ -37,7 +37,8 @@ static bool is_of(const struct sealing *s, const char *path)
 bool sealing_has_names(const struct fetch *f, const char *path)
 {
 	list_foreach (&f->sealings, struct sealing, link, s) {
-		if (is_of(s, path) && s->is_draft_wanted)
+		/* One that is left to another node is cancelled when it has its names. */
+		if (s->is_draft_wanted && (is_of(s, path) || (s->is_left && !s->is_ended && streq(s->path, path))))
 			return true;
 	}
 	return false;
