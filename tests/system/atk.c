@@ -12,7 +12,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define QUIET_MSEC 2000
+#define QUIET_MSEC 6000
+#define UNREAD_MSEC 500
 
 struct atk {
 	int fd;
@@ -63,7 +64,7 @@ static void send_only(struct atk *k)
 			return;
 		buf_consume(&k->out, (size_t)n);
 	}
-	poll(NULL, 0, QUIET_MSEC / 4);
+	poll(NULL, 0, UNREAD_MSEC);
 }
 
 /* Sends what there is and takes what comes, until nothing has for a while or the other side closes. */

@@ -2,7 +2,7 @@
 # What a person sees of the cache and may do to it.
 . "$SRC/tests/system/lib.sh"
 
-start n1 'vinefs ready' vinefs --vined=none --state="$DIR/n1" --cache-size=200M
+start n1 'vinefs ready' vinefs --vined=none --state="$DIR/n1" --cache-size=200M --scrub-rate=0
 export VINE_NODE=$DIR/n1
 json() { python3 -c 'import json,sys; print(eval(sys.argv[1], {"j": json.load(sys.stdin)}))' "$1"; }
 resident() { vine cache show "$1" --json | json 'j["trees"][0]["resident"]'; }

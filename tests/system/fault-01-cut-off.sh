@@ -7,6 +7,7 @@
 
 is_over() { ! alive "$(pid_on n1 "$1")"; }
 kill_and_restart() { # [ARG...]
+	poll 20 is_recorded cluster
 	crash cluster
 	hub_vined cluster --stop-grace=1s "$@"
 }
@@ -43,6 +44,7 @@ far_node n2 --cores=4
 poll 20 attempts n2 4
 touch "$DIR/go.n1"
 poll 20 is_over 1
+poll 20 is_recorded cluster
 crash cluster
 hub_vined cluster --stop-grace=1s --node-timeout=60s
 plug n1

@@ -15,6 +15,7 @@ player() { # NAME NUMBER WITHIN_MSEC
 }
 said() { grep -qx "$2" "$DIR/$1.out"; }
 again() {
+	poll 20 is_recorded cluster
 	crash cluster
 	start_vined cluster --node-timeout=2s
 }

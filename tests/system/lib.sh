@@ -92,6 +92,15 @@ field() { # NAME KEY
 	sed -n "s/^vine[a-z]* ready.* $2=\([^ ]*\).*/\1/p" "$DIR/$1.out" | tail -n 1
 }
 
+# What has begun there is in the database, which nobody waits for.
+is_recorded() { # VINED
+	python3 -c 'import socket, sys
+s = socket.socket(socket.AF_UNIX)
+s.connect(sys.argv[1])
+s.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+sys.exit(b"\nvined_commit_backlog_bytes 0\n" not in b"".join(iter(lambda: s.recv(65536), b"")))' "$DIR/$1/metrics"
+}
+
 start_vined() { # NAME [ARG...]
 	local name=$1
 	shift

@@ -36,18 +36,20 @@ restart() { # kills vinefs; what "$@" does happens while it is stopped, before
 	poll 10 restarted
 }
 
+all_begun() { [ "$(find "$DIR" -maxdepth 1 -name 'begun.*' | wc -l)" = 3 ]; }
+
 check() { # SECONDS that the wall test may take in all
 	local began ended
-	rm -f "$DIR/go" "$DIR/never"
+	rm -f "$DIR/go" "$DIR/never" "$DIR"/begun.*
 	poll 20 n_running 0
 	began=$EPOCHREALTIME
-	vine run --wall-time 4s -- sleep 1000 >"$DIR/wall" 2>&1 &
+	vine run --wall-time 4s -- sh -c "echo >$DIR/begun.wall; exec sleep 1000" >"$DIR/wall" 2>&1 &
 	local wall=$!
-	vine run --mem 100M -- python3 "$DIR/later.py" "$DIR/go" >"$DIR/memory" 2>&1 &
+	vine run --mem 100M -- sh -c "echo >$DIR/begun.memory; exec python3 $DIR/later.py $DIR/go" >"$DIR/memory" 2>&1 &
 	local memory=$!
-	vine run --processes 5 -- python3 "$DIR/later.py" "$DIR/go" processes >"$DIR/processes" 2>&1 &
+	vine run --processes 5 -- sh -c "echo >$DIR/begun.processes; exec python3 $DIR/later.py $DIR/go processes" >"$DIR/processes" 2>&1 &
 	local processes=$!
-	poll 20 n_running 3
+	poll 20 all_begun # seen late, the one of 4 s may be over
 	restart true
 	touch "$DIR/go"
 	status=0; wait $memory || status=$?

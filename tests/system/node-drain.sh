@@ -62,9 +62,9 @@ unset "pid_of[n1]" "pid_of[n2]"
 
 # One that has no time to wait says so, too, before what runs there has ended: that is no loss, and runs elsewhere.
 start_node n3 --name=n3 --stop-grace=0s
+mkfifo "$DIR/endless"
 vine run -- sh -c 'echo $$ >>'"$DIR/began"'; [ "$(wc -l <'"$DIR/began"')" -gt 1 ] || exec cat '"$DIR/endless" &
 running=$!
-mkfifo "$DIR/endless"
 poll 10 test -s "$DIR/began"
 stop n3
 contains "$DIR/cluster.log" "node n3: it is about to end"

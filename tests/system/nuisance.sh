@@ -11,30 +11,33 @@ status_msec() {
 	vine status >"$DIR/status.out"
 	echo $(((${EPOCHREALTIME/./} - ${begin/./}) / 1000))
 }
+eleven() { for i in 1 2 3 4 5 6 7 8 9 10 11; do status_msec; done | sort -n >"$DIR/msec"; }
 
 start_vined cluster
 start_node n1
 vine run -- true
 for address in "$(field cluster address)" "$(field cluster socket)"; do
 	for mode in garbage half huge silent; do
-		nuisance "$address" 3 $mode 8 >"$DIR/nuisance.out" || fail "$mode on $address: $(cat "$DIR/nuisance.out")"
+		nuisance "$address" 3 $mode 12 >"$DIR/nuisance.out" || fail "$mode on $address: $(cat "$DIR/nuisance.out")"
 	done
 done
 # Each was named once in the log, with its reason.
 contains "$DIR/cluster.log" "not TLS"
 
+eleven
+quiet=$(sed -n 6p "$DIR/msec")
 before=$(memory)
-nuisance "$(field cluster address)" 1000 mixed 10 >"$DIR/nuisance.out" &
+nuisance "$(field cluster address)" 1000 mixed 15 >"$DIR/nuisance.out" &
 storm=$!
 poll 20 grep -q connected "$DIR/nuisance.out"
-for i in 1 2 3 4 5 6 7 8 9 10 11; do status_msec; done | sort -n >"$DIR/msec"
+eleven
 median=$(sed -n 6p "$DIR/msec")
 worst=$(tail -n 1 "$DIR/msec")
 during=$(memory)
-echo "status: median $median ms, worst $worst ms, starting the command included; memory $before -> $during KiB"
-# The median: one of eleven may meet whatever else this machine has to do.
-[ "$median" -le $((50 * ${DEADLINE_FACTOR:-1})) ] || fail "status took $median ms beside 1,000 nuisances"
-[ "$worst" -le $((500 * ${DEADLINE_FACTOR:-1})) ] || fail "status once took $worst ms beside 1,000 nuisances"
+echo "status: median $median ms, $quiet ms before, worst $worst ms, starting the command included; memory $before -> $during KiB"
+# The median: one of eleven may meet whatever else this machine has to do, but never what a nuisance is given, which is 5 s.
+[ "$median" -le $((50 * ${DEADLINE_FACTOR:-1} + 3 * quiet)) ] || fail "status took $median ms beside 1,000 nuisances"
+[ "$worst" -le $((2500 * ${DEADLINE_FACTOR:-1})) ] || fail "status once took $worst ms beside 1,000 nuisances"
 [ $((during - before)) -le $((64 * 1000)) ] || fail "1,000 nuisances cost $((during - before)) KiB"
 wait $storm || fail "not all were thrown out: $(cat "$DIR/nuisance.out")"
 vine run -- true

@@ -5,7 +5,7 @@
 . "$SRC/tests/system/net-lib"
 
 size=24000000
-tbf() { tc qdisc replace dev "v${link_of[$1]}" root tbf rate 40mbit burst 128kb latency 200ms && in_node "$1" tc qdisc replace dev e0 root tbf rate 40mbit burst 128kb latency 200ms; }
+tbf() { tc qdisc replace dev "v${link_of[$1]}" root tbf rate 16mbit burst 128kb latency 200ms && in_node "$1" tc qdisc replace dev e0 root tbf rate 16mbit burst 128kb latency 200ms; }
 fetched() { # NODE ORIGIN
 	python3 - "$DIR/$1/metrics" "vinefs_fetched_bytes_total{origin=\"$2\"} " <<'PY'
 import socket, sys

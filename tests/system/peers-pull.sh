@@ -11,6 +11,9 @@ whole() { # NODE COUNT: so many trees are there, all of each
 	[ "$(VINE_NODE=$DIR/$1 vine cache ls --json | json 'sum(t["resident"] == t["size"] for t in j["trees"])')" = "$2" ]
 }
 has_some() { [ "$(resident "$1")" -gt "$2" ]; }
+# So that half-way lasts longer than it takes to look, where there is tc.
+slow_link() { tc qdisc replace dev lo root tbf rate 160mbit burst 256kb latency 200ms 2>"$DIR/tc.err" || cat "$DIR/tc.err"; }
+fast_link() { tc qdisc delete dev lo root 2>"$DIR/tc.err" || cat "$DIR/tc.err"; }
 
 start_vined cluster
 start_node n1 --name=n1 --feature=first
@@ -45,6 +48,7 @@ never=$!
 run_on first "$DIR/file" out3 || fail "$(cat "$DIR/out3.err")"
 whole n1 2 || fail "the file is not on n1"
 before=$(resident n2)
+slow_link
 run_on second "$DIR/file" out4 &
 fourth=$!
 poll 20 has_some n2 $((before + 20000000))
@@ -52,6 +56,7 @@ mv "$DIR/file" "$DIR/gone.file"
 kill -KILL "$(field n1 pid)"
 half=$(resident n2)
 [ "$half" -lt $((before + 300000000)) ] || fail "all of it had come before the kill"
+fast_link
 wait $fourth || fail "$(cat "$DIR/out4.err")"
 contains "$DIR/out4" "exited 0"
 whole n2 2 || fail "the file is not on n2"

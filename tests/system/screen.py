@@ -113,6 +113,7 @@ class Terminal:
 
     def resize(self, width: int, height: int) -> None:
         self.screen.width, self.screen.height = width, height
+        self.screen.y = min(self.screen.y, height - 1)
         self.screen.clear()
         self.set_size()
 

@@ -39,7 +39,8 @@ vine run -- sh -c 'exit 7'
 SH
 is_over() { [[ "$(scontrol show job -o "$job")" == *"JobState=$1 "* ]]; }
 job=$(as sbatch --parsable -t 5 -N 3 -c 2 --mem 1000 -o job1 "$script" --dir "$DIR/user" --cache "$DIR/user/kept" sh ./work)
-poll 5 is_over RUNNING
+has_begun() { [[ "$(scontrol show job -o "$job")" != *"JobState=PENDING "* ]]; }
+poll 20 has_begun
 slurm_note
 poll 30 is_over FAILED
 [[ "$(scontrol show job -o "$job")" == *'ExitCode=7:0'* ]] || fail "it does not end as its command: $(cat job1)"

@@ -31,8 +31,12 @@ n_sandboxes() { find "$state/s" -mindepth 1 -maxdepth 1 -name "[0-9]*" | wc -l; 
 is_clean() { [ "$(n_sandboxes)" = 0 ]; }
 mounts_of() { wc -l <"/proc/$1/mountinfo"; }
 
+# The keeper keeps one view of these inputs.
+is_as_before() { [ $(($(n_descriptors "$keeper") - ${before% *})) -le 2 ] && [ "$(mounts_of "$keeper")" -le "${before#* }" ]; }
+no_task() { [ "$(cat /proc/[0-9]*/stat 2>/dev/null | grep -c '(one)')" = 0 ]; }
+
 workload() {
-	local i keeper=${pid_of[$who-$tier]} vinefs before after all=()
+	local i keeper=${pid_of[$who-$tier]} vinefs before all=()
 	vinefs=$(field "$who-$tier" pid)
 	mkdir "$DIR/results/$tier-$who"
 	one 1 || fail "tier $tier, $who: the first task"
@@ -55,10 +59,9 @@ all
 all" ] || fail "tier $tier, $who, task $i left: $(cat "$DIR/results/$tier-$who/$i")"
 	done
 	poll 20 is_clean
-	after="$(n_descriptors "$keeper") $(mounts_of "$keeper")"
-	# The keeper keeps one view of these inputs.
-	[ $((${after% *} - ${before% *})) -le 2 ] && [ "${after#* }" = "${before#* }" ] || fail "tier $tier, $who: descriptors and mounts of the keeper: $before, then $after"
-	[ "$(cat /proc/[0-9]*/stat 2>/dev/null | grep -c '(one)')" = 0 ] || fail "a task is left"
+	echo "descriptors and mounts of the keeper: $before"
+	poll 20 is_as_before
+	poll 20 no_task
 	[ "$(cat "$DIR/data/all")" = all ] || fail "the source was changed"
 }
 each_node workload

@@ -17,7 +17,8 @@ static uint64_t real_usec(void)
 
 static uint64_t clock_usec(void *arg)
 {
-	return real_usec() + ((const struct fetch_world *)arg)->later_usec;
+	const struct fetch_world *w = arg;
+	return (w->still_usec ? w->still_usec : real_usec()) + w->later_usec;
 }
 
 /* ---- the source */
@@ -112,6 +113,11 @@ void fetch_world_open_real(struct fetch_world *w, const char *name, struct cache
 	fs.directory = w->directory;
 	w->fetch = fetch_new(w->loop, &fs);
 	ASSERT(w->fetch);
+}
+
+void fetch_world_stand_still(struct fetch_world *w)
+{
+	w->still_usec = real_usec();
 }
 
 void fetch_world_close(struct fetch_world *w)

@@ -25,6 +25,7 @@ struct fetch_world {
 	char *roots[1024]; /* by descriptor */
 	char *directory;
 	uint64_t later_usec; /* added to the loop's clock */
+	uint64_t still_usec; /* which stands still there, if not 0 */
 	uint64_t n_progress, n_read;
 	char *text; /* the last sealing's first line */
 };
@@ -34,6 +35,8 @@ void fetch_world_open(struct fetch_world *w, const char *name, struct cache_sett
 void fetch_world_open_real(struct fetch_world *w, const char *name, struct cache_settings cs, struct fetch_settings fs);
 /* Everything but the directory. */
 void fetch_world_close(struct fetch_world *w);
+/* From here on only later_usec is time: nobody is late, however busy the machine is. */
+void fetch_world_stand_still(struct fetch_world *w);
 void fetch_world_gate(struct fetch_world *w, const char *root); /* NULL: open */
 unsigned fetch_world_n_reads(struct fetch_world *w);
 uint64_t fetch_world_size(struct fetch_world *w); /* bytes read of it */

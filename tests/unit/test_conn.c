@@ -364,8 +364,13 @@ TEST(a_silent_open_peer_is_pinged_and_then_given_up)
 	struct raw r;
 	uint8_t bytes[4096];
 	struct wire_head h = {0};
+	struct buf word = {0};
 	raw_open(&r);
 	ends_stand_still();
+	/* From its last word on it is silent. */
+	wire_encode(&word, WIRE_PING, 0, 1, &(struct wire_ping){});
+	raw_send(&r, word.at, word.n);
+	buf_fini(&word);
 	for (int i = 0; i < 5; i++)
 		loop_turn(r.e.loop, 1);
 	while (recv(r.fd, bytes, sizeof bytes, MSG_DONTWAIT) > 0)
@@ -383,6 +388,12 @@ TEST(a_silent_open_peer_is_pinged_and_then_given_up)
 	raw_fini(&r);
 }
 
+static bool is_nothing_on_the_way(const struct ends *e)
+{
+	const struct conn_counters *node = conn_counters(e->node.conn), *vined = conn_counters(e->vined.conn);
+	return node->bytes_out == vined->bytes_in && vined->bytes_out == node->bytes_in;
+}
+
 TEST(two_living_ends_keep_each_other_for_hours)
 {
 	struct ends e;
@@ -390,8 +401,10 @@ TEST(two_living_ends_keep_each_other_for_hours)
 	ASSERT(ends_open(&e));
 	for (int i = 0; i < 1000; i++) {
 		ends_skipped_usec += 7000000;
-		for (int k = 0; k < 4; k++)
+		for (int k = 0; k < 4; k++) {
 			loop_turn(e.loop, 0);
+			ASSERT(UNTIL(e.loop, is_nothing_on_the_way(&e)));
+		}
 	}
 	/* This process was stopped for a long time: what has come meanwhile is no silence. */
 	ends_skipped_usec += 60000000;

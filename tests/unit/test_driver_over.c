@@ -126,6 +126,7 @@ TEST(after_a_restart_results_are_taken_once_who_submitted_has_not_come_back)
 	run_all(1);
 	settle_all();
 	end();
+	ends_stand_still();
 	begin();
 	ASSERT_EQ(unacknowledged(), 1);
 	begin_wait(0, "20000000 sweep");
@@ -136,10 +137,12 @@ TEST(after_a_restart_results_are_taken_once_who_submitted_has_not_come_back)
 	ASSERT_STR(answer(0), "yes");
 	ASSERT_EQ(unacknowledged(), 0);
 	end();
+	ends_still_usec = 0;
 }
 
 TEST(results_of_a_session_that_is_there_are_its_own)
 {
+	ends_stand_still();
 	begin();
 	submit_and_go((const struct wire_task[]){LARGE}, 1);
 	connect_peer(&client, TLS_ROLE_CLIENT, "c", 4);
@@ -157,6 +160,7 @@ TEST(results_of_a_session_that_is_there_are_its_own)
 	ASSERT_EQ(unacknowledged(), 0);
 	drop(&client);
 	end();
+	ends_still_usec = 0;
 }
 
 TEST(of_a_run_that_its_client_comes_back_for_nothing_is_taken)

@@ -16,6 +16,7 @@ TEST(a_node_that_cannot_begin_tasks_rests_and_they_run_elsewhere)
 {
 	struct peer sick, well, client;
 	char reason[256];
+	ends_stand_still();
 	start_vined();
 	connect_peer(&sick, TLS_ROLE_NODE, "w1", 1);
 	ASSERT_EQ(join(&sick, "aa-1", NULL, 0), 0);
@@ -49,6 +50,7 @@ TEST(a_node_that_cannot_begin_tasks_rests_and_they_run_elsewhere)
 	drop(&sick);
 	drop(&well);
 	stop_vined();
+	ends_still_usec = 0;
 }
 
 TEST(a_task_that_its_node_lost_goes_to_another_one)

@@ -81,6 +81,12 @@ static void begin(void)
 		peer_node_open(&all[i].b, names[i]);
 }
 
+static void stand_still(void)
+{
+	for (unsigned i = 0; i < N; i++)
+		fetch_world_stand_still(&all[i].b.world);
+}
+
 static void close_reader(struct reader *r)
 {
 	fetch_watch_stop(&r->watch);
@@ -201,6 +207,7 @@ static uint64_t size_read(void)
 TEST(what_all_read_is_read_once_and_by_each_a_part)
 {
 	begin();
+	stand_still();
 	tell_all();
 	draft_all();
 	for (unsigned i = 0; i < N; i++)
@@ -231,6 +238,7 @@ TEST(names_come_from_who_reads_them)
 {
 	char away[600];
 	begin();
+	stand_still();
 	tell_all();
 	draft(&all[0], true);
 	open_draft(&all[0]);
@@ -322,7 +330,7 @@ static unsigned read_beside(struct side *player, enum fault fault)
 static void seal_and_tell(void)
 {
 	struct pulling p = {.n_done = 0};
-	if (!all[0].is_drafted)
+	if (!all[0].seal.on_draft)
 		draft(&all[0], false);
 	open_draft(&all[0]);
 	TURN_UNTIL(all[0].is_over);
@@ -390,6 +398,7 @@ TEST(who_stood_still_itself_takes_nobody_for_silent)
 	const uint32_t n = 64u << 10;
 	for (int n_steps = 0; n_steps < 6; n_steps++) {
 		begin();
+		stand_still();
 		tell_all();
 		draft_all();
 		for (unsigned i = 0; i < countof(gots); i++) {

@@ -232,6 +232,7 @@ TEST(less_lies_before_readers_who_may_come_back)
 	want_one(&bulk, &a, 0, SWARM_BULK);
 	ASSERT(UNTIL(g.world.loop, bulk.n_ends) && want_is_good(&bulk));
 	ASSERT_EQ(room(&g), 300000);
+	fetch_world_stand_still(&g.world);
 	want_one(&urgent, &a, 1, SWARM_NOW);
 	ASSERT(UNTIL(g.world.loop, urgent.n_ends) && want_is_good(&urgent));
 	ASSERT_EQ(room(&g), 30000);
@@ -265,6 +266,7 @@ TEST(what_is_given_keeps_low_for_readers_of_this_node)
 	want_one(&bulk, &a, 0, SWARM_BULK);
 	ASSERT(UNTIL(g.world.loop, bulk.n_ends) && want_is_good(&bulk));
 	ASSERT_EQ(room(&g), 300000);
+	fetch_world_stand_still(&g.world);
 	readers_join(f);
 	ASSERT_EQ(room(&g), 30000);
 	readers_leave(f);

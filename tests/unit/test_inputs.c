@@ -4,6 +4,7 @@
 #include "tests/unit/draft_world.h"
 #include "tests/unit/inputs_world.h"
 #include "vinefs/fetch/draft.h"
+#include "vinefs/inputs_internal.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -379,6 +380,9 @@ TEST(who_waits_for_another_reads_it_when_told_to_or_after_a_while)
 		struct wire_input i = inputs_world_input(source, NULL);
 		struct told *t = start_left(&w, &m, &i);
 		ASSERT(!t->is_ready && !t->is_unready);
+		/* The look at the path has a patience of its own. */
+		for (unsigned k = 0; k < UNIT_PATIENCE_USEC / 1000 && list_is_empty(&w.inputs->parked); k++)
+			inputs_world_turn(&w);
 		if (by_time)
 			w.fetch.later_usec += 61000000;
 		else

@@ -171,6 +171,9 @@ TEST(parts_go_on_to_the_third_while_the_second_lacks_the_rest)
 	struct fetch_parts w = {.on_part = on_part, .on_over = on_over};
 	world_copy_make(&copy, path);
 	ASSERT(copy.n > 3 * 65536);
+	/* As above. */
+	const uint64_t patience_usec = peer_patience_usec;
+	peer_patience_usec = UNIT_PATIENCE_USEC;
 	peer_node_open(&b, "b");
 	peer_node_open(&c, "c");
 	peer_swarm_open(&s, &b, &copy, FAULT_NONE, 0, 0);
@@ -194,6 +197,7 @@ TEST(parts_go_on_to_the_third_while_the_second_lacks_the_rest)
 	peer_node_close(&c);
 	peer_node_close(&b);
 	world_copy_fini(&copy);
+	peer_patience_usec = patience_usec;
 }
 
 TEST(of_who_knows_no_swarm_a_large_index_comes_whole)

@@ -10,11 +10,18 @@ struct swarm_test {
 	struct b_side b;
 };
 
-static void begin(struct swarm_test *t)
+/* Who has no more to give is waited for so long. */
+static void begin_with(struct swarm_test *t, uint64_t patience_usec)
 {
+	peer_patience_usec = patience_usec;
 	t->path = peer_make_tree();
 	world_copy_make(&t->copy, t->path);
 	peer_node_open(&t->b, "b");
+}
+
+static void begin(struct swarm_test *t)
+{
+	begin_with(t, UNIT_PATIENCE_USEC);
 }
 
 static void end(struct swarm_test *t)
@@ -178,17 +185,19 @@ TEST(a_silent_neighbour_is_left_and_the_rest_asked_of_others)
 	struct swarm_test t;
 	struct side bad, good;
 	struct pulling p;
-	begin(&t);
+	begin_with(&t, 10000000);
 	peer_swarm_open(&bad, &t.b, &t.copy, FAULT_SILENT, 0, 0);
 	peer_swarm_open(&good, &t.b, &t.copy, FAULT_NONE, 1, 0);
 	peer_start(&t.b, &p, &t.copy.id, (struct side *[]){&bad, &good}, 2);
 	/* The first chunk is only there. */
 	TURN_UNTIL(&t.b, NULL, good.n_sent >= t.copy.n_chunks - 1);
+	TURN_UNTIL(&t.b, NULL, n_absent(&t.b, &t.copy.id) == 1);
 	ASSERT_EQ(p.n_done, 0);
 	t.b.world.later_usec += 11000000;
 	TURN_UNTIL(&t.b, NULL, t.b.n_bad == 1);
 	ASSERT_EQ(t.b.bad_what, 3);
 	ASSERT_STR(t.b.bad, bad.address);
+	t.b.world.later_usec += 10000000;
 	TURN_UNTIL(&t.b, NULL, p.n_done);
 	ASSERT_EQ(p.error, -ENODATA);
 	ASSERT(strstr(p.reason, "nothing came of it for 10 s"));
@@ -359,10 +368,13 @@ TEST(what_others_were_asked_for_lets_a_reader_of_another_tree_go_first)
 	struct fetch_tree *tree = fetch_world_tree(&t.b.world, &copy.id);
 	s.first = 0;
 	s.end = 0;
+	/* A moment after the reader is served they are asked again. */
+	fetch_world_stand_still(&t.b.world);
 	ASSERT_EQ(fetch_world_read(&t.b.world, tree, (uint32_t)tree_find(fetch_index(tree), "f3"), 0, &byte, 1), 1);
 	unsigned n_asked = silent.n_chunks;
 	TURN_UNTIL(&t.b, NULL, silent.n_cancels == n_asked);
 	/* And goes on after it. */
+	t.b.world.later_usec += 1000000;
 	TURN_UNTIL(&t.b, NULL, silent.n_chunks > n_asked);
 	fetch_close(tree);
 	fetch_pull_stop(&p.pull);
@@ -378,7 +390,7 @@ TEST(a_pull_that_stands_still_says_who_was_asked_for_what)
 	struct swarm_test t;
 	struct side s;
 	struct pulling p;
-	begin(&t);
+	begin_with(&t, 2000000);
 	peer_swarm_open(&s, &t.b, &t.copy, FAULT_NONE, 0, t.copy.n_chunks / 2);
 	ASSERT_EQ(peer_pull(&t.b, &p, &t.copy.id, (struct side *[]){&s}, 1), -ENODATA);
 	ASSERT(strstr(p.reason, "node player was asked for what it has of the tree"));
@@ -396,10 +408,14 @@ TEST(two_trees_share_what_is_under_way)
 	begin(&t);
 	_free_ char *path = world_files("tree2", 5, 5u << 19, 99);
 	world_copy_make(&copy, path);
-	peer_swarm_open(&s, &t.b, &t.copy, FAULT_NONE, 0, 0);
-	peer_swarm_open(&other, &t.b, &copy, FAULT_NONE, 0, 0);
+	peer_swarm_open(&s, &t.b, &t.copy, FAULT_NONE, 0, 1);
+	peer_swarm_open(&other, &t.b, &copy, FAULT_NONE, 0, 1);
 	peer_start(&t.b, &p, &t.copy.id, (struct side *[]){&s}, 1);
 	peer_start(&t.b, &q, &copy.id, (struct side *[]){&other}, 1);
+	/* None is ahead of the other by what its disk did. */
+	TURN_UNTIL(&t.b, NULL, s.n_sent && other.n_sent);
+	peer_swarm_more(&s, t.copy.n_chunks);
+	peer_swarm_more(&other, copy.n_chunks);
 	/* Whichever is first, the other has had its share by then; one after the other it would have nothing. */
 	TURN_UNTIL(&t.b, NULL, p.n_done || q.n_done);
 	uint64_t late = p.n_done ? other.n_sent * 100 / copy.n_chunks : s.n_sent * 100 / t.copy.n_chunks;

@@ -248,11 +248,11 @@ static void wait_in_vain(struct bench *b)
 	ASSERT_EQ(b->last.type, KEEPER_FAILED);
 	ASSERT_EQ(b->last.error, ETIMEDOUT);
 	ASSERT_EQ(b->last.step, KEEPER_STEP_VIEW);
-	/* What takes its time later is no concern of the view's. */
+	/* What takes its time later is no concern of the view's: the time of the next one, which is given up, ends after this one's. */
+	s.view_msec = 3000;
 	v->steps[1] = (struct view_step){.op = VIEW_READONLY, .to = v->root};
 	shell_in_view(b, 2, "echo 1 >ready; while [ ! -e end ]; do sleep 0.01; done; exit 8", s);
 	ASSERT_STR(wait_for_content(b, "ready"), "1\n");
-	s.view_msec = 100;
 	v->steps[1] = (struct view_step){.op = VIEW_BIND, .from = from, .to = v->root};
 	shell_in_view(b, 3, "true", s);
 	wait_for_end(b);
@@ -494,7 +494,11 @@ static void go_on_and_on(struct bench *b)
 		if (!round)
 			n = count_open(b);
 	}
-	ASSERT_EQ(count_open(b), n);
+	/* The keeper may look for what a task has left just now, with a file of /proc open. */
+	unsigned n_last = count_open(b);
+	for (int64_t end = now_msec() + DEADLINE_MSEC; n_last > n && now_msec() < end; usleep(1000))
+		n_last = count_open(b);
+	ASSERT(n_last <= n);
 }
 
 TEST(no_descriptor_is_left_by_tasks_jobs_and_stems)
