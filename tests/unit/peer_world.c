@@ -15,6 +15,8 @@ struct answer {
 	uint8_t *bytes;
 	size_t n, sent;
 	int error;
+	struct timer drip;
+	struct loop *loop;
 };
 
 static const struct wire_hello hello = {.role = TLS_ROLE_NODE, .version = "1", .cluster = "c1", .name = "a"};
@@ -23,6 +25,7 @@ static const struct wire_hello hello = {.role = TLS_ROLE_NODE, .version = "1", .
 
 static void answer_free(struct answer *a)
 {
+	timer_stop(&a->drip);
 	free(a->bytes);
 	free(a);
 }
@@ -43,7 +46,20 @@ static void on_answer_stop(struct stream *s, int error)
 	answer_free(container_of(s, struct answer, stream));
 }
 
-static void give(struct conn *c, uint64_t id, uint16_t type, const void *message, struct buf *bytes, int error)
+static void on_no_room(struct stream *s)
+{
+	(void)s;
+}
+
+static void on_drip(struct timer *t)
+{
+	struct answer *a = container_of(t, struct answer, drip);
+	if (a->sent < a->n)
+		a->sent += stream_send(&a->stream, a->bytes + a->sent, 1);
+	timer_start(t, a->loop, 50000, on_drip);
+}
+
+static struct answer *answer_new(struct buf *bytes, int error)
 {
 	struct answer *a = NEW(struct answer);
 	a->n = bytes->n;
@@ -53,8 +69,24 @@ static void give(struct conn *c, uint64_t id, uint16_t type, const void *message
 	a->error = error;
 	a->stream.on_room = on_answer_room;
 	a->stream.on_stop = on_answer_stop;
+	return a;
+}
+
+static void give(struct conn *c, uint64_t id, uint16_t type, const void *message, struct buf *bytes, int error)
+{
+	struct answer *a = answer_new(bytes, error);
 	ASSERT_EQ(stream_start(&a->stream, c, id, type, message), 0);
 	on_answer_room(&a->stream);
+}
+
+/* A byte now and then. */
+static void drip(struct loop *l, struct conn *c, uint64_t id, const void *message, struct buf *bytes)
+{
+	struct answer *a = answer_new(bytes, 0);
+	a->loop = l;
+	a->stream.on_room = on_no_room;
+	ASSERT_EQ(stream_start(&a->stream, c, id, WIRE_STATUS, message), 0);
+	timer_start(&a->drip, l, 0, on_drip);
 }
 
 static void play_index(struct side *s, struct conn *c, uint64_t id)
@@ -91,7 +123,10 @@ static void play_chunks(struct side *s, struct conn *c, uint64_t id, const struc
 	}
 	if (s->fault == FAULT_MORE)
 		buf_put(&b, "x", 1);
-	give(c, id, WIRE_STATUS, &ok, &b, error);
+	if (s->fault == FAULT_SLOW)
+		drip(s->loop, c, id, &ok, &b);
+	else
+		give(c, id, WIRE_STATUS, &ok, &b, error);
 }
 
 /* ---- one that plays and knows the swarm */
@@ -297,6 +332,7 @@ static const struct conn_ops side_ops = {
 static void side_listen(struct side *s, struct loop *l)
 {
 	struct net_address a;
+	s->loop = l;
 	s->tls = tls_context_new(ends_secret, TLS_ROLE_NODE, 1u << TLS_ROLE_NODE);
 	ASSERT_EQ(net_parse("127.0.0.1:0", &a), 0);
 	int fd = net_listen(&a, 16);
@@ -477,8 +513,7 @@ void peer_honest_close(struct side *a)
 
 void peer_player_open(struct side *s, struct b_side *b, struct world_copy *copy, enum fault fault, uint64_t n_before)
 {
-	*s = (struct side){
-		.copy = copy, .fault = fault, .n_before = n_before, .part_size = PART_SIZE_OF_PLAYERS};
+	*s = (struct side){.copy = copy, .fault = fault, .n_before = n_before, .part_size = PART_SIZE_OF_PLAYERS};
 	side_listen(s, b->world.loop);
 }
 

@@ -18,6 +18,7 @@ enum fault {
 	FAULT_LACKS,
 	FAULT_HANGS_UP,
 	FAULT_LAYOUT, /* its layout is another */
+	FAULT_SLOW,   /* a byte now and then */
 	FAULT_LIST    /* its list of the index' parts is wrong */
 };
 
@@ -25,6 +26,7 @@ enum fault {
 struct side {
 	struct fetch_world *world; /* of the honest one */
 	struct serve *serve;
+	struct loop *loop;
 	struct listener *listener;
 	struct tls_context *tls;
 	char address[NET_TEXT_SIZE];
@@ -41,7 +43,7 @@ struct side {
 	uint64_t first, end;      /* chunks that it has; end 0: all */
 	struct stream watch;
 	unsigned n_watches, n_parts, n_lists, n_cancels, n_by_rank[5];
-	char watcher[64]; /* who watches: where he can be asked */
+	char watcher[64];   /* who watches: where he can be asked */
 	uint64_t parts_end; /* of the index it gives those before this one, and is silent for the others; 0: all */
 };
 

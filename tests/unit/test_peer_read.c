@@ -174,7 +174,7 @@ TEST(a_silent_node_delays_the_reads_of_what_has_a_source_once)
 	world_copy_fini(&copy);
 }
 
-static void read_past_silent_ones(bool has_source)
+static void read_past_bad_ones(enum fault fault, bool has_source)
 {
 	_free_ char *path = peer_make_tree(), *file = path_join(path, "f1");
 	struct side sides[4], *asked[countof(sides)];
@@ -187,7 +187,7 @@ static void read_past_silent_ones(bool has_source)
 	/* The last that was told is asked first. */
 	for (unsigned i = 0; i < countof(sides); i++) {
 		asked[i] = &sides[i];
-		peer_player_open(asked[i], &b, &copy, i || has_source ? FAULT_SILENT : FAULT_NONE, 0);
+		peer_player_open(asked[i], &b, &copy, i || has_source ? fault : FAULT_NONE, 0);
 	}
 	if (has_source) {
 		ASSERT_EQ(fetch_world_seal(&b.world, path, NULL, false, &id), 0);
@@ -210,10 +210,20 @@ static void read_past_silent_ones(bool has_source)
 
 TEST(a_read_passes_many_silent_nodes_on_its_way_to_one_that_answers)
 {
-	read_past_silent_ones(false);
+	read_past_bad_ones(FAULT_SILENT, false);
 }
 
 TEST(a_read_passes_many_silent_nodes_on_its_way_to_the_source)
 {
-	read_past_silent_ones(true);
+	read_past_bad_ones(FAULT_SILENT, true);
+}
+
+TEST(a_read_passes_slow_nodes_on_its_way_to_one_that_is_not)
+{
+	read_past_bad_ones(FAULT_SLOW, false);
+}
+
+TEST(a_read_passes_slow_nodes_on_its_way_to_the_source)
+{
+	read_past_bad_ones(FAULT_SLOW, true);
 }

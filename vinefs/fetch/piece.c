@@ -12,9 +12,11 @@
 #define LATE_USEC 500000u  /* a pull is given so long */
 #define SILENT_USEC 30000000u
 #define TRIES_USEC 20000000u /* they are, for so long: less than a read waits */
-/* Who says nothing is left for the next so soon, each one sooner than the one before, and twice as late when all are asked once more: so there is time for all, and for who is slow. */
+/* Who gives nothing, or next to nothing, is left for the next so soon, each one sooner than the one before, and twice as late when all are asked once more: so there is time for all, and
+ * for who is slow. */
 #define QUIET_USEC ((uint64_t)2000000)
 #define QUIET_LEAST_USEC ((uint64_t)250000)
+#define QUIET_PARTS 4u /* of a chunk: one of them in this time is enough */
 
 struct piecing {
 	struct list link;
@@ -28,7 +30,7 @@ struct piecing {
 	struct peer_user user;
 	struct call call;
 	struct timer timer;
-	size_t have;
+	size_t have, had; /* had: when it was last looked at */
 	uint64_t since_usec;
 	char reason[256];
 };
@@ -142,10 +144,16 @@ static struct known_holder *holder_of(struct piecing *x)
 	return k && x->at < k->n ? &k->holders[x->at] : NULL;
 }
 
+static void expect_answer(struct piecing *x);
+
 static void on_quiet(struct timer *t)
 {
 	struct piecing *x = container_of(t, struct piecing, timer);
 	struct known_holder *h = holder_of(x);
+	if (x->have > x->had && x->have - x->had >= x->of->n / QUIET_PARTS) {
+		expect_answer(x);
+		return;
+	}
 	x->n_quiet++;
 	note(x, h, -ETIMEDOUT);
 	refused(x, h, "it has not answered in time: others are asked");
@@ -156,6 +164,7 @@ static void expect_answer(struct piecing *x)
 {
 	const struct known_tree *k = knowns_get(x->owner, &x->tree);
 	uint64_t usec = max(QUIET_USEC >> min(x->n_quiet, 31u), QUIET_LEAST_USEC) << min(x->n_times, 8u);
+	x->had = x->have;
 	if (x->of->is_urgent || (k && k->n > 1))
 		timer_start(&x->timer, x->owner->settings.loop, usec, on_quiet);
 }
@@ -190,7 +199,6 @@ static bool on_data(struct call *call, const void *bytes, size_t n)
 	}
 	memcpy(x->of->bytes + x->have, bytes, n);
 	x->have += n;
-	expect_answer(x);
 	return true;
 }
 
@@ -203,8 +211,10 @@ static void on_end(struct call *call, int error)
 		return;
 	}
 	snprintf(x->of->giver, sizeof x->of->giver, "%s", h ? h->address : "");
-	if (h)
+	if (h) {
+		h->silent_until_usec = 0;
 		peers_gave(x->owner, &x->tree, tree_n_chunks(x->of->index), x->of->chunk, h->name);
+	}
 	end(x, 0);
 }
 
@@ -266,6 +276,7 @@ static void ask_next(struct piecing *x)
 		refused(x, h, "it is not connected just now");
 	} else if (h) {
 		x->user.on_ready = on_ready;
+		x->have = 0;
 		expect_answer(x);
 		peer_join(x->owner, &x->user, h->address);
 	} else if (!is_patient) {
