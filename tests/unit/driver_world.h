@@ -117,6 +117,7 @@ static inline void stop_vined(void)
 	driver_free(driver);
 	store_free(store);
 	loop_free(loop);
+	ends_still_usec = 0;
 }
 
 /* ---- the peers' side */

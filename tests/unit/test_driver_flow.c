@@ -56,12 +56,6 @@ static void begin_still(void)
 	begin();
 }
 
-static void end_still(void)
-{
-	end();
-	ends_still_usec = 0;
-}
-
 // Events of this kind: how many, and the last one's text.
 static char event_text[500];
 
@@ -112,7 +106,7 @@ TEST(what_comes_is_seen_while_it_does_and_has_an_event_at_each_end)
 	ASSERT_EQ(events("transfer-ended"), 1);
 	ASSERT(has_prefix(event_text, "tree:010000000000 to w1 ends: 3.8 MiB from n3, 3.8 MiB from n4; in 3."));
 	ASSERT_EQ(events("transfer-begun"), 1);
-	end_still();
+	end();
 }
 
 TEST(who_is_silent_for_long_gives_no_more)
@@ -128,7 +122,7 @@ TEST(who_is_silent_for_long_gives_no_more)
 	ends_skipped_usec += 7000000;
 	ASSERT(UNTIL(loop, !n_transfers()));
 	ASSERT_EQ(events("transfer-ended"), 1);
-	end_still();
+	end();
 }
 
 TEST(what_is_being_sealed_is_its_trees_once_that_is_known)

@@ -460,7 +460,6 @@ TEST(an_upload_is_held_while_tasks_name_it_and_until_they_are_over)
 	ASSERT(UNTIL(loop, one.n_holds == 2));
 	ASSERT_STR(one.holds, pledge("x", '-'));
 	end();
-	ends_still_usec = 0;
 }
 
 TEST(an_output_is_held_by_one_node_until_it_is_forgotten)

@@ -137,7 +137,6 @@ TEST(after_a_restart_results_are_taken_once_who_submitted_has_not_come_back)
 	ASSERT_STR(answer(0), "yes");
 	ASSERT_EQ(unacknowledged(), 0);
 	end();
-	ends_still_usec = 0;
 }
 
 TEST(results_of_a_session_that_is_there_are_its_own)
@@ -160,7 +159,6 @@ TEST(results_of_a_session_that_is_there_are_its_own)
 	ASSERT_EQ(unacknowledged(), 0);
 	drop(&client);
 	end();
-	ends_still_usec = 0;
 }
 
 TEST(of_a_run_that_its_client_comes_back_for_nothing_is_taken)

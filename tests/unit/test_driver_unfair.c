@@ -50,7 +50,6 @@ TEST(a_node_that_cannot_begin_tasks_rests_and_they_run_elsewhere)
 	drop(&sick);
 	drop(&well);
 	stop_vined();
-	ends_still_usec = 0;
 }
 
 TEST(a_task_that_its_node_lost_goes_to_another_one)
